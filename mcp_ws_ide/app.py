@@ -29,7 +29,7 @@ from mcp_ws_ide.engines.choosing import DURABILITIES, EngineSettings, check_addr
 from mcp_ws_ide.gateway import Limits
 from mcp_ws_ide.handlers import ROUTES
 from mcp_ws_ide.handlers.repeat_router import RepeatRouter
-from mcp_ws_ide.observe.redaction import BadPattern, Redactor
+from mcp_ws_ide.observe.redaction import BadPatternError, Redactor
 from mcp_ws_ide.runtime import Host, Runtime, Settings
 from mcp_ws_ide.sanitise import SafeRecords
 from mcp_ws_ide.version import __version__
@@ -324,7 +324,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     def _check_patterns(self, proposal: Any) -> list[str]:
         try:
             Redactor(proposal.value)
-        except BadPattern as error:
+        except BadPatternError as error:
             raise TraitError(f"redact_patterns: {error}") from None
         return list(proposal.value)
 

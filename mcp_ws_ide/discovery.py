@@ -20,7 +20,7 @@ from jupyter_core.paths import jupyter_runtime_dir
 
 from mcp_ws_ide.core.binding import ENDPOINT_NAME
 from mcp_ws_ide.core.names import address_of
-from mcp_ws_ide.errors import ConnectError, UnusableArgument
+from mcp_ws_ide.errors import ConnectError, UnusableArgumentError
 from mcp_ws_ide.proxy_environment import this_machine
 from mcp_ws_ide.tokens import TOKEN_PREFIX
 
@@ -219,7 +219,7 @@ def find_gateway(
     recorded; ``JUPYTERHUB_API_TOKEN``. A token of the environment is used only for the address it belongs to.
 
     Raises:
-        UnusableArgument: the address is invalid, or the token file cannot be read.
+        UnusableArgumentError: the address is invalid, or the token file cannot be read.
         ConnectError: no server is running, or it has no TCP port.
     """
     token = token or _read_token(token_file)
@@ -311,9 +311,9 @@ def _read_token(path: str | None) -> str | None:
         token = Path(path).read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UnusableArgument(f"the token file {path} cannot be read: {reason}") from None
+        raise UnusableArgumentError(f"the token file {path} cannot be read: {reason}") from None
     if not token:  # falling back to another credential would be a surprise
-        raise UnusableArgument(f"the token file {path} is empty")
+        raise UnusableArgumentError(f"the token file {path} is empty")
     return token
 
 
@@ -321,7 +321,7 @@ def normal_url(url: str) -> str:
     """Return a Jupyter base URL with scheme and final slash, without query and without the path of a page.
 
     Raises:
-        UnusableArgument: it is not an http(s) URL.
+        UnusableArgumentError: it is not an http(s) URL.
         ConnectError: it is the address of a Unix socket.
     """
     _check_for_port(url)
@@ -347,7 +347,7 @@ def split_address(url: str, schemes: Sequence[str]) -> SplitResult:
         schemes: the accepted schemes.
 
     Raises:
-        UnusableArgument: the scheme is not accepted, the host is missing, or the port is invalid. The query is not
+        UnusableArgumentError: the scheme is not accepted, the host is missing, or the port is invalid. The query is not
             repeated in the message, as it may contain a token.
     """
     try:
@@ -357,7 +357,7 @@ def split_address(url: str, schemes: Sequence[str]) -> SplitResult:
         usable = False
     if not usable:
         form = " or ".join(f"{scheme}://HOST:PORT/…" for scheme in schemes)
-        raise UnusableArgument(
+        raise UnusableArgumentError(
             f"{url.partition('?')[0]!r} is not a valid address; give {form}, with an optional PORT from 1 to 65535"
         )
     return parts
@@ -367,7 +367,7 @@ def endpoint_url(gateway: RunningGateway, server: str) -> str:
     """Return the WebSocket URL of a server.
 
     Raises:
-        UnusableArgument: ``server`` is not a server name.
+        UnusableArgumentError: ``server`` is not a server name.
     """
     check_name(server)
     return websocket_url(gateway, f"servers/{quote(server, safe='+')}")
@@ -377,10 +377,10 @@ def check_name(server: str) -> None:
     """Refuse an invalid server name before a gateway is looked for.
 
     Raises:
-        UnusableArgument: ``server`` is not a server name.
+        UnusableArgumentError: ``server`` is not a server name.
     """
     if not ENDPOINT_NAME.fullmatch(server):
-        raise UnusableArgument(
+        raise UnusableArgumentError(
             f"{server!r} is neither a server name nor a ws:// or http:// URL; if a server has this name, write its "
             f"address, {address_of(server)!r} (`mcp-ws-inspect servers` lists them)"
         )

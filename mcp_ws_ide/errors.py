@@ -3,18 +3,18 @@
 ::
 
     McpWsError
-    ├── MalformedMessage        a peer sent something that is not a JSON-RPC message (has the error code)
-    ├── TransportError          a server could not be started or reached
-    │   ├── NotAttempted        no attempt was made: the server is disabled, or failed too often recently
-    │   └── TransportClosed     the connection to the server, or its process, has ended
-    ├── LimitExceeded           a configured limit was reached (has the trait's name)
-    ├── RecordingError          a recording cannot be written or read (inspector)
-    └── ConnectError            the Python client could not connect
-        ├── Unauthorized        401 or 403: the credential was refused
-        ├── UnknownServer       404: no server of that name is configured
-        ├── UnusableArgument    an address, a name or a file cannot be used
-        │   └── UnusableHeader  a configured header cannot be sent (has its name)
-        └── ConnectionLost      the client was connected and has given up reconnecting
+    ├── MalformedMessageError        a peer sent something that is not a JSON-RPC message (has the error code)
+    ├── TransportError               a server could not be started or reached
+    │   ├── NotAttemptedError        no attempt was made: the server is disabled, or failed too often recently
+    │   └── TransportClosedError     the connection to the server, or its process, has ended
+    ├── LimitExceededError           a configured limit was reached (has the trait's name)
+    ├── RecordingError               a recording cannot be written or read (inspector)
+    └── ConnectError                 the Python client could not connect
+        ├── UnauthorizedError        401 or 403: the credential was refused
+        ├── UnknownServerError       404: no server of that name is configured
+        ├── UnusableArgumentError    an address, a name or a file cannot be used
+        │   └── UnusableHeaderError  a configured header cannot be sent (has its name)
+        └── ConnectionLostError      the client was connected and has given up reconnecting
 
 Codes of the gateway lie outside -32768…-32000, which JSON-RPC 2.0 section 5.1 reserves.
 """
@@ -66,7 +66,7 @@ class McpWsError(Exception):
     """Base of every error this package raises on purpose."""
 
 
-class MalformedMessage(McpWsError):
+class MalformedMessageError(McpWsError):
     """A frame is not a JSON-RPC message.
 
     Attributes:
@@ -84,15 +84,15 @@ class TransportError(McpWsError):
     """A server could not be started or reached; the text is for the user."""
 
 
-class NotAttempted(TransportError):
+class NotAttemptedError(TransportError):
     """No attempt was made: the server is disabled, or has failed too often recently."""
 
 
-class TransportClosed(TransportError):
+class TransportClosedError(TransportError):
     """The connection to the server, or its process, has ended."""
 
 
-class LimitExceeded(McpWsError):
+class LimitExceededError(McpWsError):
     """A configured limit was reached.
 
     Attributes:
@@ -116,19 +116,19 @@ class ConnectError(McpWsError):
     by_gateway: bool = False
 
 
-class Unauthorized(ConnectError):
+class UnauthorizedError(ConnectError):
     """The gateway refused the credential (HTTP 401 or 403)."""
 
 
-class UnknownServer(ConnectError):
+class UnknownServerError(ConnectError):
     """No server of that name is configured at the gateway (HTTP 404)."""
 
 
-class UnusableArgument(ConnectError):
+class UnusableArgumentError(ConnectError):
     """An address, a name or a file cannot be used; no connection was attempted."""
 
 
-class UnusableHeader(UnusableArgument):
+class UnusableHeaderError(UnusableArgumentError):
     """A configured header cannot be sent, or only the transport may set it.
 
     Attributes:
@@ -142,5 +142,5 @@ class UnusableHeader(UnusableArgument):
         self.reason = reason
 
 
-class ConnectionLost(ConnectError):
+class ConnectionLostError(ConnectError):
     """The Python client was connected and has given up reconnecting; see ``SessionTransport.error``."""

@@ -18,7 +18,7 @@ DISTRIBUTION: Final = "mcp-ws-ide"
 """The name under which this package is installed."""
 
 
-class Unloadable(RuntimeError):
+class UnloadableError(RuntimeError):
     """The extension cannot be loaded; the message says what is missing, what is installed and how to mend it."""
 
 

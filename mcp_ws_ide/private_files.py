@@ -15,7 +15,7 @@ import msgspec
 T = TypeVar("T")
 
 
-class UnreadableFile(Exception):
+class UnreadableFileError(Exception):
     """A private file exists, but cannot be read or decoded; the message says why, without quoting its content."""
 
 
@@ -35,16 +35,16 @@ class PrivateJsonFile(Generic[T]):
         """Return the stored value; None if the file does not exist.
 
         Raises:
-            UnreadableFile: the file cannot be read or decoded.
+            UnreadableFileError: the file cannot be read or decoded.
         """
         try:
             return self._decoder.decode(self.path.read_bytes())
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise UnreadableFile(f"{self.path} is unreadable: {error.strerror or error}") from error
+            raise UnreadableFileError(f"{self.path} is unreadable: {error.strerror or error}") from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise UnreadableFile(f"{self.path} is unreadable: {error}") from error
+            raise UnreadableFileError(f"{self.path} is unreadable: {error}") from error
 
     def write(self, value: T) -> None:
         """Replace the stored value.

@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from mcp_ws_ide.core.binding import TAP_SUBPROTOCOL
 from mcp_ws_ide.core.intermediaries import KINDS, SENDS, TEST, of_status
 from mcp_ws_ide.discovery import RunningGateway, find_gateway, undecided_gateways, websocket_url
-from mcp_ws_ide.errors import ConnectError, Unauthorized
+from mcp_ws_ide.errors import ConnectError, UnauthorizedError
 from mcp_ws_ide.proxy_environment import proxy_for, route, via
 from mcp_ws_ide.tokens import TOKEN_PREFIX
 
@@ -73,7 +73,7 @@ def _is_ours(body: bytes) -> bool:
 class GatewayClient:
     """Calls one gateway.
 
-    Methods raise :class:`Unauthorized` or :class:`ConnectError`.
+    Methods raise :class:`UnauthorizedError` or :class:`ConnectError`.
     """
 
     def __init__(self, gateway: RunningGateway, timeout: float = TIMEOUT) -> None:
@@ -189,7 +189,7 @@ class GatewayClient:
                 message = message.partition(";")[0]
             other = "" if ours or jupyters else " (something other than Jupyter may have answered)"
             reason = f"{message or 'no credential'}{other}{via(url)}"
-            refused: ConnectError = Unauthorized(
+            refused: ConnectError = UnauthorizedError(
                 f"{url} refused ({status}): {reason}; {self._credential_hint}"
             )
             refused.by_gateway = ours
@@ -335,7 +335,7 @@ def get_json(url: str, headers: dict[str, str]) -> dict[str, Any]:
         with _open(request, TIMEOUT) as response:
             answer = json.loads(response.read())
     except urllib.error.HTTPError as error:
-        kind = Unauthorized if error.code in (401, 403) else ConnectError
+        kind = UnauthorizedError if error.code in (401, 403) else ConnectError
         raise kind(f"{url} answered {error.code}: {error.reason}") from None
     except (urllib.error.URLError, TimeoutError, OSError) as error:
         raise ConnectError(f"{url} cannot be reached: {getattr(error, 'reason', error)}{via(url)}") from None

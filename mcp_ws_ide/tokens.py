@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from mcp_ws_ide.core.tools import ToolRules
-from mcp_ws_ide.private_files import PrivateJsonFile, UnreadableFile
+from mcp_ws_ide.private_files import PrivateJsonFile, UnreadableFileError
 
 TOKEN_PREFIX: Final = "mcpws_"  # noqa: S105 - identifies tokens, and is no secret itself
 MAX_LIFETIME: Final = 366 * 86400
@@ -84,7 +84,7 @@ class TokenStore:
     def _load(self) -> None:
         try:
             stored = self._file.read() or []
-        except UnreadableFile as error:
+        except UnreadableFileError as error:
             log.error("gateway tokens are lost; mint new ones: %s", error)
             return
         self._tokens = {token.digest: token for token in stored if token.expires > self._now()}

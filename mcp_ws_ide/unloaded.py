@@ -12,7 +12,7 @@ from jupyter_server.serverapp import ServerApp
 from jupyter_server.utils import url_path_join
 from tornado.web import authenticated
 
-from mcp_ws_ide.installation import Unloadable, explain
+from mcp_ws_ide.installation import UnloadableError, explain
 
 _REASON = "mcp_ws_ide_unloaded"
 """Key in Tornado's settings of why the extension cannot be loaded."""
@@ -22,11 +22,11 @@ def extension_points(error: Exception) -> list[dict[str, Any]]:
     """Return what Jupyter Server loads instead of the extension, whose import failed with ``error``.
 
     Raises:
-        Unloadable: no Jupyter Server is running here, but a command like ``jupyter server extension list``, which
+        UnloadableError: no Jupyter Server is running here, but a command like ``jupyter server extension list``, which
             shows the message.
     """
     if not ServerApp.initialized():
-        raise Unloadable(explain(error)) from error
+        raise UnloadableError(explain(error)) from error
     ServerApp.instance().tornado_settings[_REASON] = explain(error)
     return [{"module": __name__, "name": "mcp_ws_ide"}]
 
@@ -47,10 +47,10 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
     """Log the reason as one line, and add the route.
 
     Raises:
-        Unloadable: always, since Jupyter Server would log that the extension is loaded.
+        UnloadableError: always, since Jupyter Server would log that the extension is loaded.
     """
     reason = serverapp.web_app.settings[_REASON]
     serverapp.log.error("%s", reason)
     pattern = url_path_join(serverapp.base_url, r"/mcp-ws(/.*)?")
     serverapp.web_app.add_handlers(".*$", [(pattern, UnloadedHandler)])
-    raise Unloadable(reason)
+    raise UnloadableError(reason)

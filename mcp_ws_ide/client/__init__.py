@@ -15,17 +15,17 @@ from mcp_ws_ide.client.states import Connected, Gap, Lost, Negotiated, Reconnect
 from mcp_ws_ide.client.transport import SessionTransport, websocket_transport
 from mcp_ws_ide.errors import (
     ConnectError,
-    ConnectionLost,
-    Unauthorized,
-    UnknownServer,
-    UnusableArgument,
-    UnusableHeader,
+    ConnectionLostError,
+    UnauthorizedError,
+    UnknownServerError,
+    UnusableArgumentError,
+    UnusableHeaderError,
 )
 
 __all__ = [
     "ConnectError",
     "Connected",
-    "ConnectionLost",
+    "ConnectionLostError",
     "Gap",
     "Lost",
     "MCPServerWebSocket",
@@ -36,10 +36,10 @@ __all__ = [
     "Resumed",
     "SessionTransport",
     "State",
-    "Unauthorized",
-    "UnknownServer",
-    "UnusableArgument",
-    "UnusableHeader",
+    "UnauthorizedError",
+    "UnknownServerError",
+    "UnusableArgumentError",
+    "UnusableHeaderError",
     "WebSocketClientTransport",
     "connect",
     "negotiating_transport",

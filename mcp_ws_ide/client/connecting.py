@@ -53,8 +53,8 @@ def connect(
     Returns:
         An async context manager that yields an entered ``mcp.Client``, or on mcp 1.x an initialized
         ``ClientSession``. Entering it raises the same errors as :func:`websocket_transport`, and
-        :class:`~mcp_ws_ide.client.ConnectionLost` if the link is lost permanently before that. It may be entered and
-        left in different tasks of one event loop, for example in two cells of a notebook.
+        :class:`~mcp_ws_ide.client.ConnectionLostError` if the link is lost permanently before that. It may be entered
+        and left in different tasks of one event loop, for example in two cells of a notebook.
     """
     where, credential = address(name_or_url, token, url, headers)
     transport = transport_for(
@@ -119,7 +119,7 @@ def address(
 
     Raises:
         ConnectError: no gateway was found, or several have a server of this name.
-        UnusableArgument: the name is not a valid server name.
+        UnusableArgumentError: the name is not a valid server name.
     """
     if name_or_url.startswith(("ws://", "wss://", "http://", "https://")):
         return name_or_url, token

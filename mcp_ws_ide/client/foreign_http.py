@@ -19,11 +19,11 @@ import anyio
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.usable_answers import OpenCalls
-from mcp_ws_ide.errors import METHOD_NOT_FOUND, ConnectError, TransportClosed, TransportError
+from mcp_ws_ide.errors import METHOD_NOT_FOUND, ConnectError, TransportClosedError, TransportError
 from mcp_ws_ide.proxy_environment import route
 from mcp_ws_ide.transports.http_exchange import Exchange
 from mcp_ws_ide.transports.http_older import HttpOrSseTransport
-from mcp_ws_ide.transports.remote import DISCOVER, Bounds, Remote, RequestFailed
+from mcp_ws_ide.transports.remote import DISCOVER, Bounds, Remote, RequestFailedError
 
 MANY: Final = 100
 """Messages that wait for the session, above which the server is not read."""
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 class _Transport(HttpOrSseTransport):
     """The gateway's transport, except that any request may be a probe of the client's SDK."""
 
-    async def _failed(self, exchange: Exchange, failure: RequestFailed) -> None:
+    async def _failed(self, exchange: Exchange, failure: RequestFailedError) -> None:
         if exchange.message.method == DISCOVER and failure.of_older_server:
             return exchange.fail(METHOD_NOT_FOUND, str(failure), sent=False)
         await super()._failed(exchange, failure)
@@ -126,7 +126,7 @@ async def _send_all(
             inbox.calls.sent(data)
             try:
                 transport.send(data)
-            except TransportClosed:
+            except TransportClosedError:
                 return
 
 

@@ -18,7 +18,7 @@ from mcp_ws_ide.core.binding import CLIENT_USER_AGENT, PING_INTERVAL, SUBPROTOCO
 from mcp_ws_ide.core.headers import check_headers
 from mcp_ws_ide.core.intermediaries import KINDS, SEEN, SENDS, of_status
 from mcp_ws_ide.discovery import split_address
-from mcp_ws_ide.errors import ConnectError, Unauthorized, UnknownServer
+from mcp_ws_ide.errors import ConnectError, UnauthorizedError, UnknownServerError
 from mcp_ws_ide.proxy_environment import proxy_failure, route, via
 from mcp_ws_ide.version import __version__
 
@@ -73,7 +73,7 @@ class Opener(ABC):
         open_timeout: seconds for a connection and its handshake.
 
     Raises:
-        UnusableHeader: one of ``headers`` may not be set by the user.
+        UnusableHeaderError: one of ``headers`` may not be set by the user.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class Opener(ABC):
         """Open a link, preferably a resumable one; with ``nothing_else``, only a resumable one, to resume a session.
 
         Raises:
-            Unauthorized, UnknownServer, ConnectError: see :func:`websocket_transport`.
+            UnauthorizedError, UnknownServerError, ConnectError: see :func:`websocket_transport`.
         """
 
 
@@ -159,7 +159,7 @@ class LinkOpener(Opener):
         options: passed to ``connect`` of ``websockets``.
 
     Raises:
-        UnusableArgument: the address is not a valid ws:// or wss:// URL.
+        UnusableArgumentError: the address is not a valid ws:// or wss:// URL.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ class LinkOpener(Opener):
         for number, offered in enumerate(offers):
             try:
                 link = await self._open(offered)
-            except _OfferRefused as other:
+            except _OfferRefusedError as other:
                 if number == len(offers) - 1:
                     raise other.error from None
             else:
@@ -209,7 +209,7 @@ class LinkOpener(Opener):
                 where, response.status_code, bytes(response.body or b""), response.reason_phrase
             )
             if response.status_code in (400, 500, 501):  # may concern the offered subprotocol: try another
-                raise _OfferRefused(refused) from None
+                raise _OfferRefusedError(refused) from None
             raise refused from None
         except InvalidURI:  # the target of a redirect, or a URL with a fragment
             raise ConnectError(f"{where} is not a ws:// or wss:// address") from None
@@ -230,7 +230,7 @@ class LinkOpener(Opener):
         except InvalidHandshake as error:
             refused = ConnectError(f"{where} is not a WebSocket server: {error}")
             if isinstance(error, NegotiationError):
-                raise _OfferRefused(refused) from None
+                raise _OfferRefusedError(refused) from None
             raise refused from None
 
     async def _connect(self, options: dict[str, Any]) -> ClientLink:
@@ -255,13 +255,13 @@ _refused_resume: set[str] = set()
 """Endpoints that refused a link because of the offered subprotocols; kept for the lifetime of the process."""
 
 
-class _OfferRefused(Exception):
+class _OfferRefusedError(Exception):
     def __init__(self, error: ConnectError) -> None:
         super().__init__(str(error))
         self.error = error
 
 
-class NoTls(ConnectError):
+class NoTlsError(ConnectError):
     """The URL begins with ``wss`` or ``https``, but the port serves plain HTTP."""
 
 
@@ -271,7 +271,7 @@ async def check_for_tls(url: str) -> None:
     A TLS server answers such a request with 400, with a redirect to https, with an alert, or not at all.
 
     Raises:
-        NoTls: the port serves plain HTTP.
+        NoTlsError: the port serves plain HTTP.
     """
     parts = urlsplit(url)
     answer = b""
@@ -282,13 +282,15 @@ async def check_for_tls(url: str) -> None:
                 answer = await stream.receive()
     if answer.startswith(b"HTTP/") and answer[9:12] != b"400" and b"https://" not in answer:
         where = parts.netloc.rpartition("@")[2]
-        raise NoTls(f"{where} serves HTTP without TLS; use ws:// or http:// instead of wss:// or https://")
+        raise NoTlsError(
+            f"{where} serves HTTP without TLS; use ws:// or http:// instead of wss:// or https://"
+        )
 
 
 def refusal(where: str, status: int, body: bytes, phrase: str) -> ConnectError:
     """Return the error for an HTTP response that refuses a request; it names the hop that answered."""
     kind, answer = (
-        {401: Unauthorized, 403: Unauthorized, 404: UnknownServer}.get(status, ConnectError),
+        {401: UnauthorizedError, 403: UnauthorizedError, 404: UnknownServerError}.get(status, ConnectError),
         _object(body),
     )
     detail = str(answer.get("message") or phrase or "no reason given")[:500]

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from mcp_ws_ide.client.links import ADDRESS_CURE, ENDPOINTS, LinkOpener, NoTls, Opener, Token, refusal
+from mcp_ws_ide.client.links import ADDRESS_CURE, ENDPOINTS, LinkOpener, NoTlsError, Opener, Token, refusal
 from mcp_ws_ide.client.own_task import OwnTask
 from mcp_ws_ide.client.states import Negotiated, Reconnect, State
 from mcp_ws_ide.client.transport import SessionTransport, verbatim
 from mcp_ws_ide.core.headers import check_headers
 from mcp_ws_ide.discovery import split_address
-from mcp_ws_ide.errors import ConnectError, Unauthorized, UnknownServer, UnusableArgument
+from mcp_ws_ide.errors import ConnectError, UnauthorizedError, UnknownServerError, UnusableArgumentError
 from mcp_ws_ide.proxy_environment import route, via
 
 if TYPE_CHECKING:
@@ -105,12 +105,12 @@ class NegotiatingTransport:
         for name, patience in self._attempts(refused):
             try:
                 streams = await self._enter(name, patience)
-            except NoTls:
+            except NoTlsError:
                 raise  # no other transport helps
             except ConnectError as error:
                 refused[name] = error
                 self._note(name, error)
-                if name == "http" and isinstance(error, (Unauthorized, UnknownServer)):
+                if name == "http" and isinstance(error, (UnauthorizedError, UnknownServerError)):
                     break  # the gateway itself refused: no proxy is in the way
                 continue
             self.negotiated = Negotiated(name, {other: str(error) for other, error in refused.items()})
@@ -326,7 +326,9 @@ def _check(url: str, transports: Sequence[str]) -> None:
     split_address(url, ("http", "https"))
     unknown = [name for name in transports if name not in TRANSPORTS]
     if unknown or not transports:
-        raise UnusableArgument(f"unknown transports {unknown}; known transports: {', '.join(TRANSPORTS)}")
+        raise UnusableArgumentError(
+            f"unknown transports {unknown}; known transports: {', '.join(TRANSPORTS)}"
+        )
 
 
 def _nothing_works(refused: Mapping[str, ConnectError]) -> ConnectError:
@@ -366,11 +368,12 @@ def negotiating_transport(
 
     Returns:
         An async context manager that yields ``(read, write)``. Entering it raises :class:`ConnectError` with the
-        reason of each transport, or :class:`Unauthorized` or :class:`UnknownServer` if all attempts failed with it.
+        reason of each transport, or :class:`UnauthorizedError` or :class:`UnknownServerError` if all attempts failed
+        with it.
 
     Raises:
-        UnusableArgument: the address is invalid, or a transport is unknown.
-        UnusableHeader: one of ``headers`` may not be set by the user.
+        UnusableArgumentError: the address is invalid, or a transport is unknown.
+        UnusableHeaderError: one of ``headers`` may not be set by the user.
     """
     from mcp_ws_ide.sdk import as_message, as_text
 

@@ -34,7 +34,7 @@ from mcp_ws_ide.core.binding import SERVER_NAME
 from mcp_ws_ide.core.headers import brings_credential, check_headers
 from mcp_ws_ide.core.messages import one_line
 from mcp_ws_ide.discovery import RunningGateway, check_name, endpoint_url, find_gateway, normal_url
-from mcp_ws_ide.errors import ConnectError, Unauthorized, UnusableArgument, UnusableHeader
+from mcp_ws_ide.errors import ConnectError, UnauthorizedError, UnusableArgumentError, UnusableHeaderError
 from mcp_ws_ide.ide_entries import IDES, TOKEN_VARIABLE, entry
 from mcp_ws_ide.rest_client import GatewayClient, gateway_with
 from mcp_ws_ide.sanitise import one_visible_line
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         headers = _read_headers(options.header_file) if options.header_file else {}
         url, token = _target(options, headers)
         return asyncio.run(_carry(url, token, headers, options))
-    except UnusableArgument as error:
+    except UnusableArgumentError as error:
         _report(str(error))
         return 2
     except ConnectError as error:
@@ -92,7 +92,7 @@ def _cure(error: ConnectError, options: argparse.Namespace) -> str:
         return ""
     if "://" in options.target and ENDPOINTS not in options.target:
         return "" if ADDRESS_CURE in str(error) else ADDRESS_CURE
-    if isinstance(error, Unauthorized):
+    if isinstance(error, UnauthorizedError):
         withheld = f"; {options.withheld}" if getattr(options, "withheld", "") else ""
         return f"{withheld}; give a token with --token-file or {TOKEN_VARIABLE}"
     return ""
@@ -181,7 +181,7 @@ def _target(options: argparse.Namespace, headers: Mapping[str, str]) -> tuple[st
 
 def _print_entry(options: argparse.Namespace) -> int:
     if not SERVER_NAME.fullmatch(options.name):
-        raise UnusableArgument(
+        raise UnusableArgumentError(
             f"{options.name!r} is not a server name; to combine servers under one name, define a group in mcp.json"
         )
     gateway = gateway_with(options.name, options.url, None, options.token_file)
@@ -215,31 +215,31 @@ def _read_headers(path: str) -> dict[str, str]:
     """Return the headers in a file; not from arguments, which every user of the machine can see.
 
     Raises:
-        UnusableArgument: the file cannot be read, a line is not a header field (RFC 9110 section 5), or a header may
-            not be set. Values are not repeated in the message.
+        UnusableArgumentError: the file cannot be read, a line is not a header field (RFC 9110 section 5), or a header
+            may not be set. Values are not repeated in the message.
     """
     try:
         lines = Path(path).read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UnusableArgument(f"the header file {path} cannot be read: {reason}") from None
+        raise UnusableArgumentError(f"the header file {path} cannot be read: {reason}") from None
     headers: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         if line.strip():
             header = HEADER_LINE.fullmatch(line)
             if header is None:
-                raise UnusableArgument(f"line {number} of {path} is not a header; write 'Name: value'")
+                raise UnusableArgumentError(f"line {number} of {path} is not a header; write 'Name: value'")
             try:
                 check_headers([*headers, header[1]])
-            except UnusableHeader as error:
-                raise UnusableArgument(f"line {number} of {path}: {error}") from None
+            except UnusableHeaderError as error:
+                raise UnusableArgumentError(f"line {number} of {path}: {error}") from None
             headers[header[1]] = header[2]
     return headers
 
 
 async def _carry(url: str, token: str | None, headers: dict[str, str], options: argparse.Namespace) -> int:
     if sys.stdout is None:
-        raise UnusableArgument("stdout is closed; nothing can read the server's messages")
+        raise UnusableArgumentError("stdout is closed; nothing can read the server's messages")
     address = f"http{url.removeprefix('ws')}" if url.startswith("ws") else url
     negotiating = raw_transport(
         address,
@@ -260,7 +260,7 @@ async def _carry(url: str, token: str | None, headers: dict[str, str], options: 
         for task in (pipe.down, pipe.up, pipe.until_unread):
             group.start_soon(task)
     if pipe.problem:
-        raise UnusableArgument(f"stdout cannot be written: {pipe.problem}")
+        raise UnusableArgumentError(f"stdout cannot be written: {pipe.problem}")
     lost = negotiating.active is None or negotiating.active.error is not None
     return 1 if lost or not pipe.complete else 0
 

@@ -14,7 +14,7 @@ from mcp_ws_ide.core.fragments import Fragment
 from mcp_ws_ide.core.frames import FrameSplitter, is_header
 from mcp_ws_ide.core.line_splitter import LineSplitter
 from mcp_ws_ide.core.reader import Reading, ReportedKinds, Unreadable
-from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, MalformedMessage
+from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, MalformedMessageError
 
 MAX_LINE_BYTES: Final = 64 << 20
 """Longest message that is read from stdin, in bytes."""
@@ -136,7 +136,7 @@ class StdinMessages:
         try:
             messages.parse(data)
             data.decode()  # a payload is not parsed, and a WebSocket closes for what is not UTF-8
-        except (MalformedMessage, UnicodeDecodeError):
+        except (MalformedMessageError, UnicodeDecodeError):
             return self._add(reader.read_client_line(data))
         self.outgoing.append(messages.one_line(data))
 

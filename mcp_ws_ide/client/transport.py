@@ -36,8 +36,8 @@ from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.binding import ACK_INTERVAL, PING_INTERVAL, SUBPROTOCOL_RESUME, CloseCode
 from mcp_ws_ide.core.channel import ACK_WITH_DATA
 from mcp_ws_ide.core.intermediaries import sentence
-from mcp_ws_ide.core.resume import ClientEnd, Event, ProtocolViolation
-from mcp_ws_ide.errors import ConnectError, ConnectionLost, Unauthorized, UnknownServer
+from mcp_ws_ide.core.resume import ClientEnd, Event, ProtocolViolationError
+from mcp_ws_ide.errors import ConnectError, ConnectionLostError, UnauthorizedError, UnknownServerError
 
 SEND_TIMEOUT: Final = 2.0
 """Seconds that closing waits for messages that are being sent."""
@@ -69,7 +69,7 @@ class SessionTransport:
         self.state: State | None = None
         self.close_code: int | None = None
         self.close_reason: str | None = None
-        self.error: ConnectionLost | None = None
+        self.error: ConnectionLostError | None = None
         self._opener = opener
         self._reconnect = reconnect
         self._on_state = on_state
@@ -166,7 +166,7 @@ class SessionTransport:
         try:
             async with self._writing:
                 event = await self._greet(link)
-        except (ConnectionClosed, ProtocolViolation, TimeoutError) as error:
+        except (ConnectionClosed, ProtocolViolationError, TimeoutError) as error:
             with anyio.CancelScope(shield=True):
                 await link.close(
                     CloseCode.GOING_AWAY
@@ -183,7 +183,7 @@ class SessionTransport:
         end = self._end
         if link.subprotocol != SUBPROTOCOL_RESUME:
             if end.resumable:
-                raise ProtocolViolation("the server no longer supports resume")
+                raise ProtocolViolationError("the server no longer supports resume")
             queued = end.start_plain()
             for message in queued:
                 self._passing_on.foreign.sent(message)
@@ -200,7 +200,7 @@ class SessionTransport:
             await link.close()
             return event
         if event not in (Event.OPENED, Event.RESUMED):
-            raise ProtocolViolation("the gateway's first frame is neither 'opened' nor 'resumed'")
+            raise ProtocolViolationError("the gateway's first frame is neither 'opened' nor 'resumed'")
         self._link = link
         await _write(link, [*write, binding.PING] if self._attempt else write)
         if event is Event.OPENED:
@@ -217,7 +217,7 @@ class SessionTransport:
                 while True:
                     await self._read(to_session)
                     await self._come_back(to_session)
-            except ConnectionLost as error:
+            except ConnectionLostError as error:
                 await self._give_up(error, to_session, from_session)
             except (anyio.ClosedResourceError, anyio.BrokenResourceError):
                 return  # the session was closed
@@ -249,7 +249,7 @@ class SessionTransport:
                 self._answered.set()
         except ConnectionClosed:
             pass
-        except ProtocolViolation as error:
+        except ProtocolViolationError as error:
             await link.close(CloseCode.PROTOCOL_ERROR, str(error)[:120])
         with anyio.CancelScope(shield=True):
             await link.close()  # it is lost, but a poll link still has connections
@@ -265,11 +265,11 @@ class SessionTransport:
         """Open a link for the session; open a new session if nothing was negotiated in the lost one.
 
         Raises:
-            ConnectionLost: reconnecting cannot help, or took longer than the policy allows.
+            ConnectionLostError: reconnecting cannot help, or took longer than the policy allows.
         """
         policy, reason = self._reconnect, _end_of(self.close_code, self.close_reason)
         if policy is None or self.close_code in FINAL_CODES:
-            raise ConnectionLost(f"{self._opener.where} closed the link: {reason}")
+            raise ConnectionLostError(f"{self._opener.where} closed the link: {reason}")
         if self._end.plain:
             await self._start_over(
                 f"the link was lost ({reason}) and the server does not support resume", to_session
@@ -291,10 +291,10 @@ class SessionTransport:
                     raise _too_late(self._opener.where, policy, reason)
                 if event is not Event.GONE:
                     return
-            except ConnectionLost:
+            except ConnectionLostError:
                 raise
-            except (Unauthorized, UnknownServer) as error:
-                raise ConnectionLost(str(error)) from None  # retrying cannot help
+            except (UnauthorizedError, UnknownServerError) as error:
+                raise ConnectionLostError(str(error)) from None  # retrying cannot help
             except ConnectError as error:
                 reason = str(error)
             else:
@@ -304,12 +304,12 @@ class SessionTransport:
         if (
             self._end.legacy
         ):  # the negotiated state is lost, and only the user of the session can negotiate again
-            raise ConnectionLost(reason)
+            raise ConnectionLostError(reason)
         async with self._writing:
             errors = self._end.start_over(reason)
         await self._passing_on.pass_on(errors, to_session)
 
-    async def _give_up(self, error: ConnectionLost, to_session: Any, from_session: Any) -> None:
+    async def _give_up(self, error: ConnectionLostError, to_session: Any, from_session: Any) -> None:
         log.warning("%s", error)
         self.error = error
         self._made_room()
@@ -419,8 +419,10 @@ def _end_of(code: int | None, reason: str | None) -> str:
     return f"{code} {reason or ''}".strip()
 
 
-def _too_late(where: str, policy: Reconnect, reason: str) -> ConnectionLost:
-    return ConnectionLost(f"{where} could not be reached again within {policy.give_up_after:g} s: {reason}")
+def _too_late(where: str, policy: Reconnect, reason: str) -> ConnectionLostError:
+    return ConnectionLostError(
+        f"{where} could not be reached again within {policy.give_up_after:g} s: {reason}"
+    )
 
 
 def verbatim(data: bytes) -> bytes:
@@ -465,12 +467,12 @@ def websocket_transport(
 
     Returns:
         An async context manager that yields ``(read, write)``: pass it to ``mcp.Client`` (2.x), or enter it and pass
-        the streams to ``ClientSession`` (1.x). Entering it raises :class:`Unauthorized` (401, 403),
-        :class:`UnknownServer` (404) or :class:`ConnectError`. No close code raises.
+        the streams to ``ClientSession`` (1.x). Entering it raises :class:`UnauthorizedError` (401, 403),
+        :class:`UnknownServerError` (404) or :class:`ConnectError`. No close code raises.
 
     Raises:
-        UnusableArgument: the address is invalid.
-        UnusableHeader: one of ``headers`` may not be set by the user.
+        UnusableArgumentError: the address is invalid.
+        UnusableHeaderError: one of ``headers`` may not be set by the user.
     """
     options: dict[str, Any] = {"max_size": max_size, "open_timeout": open_timeout}
     if ssl is not None:

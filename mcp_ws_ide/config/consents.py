@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from mcp_ws_ide.private_files import PrivateJsonFile, UnreadableFile, same_file
+from mcp_ws_ide.private_files import PrivateJsonFile, UnreadableFileError, same_file
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Consents:
     def _load(self) -> None:
         try:
             stored = self._file.read()
-        except UnreadableFile as error:
+        except UnreadableFileError as error:
             log.error("consents are lost, so every entry needs a new one: %s", error)
             self._strict = True
             return

@@ -22,7 +22,7 @@ _BOM: Final = b"\xef\xbb\xbf"
 _VERSION_CHARACTERS: Final = 32
 
 
-class FileChanged(DefinitionError):
+class FileChangedError(DefinitionError):
     """The file is no longer the one that was read."""
 
 
@@ -102,7 +102,7 @@ class DefinitionFile:
         """Replace the content that was read by ``text``; return the new version.
 
         Raises:
-            FileChanged: the file is no longer what was read.
+            FileChangedError: the file is no longer what was read.
             DefinitionError: the file cannot be written.
         """
         data = (_BOM if before.bom else b"") + text.encode()
@@ -111,7 +111,7 @@ class DefinitionFile:
         if reason := self.read_only():
             raise DefinitionError(reason)
         if self.read().version != before.version:
-            raise FileChanged("the file has changed in the meantime; reload it and try again")
+            raise FileChangedError("the file has changed in the meantime; reload it and try again")
         try:
             write_private(Path(self.path), data)
         except OSError as error:

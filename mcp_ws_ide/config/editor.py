@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mcp_ws_ide.config.consents import Consent, Consents
-from mcp_ws_ide.config.document import MISSING, DefinitionFile, FileChanged, Snapshot
+from mcp_ws_ide.config.document import MISSING, DefinitionFile, FileChangedError, Snapshot
 from mcp_ws_ide.config.entry import launch_parts
 from mcp_ws_ide.config.entry_check import check_entry
 from mcp_ws_ide.config.json_edit import DefinitionError, with_entry, without_entry
@@ -37,7 +37,7 @@ class Reload(Protocol):
         """See the class."""
 
 
-class EditRefused(Exception):
+class EditRefusedError(Exception):
     """A change was refused, and nothing was changed; the message says why.
 
     Attributes:
@@ -122,14 +122,14 @@ class ConfigEditor:
         """Return an entry for a browser, and the consent to it.
 
         Raises:
-            EditRefused: the entry cannot be edited.
+            EditRefusedError: the entry cannot be edited.
         """
         if reason := self.read_only(spec.source):
-            raise EditRefused(409, reason)
+            raise EditRefusedError(409, reason)
         before = self._read()
         entry = self._stored_entry(before, spec.name)
         if not isinstance(entry, dict):
-            raise EditRefused(
+            raise EditRefusedError(
                 409, f"{self.path}: the entry is not in an object of servers; change it by hand"
             )
         return self._model(spec.name, entry, before.version)
@@ -154,7 +154,7 @@ class ConfigEditor:
         """Return what an unsaved entry would run, and the version of the file.
 
         Raises:
-            EditRefused: an entry with this name cannot be changed or added.
+            EditRefusedError: an entry with this name cannot be changed or added.
         """
         self._check_name(name)
         before = self._read()
@@ -178,23 +178,23 @@ class ConfigEditor:
         """Return the configured server of this name, or None; refuse if it cannot be edited."""
         configured = self._reload().get(name)
         if configured is None and not is_address(name):
-            raise EditRefused(422, f"{name!r} cannot be part of a URL; choose another name")
+            raise EditRefusedError(422, f"{name!r} cannot be part of a URL; choose another name")
         reason = self.read_only(configured.source if configured is not None else None)
         if reason:
-            raise EditRefused(409 if self._allowed else 403, reason)
+            raise EditRefusedError(409 if self._allowed else 403, reason)
         return configured
 
     def _read(self) -> Snapshot:
         try:
             return self._file.read()
         except DefinitionError as error:
-            raise EditRefused(409, f"{self.path}: {error}") from None
+            raise EditRefusedError(409, f"{self.path}: {error}") from None
 
     def _stored_entry(self, before: Snapshot, name: str) -> Any:
         try:
             return before.entry(self._name_in_file(name))
         except DefinitionError as error:
-            raise EditRefused(409, f"{self.path}: {error}") from None
+            raise EditRefusedError(409, f"{self.path}: {error}") from None
 
     def _name_in_file(self, address: str) -> str:
         """Return the name of a server as the file has it, from which its address was made."""
@@ -207,10 +207,10 @@ class ConfigEditor:
             complete = unmasked(entry, stored if isinstance(stored, dict) else None)
             json.dumps(complete, ensure_ascii=False, allow_nan=False).encode()
         except DefinitionError as error:
-            raise EditRefused(422, str(error)) from None
+            raise EditRefusedError(422, str(error)) from None
         except (ValueError, RecursionError):
             reason = "the entry contains a lone surrogate, or a number that JSON cannot represent"
-            raise EditRefused(422, reason) from None
+            raise EditRefusedError(422, reason) from None
         return dict(complete)
 
     # --- changing -------------------------------------------------------------------------------
@@ -228,18 +228,18 @@ class ConfigEditor:
             by: the user.
 
         Raises:
-            EditRefused: nothing was changed.
+            EditRefusedError: nothing was changed.
         """
         async with self._lock:
             configured = self._check_name(name)
             before = self._at_version(version)
             if configured is not None and self._stored_entry(before, name) is None:
-                raise EditRefused(409, f"{self.path}: the entry is in a list; change it by hand")
+                raise EditRefusedError(409, f"{self.path}: the entry is in a list; change it by hand")
             preview = self._preview(name, entry, self._unmasked(name, entry, before))
             if preview.digest is None:
-                raise EditRefused(422, "the entry has errors", preview.problems)
+                raise EditRefusedError(422, "the entry has errors", preview.problems)
             if agreed is not None and agreed != preview.digest:
-                raise EditRefused(
+                raise EditRefusedError(
                     409, "the entry would run something other than what was agreed to; preview it again"
                 )
             text = self._changed(lambda: with_entry(before.text, self._name_in_file(name), preview.entry))
@@ -269,11 +269,11 @@ class ConfigEditor:
         """Remove an entry from the file; live sessions keep their server.
 
         Raises:
-            EditRefused: nothing was changed.
+            EditRefusedError: nothing was changed.
         """
         async with self._lock:
             if self._check_name(name) is None:
-                raise EditRefused(404, f"server {name!r} is not configured")
+                raise EditRefusedError(404, f"server {name!r} is not configured")
             before = self._at_version(version)
             text = self._changed(lambda: without_entry(before.text, self._name_in_file(name)))
             consent = self._consents.of(self._key, name)
@@ -294,22 +294,22 @@ class ConfigEditor:
         """Note that a user consents to what an entry of the file runs.
 
         Raises:
-            EditRefused: the entry is not the one that was reviewed.
+            EditRefusedError: the entry is not the one that was reviewed.
         """
         async with self._lock:
             configured = self._check_name(name)
             if configured is None:
-                raise EditRefused(404, f"server {name!r} is not configured")
+                raise EditRefusedError(404, f"server {name!r} is not configured")
             if configured.consent is None:
-                raise EditRefused(409, f"server {name!r} does not await consent")
+                raise EditRefusedError(409, f"server {name!r} does not await consent")
             if configured.consent != digest:
-                raise EditRefused(
+                raise EditRefusedError(
                     409, "the entry would run something other than what was reviewed; review it again"
                 )
             try:
                 self._consents.grant(self._key, name, digest, by)
             except OSError as error:
-                raise EditRefused(500, f"the consent cannot be saved: {error.strerror}") from None
+                raise EditRefusedError(500, f"the consent cannot be saved: {error.strerror}") from None
             self._reload(force=True)
         log.info("user %r consented to start the server %s of %s", by, name, self.path)
 
@@ -321,25 +321,25 @@ class ConfigEditor:
             reason = "was removed in the meantime; reload the entry, then save it to create a new file"
         else:
             reason = "has changed in the meantime; reload it and try again"
-        raise EditRefused(412, f"{self.path} {reason}")
+        raise EditRefusedError(412, f"{self.path} {reason}")
 
     def _changed(self, change: Callable[[], str]) -> str:
         try:
             return change()
         except DefinitionError as error:
-            raise EditRefused(409, f"{self.path}: {error}") from None
+            raise EditRefusedError(409, f"{self.path}: {error}") from None
 
     async def _write(self, name: str, before: Snapshot, text: str, consent: Consent | None) -> str:
         """Keep the consent and write the file in a thread; return the new version."""
         loop = asyncio.get_running_loop()
         try:
             return await _completed(loop.run_in_executor(None, self._write_both, name, before, text, consent))
-        except FileChanged as error:
-            raise EditRefused(412, f"{self.path}: {error}") from None
+        except FileChangedError as error:
+            raise EditRefusedError(412, f"{self.path}: {error}") from None
         except DefinitionError as error:
-            raise EditRefused(409, f"{self.path}: {error}") from None
+            raise EditRefusedError(409, f"{self.path}: {error}") from None
         except OSError as error:
-            raise EditRefused(500, f"the consent cannot be saved: {error.strerror}") from None
+            raise EditRefusedError(500, f"the consent cannot be saved: {error.strerror}") from None
 
     def _write_both(self, name: str, before: Snapshot, text: str, consent: Consent | None) -> str:
         """Write the consent, then the file: in between, the old entry does not match it, and so awaits consent."""

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from mcp_ws_ide.config.dialects import translate
 from mcp_ws_ide.config.environment import (
-    UnresolvedVariable,
+    UnresolvedVariableError,
     Variables,
     substitute,
     substitute_editors,
@@ -34,7 +34,7 @@ from mcp_ws_ide.config.spec import (
 )
 from mcp_ws_ide.core.headers import brings_credential, check_headers, is_header_name, reserved
 from mcp_ws_ide.core.tools import ToolRules
-from mcp_ws_ide.errors import UnusableHeader
+from mcp_ws_ide.errors import UnusableHeaderError
 
 SWITCHED_OFF: Final = 'switched off by "disabled" or "enabled"'
 """Reason of a server that its author disabled."""
@@ -90,7 +90,7 @@ class EntryError(ValueError):
         self.reason = reason
 
 
-class _Unusable(Exception):
+class _UnusableError(Exception):
     """An entry is well formed, but cannot be used here; the message becomes its ``disabled_reason``."""
 
 
@@ -120,14 +120,14 @@ def read_entry(
     kind = _kind(entry, None if has_variables else raw["url"])
     try:
         if _is_switched_off(entry):
-            raise _Unusable(SWITCHED_OFF)
+            raise _UnusableError(SWITCHED_OFF)
         values = _resolved(raw, variables, notice)
         if kind == "stdio" and not values["command"]:
-            raise _Unusable('"command" is empty once its variables are filled in')
+            raise _UnusableError('"command" is empty once its variables are filled in')
         kind = _kind(entry, values["url"])
         _check_remote(values)
         _check_oauth(kind, values)
-    except (_Unusable, UnresolvedVariable) as reason:
+    except (_UnusableError, UnresolvedVariableError) as reason:
         return ServerSpec(name, source, kind, **raw, **settings, disabled_reason=str(reason))
     return ServerSpec(name, source, kind, **values, **settings)
 
@@ -199,7 +199,7 @@ def _resolved(
     Variables of the entry's own ``env`` come before those of the gateway's environment, except in ``env`` itself.
 
     Raises:
-        UnresolvedVariable: a variable without which the server cannot be used has no value.
+        UnresolvedVariableError: a variable without which the server cannot be used has no value.
     """
     plain = {name: value for name, value in raw["env"].items() if "${" not in value}
     env = _resolved_pairs("env", raw["env"], variables.over(plain), notice)
@@ -325,7 +325,7 @@ def _check_remote(values: Mapping[str, Any]) -> None:
             raise EntryError("url", str(error)) from None
     try:
         check_headers(values["headers"])
-    except UnusableHeader as error:
+    except UnusableHeaderError as error:
         raise EntryError(f"headers.{error.name}", error.reason) from None
     for name, value in values["headers"].items():
         if not _HEADER_VALUE.fullmatch(value):

@@ -116,7 +116,7 @@ class Variables(NamedTuple):
         return Variables({**self.environ, **environ}, self.editor)
 
 
-class UnresolvedVariable(Exception):
+class UnresolvedVariableError(Exception):
     """A variable in an entry has no value here; the message says which one and what to write instead."""
 
 
@@ -214,7 +214,7 @@ def substitute(value: Any, variables: Variables) -> Any:
     """Return ``value`` (a text, tuple or dict, nested) with its variables (``${env:NAME:-default}``) filled in.
 
     Raises:
-        UnresolvedVariable: a variable has no value.
+        UnresolvedVariableError: a variable has no value.
     """
     if isinstance(value, str):
         return _VARIABLE.sub(lambda match: _value(match, variables), value)
@@ -235,7 +235,7 @@ def substitute_known(text: str, variables: Variables) -> tuple[str, list[str]]:
     def value(match: re.Match[str]) -> str:
         try:
             return _value(match, variables)
-        except UnresolvedVariable as reason:
+        except UnresolvedVariableError as reason:
             reasons.append(str(reason))
             return match[0]
 
@@ -284,17 +284,19 @@ def _split(expression: str) -> tuple[str, str | None]:
 def _resolve(expression: str, variables: Variables) -> str:
     written = f"${{{expression}}}"
     if expression.startswith("input:"):
-        raise UnresolvedVariable(f"{written!r} asks for input, which only VS Code can do; use ${{env:NAME}}")
+        raise UnresolvedVariableError(
+            f"{written!r} asks for input, which only VS Code can do; use ${{env:NAME}}"
+        )
     if expression.startswith("{") and expression.endswith("}"):  # ${{ secrets.NAME }}
-        raise UnresolvedVariable(f"{written!r} is a variable of Continue; use ${{env:NAME}}")
+        raise UnresolvedVariableError(f"{written!r} is a variable of Continue; use ${{env:NAME}}")
     name, default = _split(expression)
     if not _NAME.fullmatch(name) and expression not in variables.editor:
-        raise UnresolvedVariable(
+        raise UnresolvedVariableError(
             f"{written!r} is not a variable of the gateway; use ${{env:NAME}} or ${{NAME:-default}}, "
             "or $${…} for literal text"
         )
     if default is not None and "${" in default:
-        raise UnresolvedVariable(f"{written!r} has a variable inside a default, which is not supported")
+        raise UnresolvedVariableError(f"{written!r} has a variable inside a default, which is not supported")
     if name in variables.environ:
         return variables.environ[name]
     if name in variables.editor and not expression.startswith("env:"):
@@ -302,4 +304,4 @@ def _resolve(expression: str, variables: Variables) -> str:
     if default is not None:
         return default
     cause = " (it is a variable of VS Code; write the path)" if name in _VSCODE_VARIABLES else ""
-    raise UnresolvedVariable(f"the environment variable {name!r} is not set{cause}")
+    raise UnresolvedVariableError(f"the environment variable {name!r} is not set{cause}")

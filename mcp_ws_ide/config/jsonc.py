@@ -14,7 +14,7 @@ _TRAILING_COMMA: Final = re.compile(r'"(?:\\.|[^"\\\n])*+"?|(?<=[\w"}\]])\s*+,(?
 """Both patterns also match strings, terminated or not, so that the inside of a string is never taken for syntax."""
 
 
-class InvalidJson(ValueError):
+class InvalidJsonError(ValueError):
     """A text is not JSON, even with comments and trailing commas removed; the message says where."""
 
 
@@ -24,11 +24,11 @@ def parse_text(text: str) -> tuple[Any, list[str]]:
     Comments and trailing commas are blanked out only when plain JSON fails, and in place.
 
     Raises:
-        InvalidJson: the text is not JSON.
+        InvalidJsonError: the text is not JSON.
     """
     try:
         return _parse_json(text)
-    except InvalidJson:
+    except InvalidJsonError:
         return _parse_json(without_comments(text))
 
 
@@ -47,11 +47,11 @@ def _parse_json(text: str) -> tuple[Any, list[str]]:
         return json.loads(text, object_pairs_hook=build), duplicates
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise InvalidJson(f"not valid JSON: {error.msg} at {place}") from None
+        raise InvalidJsonError(f"not valid JSON: {error.msg} at {place}") from None
     except RecursionError:
-        raise InvalidJson("not valid JSON: nested too deeply") from None
+        raise InvalidJsonError("not valid JSON: nested too deeply") from None
     except ValueError as error:
-        raise InvalidJson(f"not valid JSON: {error}") from None
+        raise InvalidJsonError(f"not valid JSON: {error}") from None
 
 
 def without_comments(text: str, *, commas: bool = True) -> str:

@@ -18,7 +18,7 @@ from typing import Any, Final
 from mcp_ws_ide.config.dialects import Project, projects_of, sections_of, translate
 from mcp_ws_ide.config.entry import SWITCHED_OFF, EntryError, read_entry
 from mcp_ws_ide.config.environment import Variables
-from mcp_ws_ide.config.jsonc import InvalidJson, parse_text
+from mcp_ws_ide.config.jsonc import InvalidJsonError, parse_text
 from mcp_ws_ide.config.spec import ConfigProblem, Configuration, ServerSpec
 from mcp_ws_ide.config.workspace import editor_variables, workspace_of
 from mcp_ws_ide.config.yaml_text import parse_yaml
@@ -143,7 +143,7 @@ class ConfigReader:
             self._documents.pop(path, None)
             if required:
                 self._report(path, "", "the file named in server_files does not exist")
-        except InvalidJson as error:
+        except InvalidJsonError as error:
             self._use_last_good(path, str(error))
         except OSError as error:
             self._use_last_good(path, f"cannot be read: {error.strerror or error}")
@@ -322,7 +322,7 @@ def _parse(path: str, text: str) -> tuple[Any, list[str]]:
     TOML (Codex) and YAML (Goose, Continue, LibreChat) are known by the file's ending.
 
     Raises:
-        InvalidJson: it cannot be parsed.
+        InvalidJsonError: it cannot be parsed.
     """
     if path.endswith((".yaml", ".yml")):
         return parse_yaml(text)
@@ -331,7 +331,7 @@ def _parse(path: str, text: str) -> tuple[Any, list[str]]:
     try:
         return tomllib.loads(text), []
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InvalidJson(f"not TOML: {error}") from None
+        raise InvalidJsonError(f"not TOML: {error}") from None
 
 
 def _read_text(path: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import yaml
 
-from mcp_ws_ide.config.jsonc import InvalidJson
+from mcp_ws_ide.config.jsonc import InvalidJsonError
 
 MAX_ALIASES: Final = 20
 """References to other parts of a document; with many more, a few lines could stand for gigabytes."""
@@ -61,7 +61,7 @@ def parse_yaml(text: str) -> tuple[Any, list[str]]:
     """Parse a document; return it, and the keys that occur twice in one object (the last one counts).
 
     Raises:
-        InvalidJson: the text is not YAML, or has values that JSON does not have.
+        InvalidJsonError: the text is not YAML, or has values that JSON does not have.
     """
     loader = _Loader(text)
     try:
@@ -69,8 +69,8 @@ def parse_yaml(text: str) -> tuple[Any, list[str]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
-        raise InvalidJson(f"not valid YAML: {error.problem}{place}") from None
+        raise InvalidJsonError(f"not valid YAML: {error.problem}{place}") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise InvalidJson(f"not valid YAML: {error}") from None
+        raise InvalidJsonError(f"not valid YAML: {error}") from None
     finally:
         loader.dispose()

@@ -96,7 +96,7 @@ FINAL_CODES: Final = VIOLATIONS | {
 """Close codes after which reconnecting would fail in the same way, or is not wanted."""
 
 
-class UnknownSubprotocol(ValueError):
+class UnknownSubprotocolError(ValueError):
     """Subprotocols were offered, and the gateway knows none of them."""
 
 
@@ -109,7 +109,7 @@ def select_subprotocol(offered: Sequence[str]) -> str | None:
     """Return the subprotocol to answer with; None to answer without one.
 
     Raises:
-        UnknownSubprotocol: subprotocols were offered, and none of them is known.
+        UnknownSubprotocolError: subprotocols were offered, and none of them is known.
     """
     candidates = [entry for entry in offered if not carries_token(entry)]
     for known in (SUBPROTOCOL_RESUME, SUBPROTOCOL_MCP):
@@ -121,7 +121,7 @@ def select_subprotocol(offered: Sequence[str]) -> str | None:
     if SUBPROTOCOL_JUPYTER in candidates:
         return SUBPROTOCOL_JUPYTER
     if candidates:
-        raise UnknownSubprotocol(f"none of the offered subprotocols is known; offer {SUBPROTOCOL_MCP!r}")
+        raise UnknownSubprotocolError(f"none of the offered subprotocols is known; offer {SUBPROTOCOL_MCP!r}")
     return None
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from mcp_ws_ide.errors import UnusableHeader
+from mcp_ws_ide.errors import UnusableHeaderError
 
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A header name (RFC 9110, section 5.1)."""
@@ -41,18 +41,18 @@ def check_headers(names: Iterable[str], *, token: bool = False) -> None:
         token: whether a token is configured as well, which is sent as ``Authorization``.
 
     Raises:
-        UnusableHeader: a name is invalid, occurs twice, or only the transport may set it.
+        UnusableHeaderError: a name is invalid, occurs twice, or only the transport may set it.
     """
     seen: dict[str, str] = {}
     for name in names:
         lower = name.lower()
         if reason := _reason(name):
-            raise UnusableHeader(name, reason)
+            raise UnusableHeaderError(name, reason)
         if lower in seen:
             other = f" (also as {seen[lower]!r})" if seen[lower] != name else ""
-            raise UnusableHeader(name, f"occurs twice{other}; remove one")
+            raise UnusableHeaderError(name, f"occurs twice{other}; remove one")
         if token and lower == "authorization":
-            raise UnusableHeader(
+            raise UnusableHeaderError(
                 name, "cannot be set beside a token, which is sent as Authorization; remove one"
             )
         seen[lower] = name

@@ -9,7 +9,7 @@ import msgspec
 
 from mcp_ws_ide.compiling import plain_data
 from mcp_ws_ide.core.message_types import Params
-from mcp_ws_ide.errors import INVALID_REQUEST, MalformedMessage
+from mcp_ws_ide.errors import INVALID_REQUEST, MalformedMessageError
 
 MAX_ID_BYTES: Final = 1024
 """Longest id accepted, in bytes of JSON; ids are kept while a request is in flight."""
@@ -111,7 +111,7 @@ def decode_id(raw: bytes) -> Any:
     Returns an :data:`IdKey`, or what else the JSON is: what names a request may be anything.
 
     Raises:
-        MalformedMessage: a number outside the range of a double.
+        MalformedMessageError: a number outside the range of a double.
     """
     if (
         raw.isdigit() and len(raw) <= MAX_ID_BYTES
@@ -120,5 +120,5 @@ def decode_id(raw: bytes) -> Any:
     try:
         value = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MalformedMessage(INVALID_REQUEST, f"invalid id: {error}") from None
+        raise MalformedMessageError(INVALID_REQUEST, f"invalid id: {error}") from None
     return "\0null" if value is None else value

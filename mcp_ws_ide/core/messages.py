@@ -35,7 +35,7 @@ from mcp_ws_ide.core.message_types import Envelope, ErrorMembers
 from mcp_ws_ide.core.message_types import Meta as Meta
 from mcp_ws_ide.core.message_types import Params as Params
 from mcp_ws_ide.core.readable_results import is_readable
-from mcp_ws_ide.errors import INVALID_REQUEST, PARSE_ERROR, MalformedMessage
+from mcp_ws_ide.errors import INVALID_REQUEST, PARSE_ERROR, MalformedMessageError
 
 HANDSHAKE_VERSIONS: Final = ("2024-10-07", "2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 """MCP revisions of the handshake era, in which sessions begin with ``initialize``; oldest first."""
@@ -113,8 +113,8 @@ def parse(data: bytes) -> Message:
         data: one JSON object, UTF-8.
 
     Raises:
-        MalformedMessage: not JSON (-32700), or not one JSON-RPC 2.0 message (-32600). Batches are refused: MCP has none
-            since 2025-06-18.
+        MalformedMessageError: not JSON (-32700), or not one JSON-RPC 2.0 message (-32600). Batches are refused: MCP has
+            none since 2025-06-18.
     """
     message = _parse_usual(data)
     return message if message is not None else _parse_unusual(data)
@@ -125,22 +125,22 @@ def _parse_unusual(data: bytes) -> Message:
     try:
         return _from_envelope(data, _decode_envelope(data))
     except msgspec.ValidationError:
-        raise MalformedMessage(INVALID_REQUEST, _not_an_object(data)) from None
+        raise MalformedMessageError(INVALID_REQUEST, _not_an_object(data)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         repaired = _without_lone_surrogates(data)
         if repaired != data:
             return parse(repaired)
         reason = str(error).removeprefix("JSON is malformed: ")
-        raise MalformedMessage(PARSE_ERROR, f"not valid JSON: {reason}") from None
+        raise MalformedMessageError(PARSE_ERROR, f"not valid JSON: {reason}") from None
     except RecursionError:
-        raise MalformedMessage(PARSE_ERROR, TOO_DEEP) from None
+        raise MalformedMessageError(PARSE_ERROR, TOO_DEEP) from None
 
 
 def parse_server(data: bytes) -> Message:
     """Parse one message of a server as :func:`parse` does; a response must be one that SDKs read.
 
     Raises:
-        MalformedMessage: also for a result that is no object, and for an error without code and message (-32600).
+        MalformedMessageError: also for a result that is no object, and for an error without code and message (-32600).
     """
     message = _parse_usual(data, by_server=True)
     if message is None:
@@ -227,8 +227,8 @@ def _unknown_members(data: bytes) -> bytes:
     """Check for duplicate members; return the unknown ones as ``,"name":value…``.
 
     Raises:
-        MalformedMessage: a member occurs twice. JSON parsers disagree on which one counts, so that a duplicate ``id``
-            or ``method`` could mean one thing here and another to the server. Or there are more members than
+        MalformedMessageError: a member occurs twice. JSON parsers disagree on which one counts, so that a duplicate
+            ``id`` or ``method`` could mean one thing here and another to the server. Or there are more members than
             :data:`MAX_MEMBERS`.
     """
     refuse_many(data)
@@ -250,11 +250,11 @@ def _refuse_duplicates(data: bytes, members: dict[str, bytes]) -> None:
         name = _decode_str(key[1])
         value = members[name]
         if name in seen or not data.startswith(value, key.end()):
-            raise MalformedMessage(INVALID_REQUEST, f"member {name!r} occurs twice")
+            raise MalformedMessageError(INVALID_REQUEST, f"member {name!r} occurs twice")
         seen.add(name)
         end = _MEMBER_END.match(data, key.end() + len(value))
         if end is None:  # the value here only begins like the last one of this name
-            raise MalformedMessage(INVALID_REQUEST, f"member {name!r} occurs twice")
+            raise MalformedMessageError(INVALID_REQUEST, f"member {name!r} occurs twice")
         if end[1] == b"}":
             return
         at = end.end()
@@ -264,7 +264,7 @@ def refuse_many(data: bytes) -> None:
     """Refuse an object with more than :data:`MAX_MEMBERS` members, before anything is made of each of them.
 
     Raises:
-        MalformedMessage: it has more.
+        MalformedMessageError: it has more.
     """
     if data.count(b'"') <= FEW_QUOTES:
         return
@@ -280,7 +280,7 @@ def refuse_many(data: bytes) -> None:
             if trailing is None:  # the text ends within the value: no object at all
                 return
             at = key.end() + trailing
-    raise MalformedMessage(INVALID_REQUEST, f"a message must have at most {MAX_MEMBERS} members")
+    raise MalformedMessageError(INVALID_REQUEST, f"a message must have at most {MAX_MEMBERS} members")
 
 
 def _not_an_object(data: bytes) -> str:
@@ -291,20 +291,20 @@ def _not_an_object(data: bytes) -> str:
 
 def _classify(message: Message, version: bytes) -> Kind:
     if version != _VERSION:
-        raise MalformedMessage(INVALID_REQUEST, 'member "jsonrpc" must be "2.0"')
+        raise MalformedMessageError(INVALID_REQUEST, 'member "jsonrpc" must be "2.0"')
     if message.id:
         _check_id(message.id)
     if message.method:
         _check_call(message)
         return REQUEST if message.id else NOTIFICATION
     if bool(message.result) == bool(message.error):
-        raise MalformedMessage(
+        raise MalformedMessageError(
             INVALID_REQUEST, 'a message must have "method", or one of "result" and "error"'
         )
     if message.error and message.error[0] != ord("{"):
-        raise MalformedMessage(INVALID_REQUEST, 'member "error" must be an object')
+        raise MalformedMessageError(INVALID_REQUEST, 'member "error" must be an object')
     if not message.id:
-        raise MalformedMessage(INVALID_REQUEST, 'a response must have an "id"')
+        raise MalformedMessageError(INVALID_REQUEST, 'a response must have an "id"')
     return RESPONSE
 
 
@@ -314,32 +314,34 @@ _decode_error: Final = msgspec.json.Decoder(ErrorMembers).decode
 def _check_answer(message: Message) -> None:
     """Refuse a response that SDKs do not read: its request would wait forever."""
     if message.result and message.result[0] != ord("{"):
-        raise MalformedMessage(INVALID_REQUEST, 'member "result" must be an object')
+        raise MalformedMessageError(INVALID_REQUEST, 'member "result" must be an object')
     try:
         if message.error:
             _decode_error(message.error)
     except (msgspec.ValidationError, RecursionError):
-        raise MalformedMessage(
+        raise MalformedMessageError(
             INVALID_REQUEST, 'member "error" must have a whole number as "code" and a string as "message"'
         ) from None
 
 
 def _check_call(message: Message) -> None:
     if message.result or message.error:
-        raise MalformedMessage(INVALID_REQUEST, 'a message with "method" must not have "result" or "error"')
+        raise MalformedMessageError(
+            INVALID_REQUEST, 'a message with "method" must not have "result" or "error"'
+        )
     if message.method[0] != ord('"'):
-        raise MalformedMessage(INVALID_REQUEST, 'member "method" must be a string')
+        raise MalformedMessageError(INVALID_REQUEST, 'member "method" must be a string')
     if message.params and message.params[0] not in b"{[":
-        raise MalformedMessage(INVALID_REQUEST, 'member "params" must be an object')
+        raise MalformedMessageError(INVALID_REQUEST, 'member "params" must be an object')
     if message.id == b"null":
-        raise MalformedMessage(INVALID_REQUEST, "the id of a request must not be null")
+        raise MalformedMessageError(INVALID_REQUEST, "the id of a request must not be null")
 
 
 def _check_id(raw: bytes) -> None:
     if raw[0] in b"tf{[":
-        raise MalformedMessage(INVALID_REQUEST, "an id must be a string or a number")
+        raise MalformedMessageError(INVALID_REQUEST, "an id must be a string or a number")
     if len(raw) > MAX_ID_BYTES:
-        raise MalformedMessage(INVALID_REQUEST, f"an id must have at most {MAX_ID_BYTES} bytes")
+        raise MalformedMessageError(INVALID_REQUEST, f"an id must have at most {MAX_ID_BYTES} bytes")
     decode_id(raw)
 
 
@@ -356,7 +358,7 @@ def alike(raw_id: bytes, others: Iterable[bytes]) -> bytes:
     keys = {decode_id(other): other for other in others}
     try:
         key = decode_id(raw_id)
-    except MalformedMessage:
+    except MalformedMessageError:
         return b""
     other = of_other_type(key)
     return keys.get(key) or (keys.get(other, b"") if other is not None else b"")
@@ -383,7 +385,7 @@ def token_key(raw: bytes) -> IdKey | None:
         return None
     try:
         key = decode_id(raw)
-    except MalformedMessage:
+    except MalformedMessageError:
         return None
     return key if isinstance(key, str | int | float) and not isinstance(key, bool) else None
 

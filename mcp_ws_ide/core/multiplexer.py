@@ -24,7 +24,7 @@ from mcp_ws_ide.core import log_levels, messages
 from mcp_ws_ide.core.effects import Deliver, Drop, Pending, Reply, Unnamed
 from mcp_ws_ide.core.messages import ABSENT, NOTIFICATION, REQUEST, RESPONSE, Message, Meta, Params
 from mcp_ws_ide.core.session import CANCELLED, DROPPABLE
-from mcp_ws_ide.errors import METHOD_NOT_FOUND, MalformedMessage
+from mcp_ws_ide.errors import METHOD_NOT_FOUND, MalformedMessageError
 
 LISTEN: Final = "subscriptions/listen"
 PROGRESS: Final = "notifications/progress"
@@ -225,7 +225,7 @@ def _upstream_id(tag: bytes) -> int:
         return 0
     try:
         key = messages.decode_id(tag)
-    except MalformedMessage:
+    except MalformedMessageError:
         return 0
     return messages.whole_number(key) if isinstance(key, str | int | float) else 0
 

@@ -17,7 +17,7 @@ from msgspec import Raw
 from mcp_ws_ide.core import json_scan, messages
 from mcp_ws_ide.core.lenient_json import encode, members_of
 from mcp_ws_ide.core.messages import Kind, Message
-from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, MalformedMessage
+from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, MalformedMessageError
 
 MAX_ITEMS: Final = 1000
 """Messages that are read from one line, event or array; what follows is reported."""
@@ -135,7 +135,7 @@ def read_client(data: bytes) -> Reading:
         return reading
     try:
         reading.messages.append(messages.parse(text))
-    except MalformedMessage as error:
+    except MalformedMessageError as error:
         message = _mended(text, reading, by_server=False) if error.code == INVALID_REQUEST else None
         if message is not None:
             reading.messages.append(message)
@@ -364,7 +364,7 @@ def _read_object(value: bytes, reading: Reading) -> None:
     value = messages.one_line(value)
     try:
         reading.messages.append(messages.parse_server(value))
-    except MalformedMessage as error:
+    except MalformedMessageError as error:
         message = _mended(value, reading, by_server=True)
         if message is not None:
             reading.messages.append(message)
@@ -391,7 +391,7 @@ def _mended(value: bytes, reading: Reading, *, by_server: bool) -> Message | Non
         if len(json_scan.top_of(value).ids) > 1:
             return None
         message = messages.parse_server(_encode(mended))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, MalformedMessage):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, MalformedMessageError):
         return None
     reading.notices.update(notices)
     return message
@@ -506,7 +506,7 @@ def _names_members(text: bytes, names: set[bytes]) -> bool:
     return all(any(member.startswith(name) for member in (b"jsonrpc", b"id", *_ANSWERS)) for name in names)
 
 
-def _refused(text: bytes, error: MalformedMessage) -> Unreadable:
+def _refused(text: bytes, error: MalformedMessageError) -> Unreadable:
     """Describe a message that :func:`mcp_ws_ide.core.messages.parse` refused, with the place and a quote."""
     at = messages.offset_of(error)
     if at is None:

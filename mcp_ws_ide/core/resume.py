@@ -32,7 +32,7 @@ from mcp_ws_ide.errors import (
     LIMIT_EXCEEDED,
     PARSE_ERROR,
     SESSION_LOST,
-    MalformedMessage,
+    MalformedMessageError,
 )
 
 MAX_ENDED: Final = 64
@@ -41,15 +41,15 @@ OVERFLOW_FACTOR: Final = 2
 """Windows that may be unacknowledged while a link is open: a slow network is not a lost client."""
 
 
-class ProtocolViolation(Exception):
+class ProtocolViolationError(Exception):
     """The peer broke the protocol: close with 1002; the text is the reason."""
 
 
-class ResumeRefused(Exception):
+class ResumeRefusedError(Exception):
     """A session cannot be resumed: answer ``gone``, then close with 4404; the text is the reason."""
 
 
-class Overflow(Exception):
+class WindowOverflowError(Exception):
     """Responses alone exceed the window: close with 4413 and end the session; the text is the reason."""
 
 
@@ -152,7 +152,7 @@ class GatewayEnd:
             What to write: ``resumed``, then everything that the client has not received.
 
         Raises:
-            ResumeRefused: the session has expired, or its buffer does not reach back to that position.
+            ResumeRefusedError: the session has expired, or its buffer does not reach back to that position.
         """
         replay = self._replay(recv, now)
         self._bind(link, presented, digest)
@@ -160,11 +160,11 @@ class GatewayEnd:
 
     def _replay(self, recv: int, now: float, until: int | None = None) -> list[bytes]:
         if self.expired(now):
-            raise ResumeRefused("the session has expired")
+            raise ResumeRefusedError("the session has expired")
         try:
             return self.channel.replay_after(recv, until)
         except PositionError as error:
-            raise ResumeRefused(str(error)) from None
+            raise ResumeRefusedError(str(error)) from None
 
     def _bind(self, link: object, presented: bytes, digest: bytes) -> None:
         self._previous, self._token = presented, digest
@@ -187,10 +187,10 @@ class GatewayEnd:
             stored: the last position that is stored: the client has received nothing after it.
 
         Raises:
-            ResumeRefused: as :meth:`resume`.
+            ResumeRefusedError: as :meth:`resume`.
         """
         if recv > stored:
-            raise ResumeRefused(f"the peer acknowledged {recv} frames, but only {stored} were sent")
+            raise ResumeRefusedError(f"the peer acknowledged {recv} frames, but only {stored} were sent")
         self._replay(recv, now, until=recv)
         self._bind(link, presented, digest)
 
@@ -249,7 +249,7 @@ class GatewayEnd:
         """Process a control frame of the current link; return the frames to write.
 
         Raises:
-            ProtocolViolation: a client must not send this control frame.
+            ProtocolViolationError: a client must not send this control frame.
         """
         if control.kind == "ack":
             _acknowledge(self.channel, control)
@@ -258,7 +258,7 @@ class GatewayEnd:
             return [binding.PONG]
         if control.kind == "pong":
             return []
-        raise ProtocolViolation(f"a client must not send the control frame {control.kind!r}")
+        raise ProtocolViolationError(f"a client must not send the control frame {control.kind!r}")
 
     def forget(self) -> None:
         """Release the buffer of a session that has ended; keep the tokens, to tell its client the reason."""
@@ -268,7 +268,7 @@ class GatewayEnd:
         """Keep a message to the client until it is acknowledged; the caller writes it if there is a link.
 
         Raises:
-            Overflow: too many messages are unacknowledged that must not be dropped.
+            WindowOverflowError: too many messages are unacknowledged that must not be dropped.
         """
         channel = self.channel
         if channel.push_if_room(data, droppable):
@@ -278,7 +278,7 @@ class GatewayEnd:
         if channel.full and not self._patient():
             if droppable:
                 return channel.push_gap()
-            raise Overflow(
+            raise WindowOverflowError(
                 f"the window is full of responses: {channel.unacked} messages ({channel.unacked_bytes} bytes); "
                 "raise MCPWebSocketApp.window_frames or window_bytes"
             )
@@ -388,7 +388,7 @@ class ClientEnd:
             return data, b""
         try:
             message = messages.parse(data)
-        except MalformedMessage:
+        except MalformedMessageError:
             return data, b""
         text = (
             f"the message has {len(data)} bytes, and the gateway accepts at most {limit}; "
@@ -429,7 +429,7 @@ class ClientEnd:
     def _note_request(self, data: bytes) -> None:
         try:
             message = messages.parse(data)
-        except MalformedMessage:
+        except MalformedMessageError:
             reading = reader.read_client(data)
             if not reading.messages:
                 self._malformed += 1
@@ -447,7 +447,7 @@ class ClientEnd:
             key = messages.decode_id(raw_id or b"null")
             if self.waiting.pop(key, None) is not None:
                 self._ended.append(key)
-        except (MalformedMessage, TypeError):
+        except (MalformedMessageError, TypeError):
             return
 
     def receive(self, data: bytes) -> tuple[bytes | None, list[bytes], Event]:
@@ -457,7 +457,7 @@ class ClientEnd:
             The message for the SDK, if the frame is one; the frames to write now; what changed.
 
         Raises:
-            ProtocolViolation: the gateway broke the protocol.
+            ProtocolViolationError: the gateway broke the protocol.
         """
         if self.plain:
             self._note_answer(data)
@@ -465,11 +465,11 @@ class ClientEnd:
         try:
             control = binding.parse_control(data)
         except ControlError as error:
-            raise ProtocolViolation(str(error)) from None
+            raise ProtocolViolationError(str(error)) from None
         if control is not None:
             return self._control(control)
         if not self.live:
-            raise ProtocolViolation("data arrived before 'opened' or 'resumed'")
+            raise ProtocolViolationError("data arrived before 'opened' or 'resumed'")
         self._note_answer(data)
         if self.channel.accept(len(data)):
             return data, [self.channel.take_ack()], Event.NOTHING
@@ -478,7 +478,7 @@ class ClientEnd:
     def _note_answer(self, data: bytes) -> None:
         try:
             message = messages.parse_server(data) if self.plain else messages.parse(data)
-        except MalformedMessage:
+        except MalformedMessageError:
             self.odd = True
             return
         if message.kind is not Kind.RESPONSE:
@@ -597,11 +597,11 @@ class ClientEnd:
             return None, [binding.PONG], Event.NOTHING
         if kind == "pong":
             return None, [], Event.PONG
-        raise ProtocolViolation(f"a gateway must not send the control frame {kind!r}")
+        raise ProtocolViolationError(f"a gateway must not send the control frame {kind!r}")
 
     def _opened(self, control: Control) -> tuple[None, list[bytes], Event]:
         if self._token or control.window is None:
-            raise ProtocolViolation("'opened' arrived, but the session was already open")
+            raise ProtocolViolationError("'opened' arrived, but the session was already open")
         assert control.session is not None
         assert control.token is not None
         self.session, self._token, self.grace = control.session, control.token, control.grace or 0.0
@@ -616,11 +616,11 @@ class ClientEnd:
         assert control.token is not None
         assert control.recv is not None
         if not self._token or self.live:
-            raise ProtocolViolation("'resumed' arrived, but no 'resume' had been sent")
+            raise ProtocolViolationError("'resumed' arrived, but no 'resume' had been sent")
         try:
             replay = self.channel.replay_after(control.recv)
         except PositionError as error:
-            raise ProtocolViolation(str(error)) from None
+            raise ProtocolViolationError(str(error)) from None
         self._token, self.live = control.token, True
         self.replayed = len(replay)
         self._written = self.channel.sent
@@ -671,7 +671,7 @@ def _acknowledge(channel: ReliableChannel, control: Control) -> None:
     try:
         channel.acknowledge(control.recv or 0)
     except PositionError as error:
-        raise ProtocolViolation(str(error)) from None
+        raise ProtocolViolationError(str(error)) from None
 
 
 def _unknown_outcome(reason: str) -> bytes:

@@ -22,7 +22,7 @@ from mcp_ws_ide.core.effects import Deliver, Drop, Effect, Forward, Pending, Pin
 from mcp_ws_ide.core.era import MODERN_VERSION
 from mcp_ws_ide.core.messages import ABSENT, REQUEST, RESPONSE, IdKey, Message
 from mcp_ws_ide.core.session_state import CoreState
-from mcp_ws_ide.errors import INVALID_REQUEST, LIMIT_EXCEEDED, METHOD_NOT_FOUND, MalformedMessage
+from mcp_ws_ide.errors import INVALID_REQUEST, LIMIT_EXCEEDED, METHOD_NOT_FOUND, MalformedMessageError
 
 CANCELLED: Final = "notifications/cancelled"
 DROPPABLE: Final = frozenset({b'"notifications/progress"', b'"notifications/message"'})
@@ -163,7 +163,7 @@ class SessionCore:
             return None
         try:
             return self.pending.get(messages.decode_id(raw or b"null"))
-        except (MalformedMessage, TypeError):  # TypeError: an id of an unhashable type
+        except (MalformedMessageError, TypeError):  # TypeError: an id of an unhashable type
             return None
 
     def from_legacy_server(self, message: Message) -> Effect:

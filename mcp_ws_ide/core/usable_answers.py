@@ -10,7 +10,7 @@ from typing import Final
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.bridges.methods import LISTS
 from mcp_ws_ide.core.messages import IdKey, Message
-from mcp_ws_ide.errors import MalformedMessage
+from mcp_ws_ide.errors import MalformedMessageError
 
 _CANCELLED: Final = b'"notifications/cancelled"'
 
@@ -56,7 +56,7 @@ class OpenCalls:
         """Note a message of the client."""
         try:
             message = messages.parse(data)
-        except MalformedMessage:
+        except MalformedMessageError:
             return
         if message.kind is messages.REQUEST:
             self._methods[message.id_key] = message.method_name
@@ -70,7 +70,7 @@ class OpenCalls:
         """Return a message of the server as the client can use it."""
         try:
             message = messages.parse_server(data)
-        except MalformedMessage:
+        except MalformedMessageError:
             return data
         if message.kind is not messages.RESPONSE:
             return data

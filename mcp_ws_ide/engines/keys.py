@@ -20,7 +20,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mcp_ws_ide.engines.base import EngineRefusedError
-from mcp_ws_ide.private_files import PrivateJsonFile, UnreadableFile
+from mcp_ws_ide.private_files import PrivateJsonFile, UnreadableFileError
 
 KEY_BYTES: Final = 32
 """AES-256, and keys of HMAC-SHA-256."""
@@ -179,7 +179,7 @@ def _usable(file: PrivateJsonFile[KeyFile]) -> KeyFile | None:
         if content is not None:
             Sealer(content)
         return content
-    except UnreadableFile as error:
+    except UnreadableFileError as error:
         if isinstance(error.__cause__, OSError):
             raise EngineRefusedError(f"the key file cannot be read: {error}") from None
         reason = str(error)

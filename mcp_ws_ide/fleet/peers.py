@@ -18,7 +18,7 @@ from mcp_ws_ide.fleet.instances import Instances
 from mcp_ws_ide.fleet.peer_link import CLOSE, FRAME, PeerLink, close_frame, drained, read_close
 from mcp_ws_ide.fleet.sealed_stream import TIMEOUT, PeerLostError, SealedStream, greet
 from mcp_ws_ide.gateway import Gateway, ResumeHandshake
-from mcp_ws_ide.gateway.elsewhere import PeerUnreachable
+from mcp_ws_ide.gateway.elsewhere import PeerUnreachableError
 from mcp_ws_ide.links.base import HIGH_WATER, LinkInfo, Rebindable
 
 CALL: Final = b"I"
@@ -131,11 +131,11 @@ class Peers:
         """Open a connection to another gateway; None if it has surely ended.
 
         Raises:
-            PeerUnreachable: it does not answer, and may live.
+            PeerUnreachableError: it does not answer, and may live.
         """
         address = await self._instances.peer_of(instance)
         if not address:
-            raise PeerUnreachable(f"gateway {instance} has no peer port")
+            raise PeerUnreachableError(f"gateway {instance} has no peer port")
         host, _, port = address.rpartition(":")
         try:
             async with asyncio.timeout(TIMEOUT):
@@ -143,7 +143,9 @@ class Peers:
         except ConnectionRefusedError:
             return None
         except OSError as error:
-            raise PeerUnreachable(f"gateway {instance} at {address} cannot be reached: {error}") from None
+            raise PeerUnreachableError(
+                f"gateway {instance} at {address} cannot be reached: {error}"
+            ) from None
         try:
             stream = await self._greet(reader, writer, calls=True)
             stream.send(CALL, instance.encode())
@@ -151,7 +153,7 @@ class Peers:
                 kind, _ = await stream.receive()
         except (PeerLostError, TimeoutError) as error:
             writer.transport.abort()
-            raise PeerUnreachable(f"gateway {instance} at {address} does not answer: {error}") from None
+            raise PeerUnreachableError(f"gateway {instance} at {address} does not answer: {error}") from None
         if kind == HERE:
             return stream
         stream.close()
@@ -162,7 +164,7 @@ class Peers:
         somebody else does."""
         try:
             stream = await self._call(instance)
-        except PeerUnreachable:
+        except PeerUnreachableError:
             return False
         if stream is not None:
             stream.close()
@@ -177,11 +179,11 @@ class Peers:
             hello: the first frame of the link.
 
         Raises:
-            PeerUnreachable: that gateway does not answer, or has ended.
+            PeerUnreachableError: that gateway does not answer, or has ended.
         """
         stream = await self._call(instance)
         if stream is None:
-            raise PeerUnreachable(f"gateway {instance} has ended")
+            raise PeerUnreachableError(f"gateway {instance} has ended")
         stream.send(OPEN, _encode(Passed(server, info, hello)))
         await Passage(stream, link, self._gateway).run()
 

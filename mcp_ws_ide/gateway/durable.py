@@ -15,12 +15,12 @@ from mcp_ws_ide.core.binding import CloseCode, Control
 from mcp_ws_ide.core.channel import ACK_WITH_DATA
 from mcp_ws_ide.core.effects import Forward, Pending
 from mcp_ws_ide.core.messages import REQUEST, RESPONSE, Message
-from mcp_ws_ide.core.resume import GatewayEnd, ProtocolViolation
+from mcp_ws_ide.core.resume import GatewayEnd, ProtocolViolationError
 from mcp_ws_ide.engines import crash_points
 from mcp_ws_ide.engines.base import Engine, EngineUnavailableError, StoredSession
 from mcp_ws_ide.engines.crash_points import Point
 from mcp_ws_ide.engines.unstored_changes import UnstoredChanges
-from mcp_ws_ide.errors import MalformedMessage, McpWsError
+from mcp_ws_ide.errors import MalformedMessageError, McpWsError
 from mcp_ws_ide.gateway.commits import Actions, Arrival, Commits, Inbound
 from mcp_ws_ide.gateway.intake import Intake
 from mcp_ws_ide.gateway.listens import ACKNOWLEDGED_JSON, Listens
@@ -37,7 +37,7 @@ from mcp_ws_ide.tokens import new_resume_token
 log = logging.getLogger(__name__)
 
 
-class StoreUnavailable(McpWsError):
+class StoreUnavailableError(McpWsError):
     """The session cannot be resumed now, because nothing can be stored: close with 1013; the text is the reason."""
 
 
@@ -51,7 +51,7 @@ class DurableSession(ResumableSession):
         stored: the stored session to continue; None for a new one.
 
     Raises:
-        UnreadableState: the stored session cannot be read.
+        UnreadableStateError: the stored session cannot be read.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class DurableSession(ResumableSession):
             return
         try:
             frame = Inbound(data, messages.parse(data), now)
-        except MalformedMessage:
+        except MalformedMessageError:
             frame = Inbound(data, None, now)
         if self._registry.closing and self._is_left(frame.message):
             return
@@ -147,7 +147,9 @@ class DurableSession(ResumableSession):
         """Process a control frame; refuse the acknowledgement of what is not stored, and therefore was not sent."""
         if control.kind == "ack" and (control.recv or 0) > self._changes.sent:
             sent = self._changes.sent
-            raise ProtocolViolation(f"the peer acknowledged {control.recv} frames, but only {sent} were sent")
+            raise ProtocolViolationError(
+                f"the peer acknowledged {control.recv} frames, but only {sent} were sent"
+            )
         return super()._take_control(end, control)
 
     def _is_left(self, message: Message | None) -> bool:
@@ -246,13 +248,13 @@ class DurableSession(ResumableSession):
         """Go on with a new link, as soon as its token is stored; parameters as of :meth:`ResumableSession.resume`.
 
         Raises:
-            ResumeRefused: the session cannot continue from there.
-            StoreUnavailable: nothing can be stored.
+            ResumeRefusedError: the session cannot continue from there.
+            StoreUnavailableError: nothing can be stored.
         """
         if self._commits.stalled:
-            raise StoreUnavailable(f"the session cannot be stored: {self._engine.problem}")
+            raise StoreUnavailableError(f"the session cannot be stored: {self._engine.problem}")
         if self._releasing:
-            raise StoreUnavailable("the gateway is shutting down")
+            raise StoreUnavailableError("the gateway is shutting down")
         token, digest = new_resume_token(self.id)
         self.resumption.admit(link, presented, recv, digest, now, self._changes.sent)
         self._close_links(CloseCode.SUPERSEDED, "another link of this client took over")

@@ -8,7 +8,7 @@ from mcp_ws_ide.errors import McpWsError
 from mcp_ws_ide.links.base import LinkInfo, Rebindable
 
 
-class PeerUnreachable(McpWsError):
+class PeerUnreachableError(McpWsError):
     """A gateway that may live does not answer; the text says which, and why."""
 
 
@@ -28,5 +28,5 @@ class Elsewhere(Protocol):
             hello: the first frame of the link.
 
         Raises:
-            PeerUnreachable: that gateway does not answer, or has ended.
+            PeerUnreachableError: that gateway does not answer, or has ended.
         """

@@ -157,11 +157,11 @@ class Gateway:
     # --- sessions -------------------------------------------------------------------------------
 
     def check_admission(self, principal: str) -> None:
-        """Check that one more session of this principal fits; raise ``LimitExceeded`` if not."""
+        """Check that one more session of this principal fits; raise ``LimitExceededError`` if not."""
         self._sessions.check_admission(principal)
 
     def check_link_rate(self) -> None:
-        """Count one more link; raise ``LimitExceeded`` if there are too many in this second."""
+        """Count one more link; raise ``LimitExceededError`` if there are too many in this second."""
         self._sessions.check_link_rate()
 
     def open_session(self, server: Server, link: Link, info: LinkInfo) -> Session:

@@ -17,7 +17,7 @@ from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.group import Group, Out
 from mcp_ws_ide.core.messages import Message
-from mcp_ws_ide.errors import LimitExceeded, TransportClosed, TransportError
+from mcp_ws_ide.errors import LimitExceededError, TransportClosedError, TransportError
 from mcp_ws_ide.gateway.message_transport import MessageReceiver, MessageTransport
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.session import Session
@@ -82,7 +82,7 @@ class GroupTransport(MessageTransport):
     def send_message(self, message: Message) -> None:
         """Send a modern message to the members that it concerns."""
         if self._receiver is None:
-            raise TransportClosed("the group is closed")
+            raise TransportClosedError("the group is closed")
         self._perform(self._group.from_client(message))
 
     def from_member(self, member: str, message: Message) -> None:
@@ -147,7 +147,7 @@ class GroupTransport(MessageTransport):
             return f"server {member!r} cannot start: {refusal}"
         try:
             self._registry.check_admission(self._info.principal)
-        except LimitExceeded as error:
+        except LimitExceededError as error:
             return str(error)
         session = self._registry.open(server, _MemberLink(self, member), self._info)
         self._sessions[member] = session

@@ -16,7 +16,7 @@ from mcp_ws_ide.core.effects import Forward
 from mcp_ws_ide.core.messages import NOTIFICATION, REQUEST, IdKey, Message
 from mcp_ws_ide.core.multiplexer import LISTEN
 from mcp_ws_ide.core.session import CANCELLED, SessionCore
-from mcp_ws_ide.errors import UPSTREAM_UNAVAILABLE, MalformedMessage
+from mcp_ws_ide.errors import UPSTREAM_UNAVAILABLE, MalformedMessageError
 from mcp_ws_ide.gateway.attachments import Attachments
 from mcp_ws_ide.gateway.commits import Actions, Commits, Inbound
 from mcp_ws_ide.gateway.listens import Listens
@@ -83,7 +83,7 @@ class Intake:
             if not accepted:
                 frame.waits.append(key)
         elif message.kind is NOTIFICATION and message.method_name == CANCELLED:
-            with contextlib.suppress(MalformedMessage, TypeError):
+            with contextlib.suppress(MalformedMessageError, TypeError):
                 self.forget(messages.decode_id(bytes(messages.params_of(message).request_id) or b"null"))
 
     def _is_noted(self, key: IdKey) -> bool:

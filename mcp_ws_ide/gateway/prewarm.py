@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from mcp_ws_ide.errors import LimitExceeded, NotAttempted, TransportError
+from mcp_ws_ide.errors import LimitExceededError, NotAttemptedError, TransportError
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.tasks import TaskGroupOwner
 from mcp_ws_ide.transports.base import Receiver, Transport
@@ -104,8 +104,8 @@ class PrewarmPool:
                     async with asyncio.timeout(self._server.crash_loop("").delay()):
                         await self._wake.wait()
                 await self._start_one()
-        except (TransportError, LimitExceeded) as error:
-            failed = isinstance(error, TransportError) and not isinstance(error, NotAttempted)
+        except (TransportError, LimitExceededError) as error:
+            failed = isinstance(error, TransportError) and not isinstance(error, NotAttemptedError)
             if failed and self._server.refusal_to("") is None:
                 self._server.crashed("")
             log.warning("server %s could not be prewarmed: %s", self._server.name, error)

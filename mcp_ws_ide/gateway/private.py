@@ -15,7 +15,7 @@ from mcp_ws_ide.core.bridges.methods import LISTS
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Ping, Reply, Unnamed
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.messages import Message
-from mcp_ws_ide.errors import NotAttempted
+from mcp_ws_ide.errors import NotAttemptedError
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.gateway.upstream import Upstream, UpstreamUser
@@ -92,7 +92,7 @@ class PrivateUpstream(Upstream):
         """Start no process for the handshake of a client whose probe has just found that the server cannot start."""
         reason = self.server.failed_start(self.owner)
         if reason is not None:
-            raise NotAttempted(reason)
+            raise NotAttemptedError(reason)
         transport = super()._new_transport()
         if self._kept and transport.keeper is not None:
             transport.keeper.restore(self._kept)

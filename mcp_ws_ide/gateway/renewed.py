@@ -34,7 +34,7 @@ _INITIALIZE_ID: Final = b'"renewed"'
 log = logging.getLogger(__name__)
 
 
-class _HandshakeFailed(TransportError):
+class _HandshakeFailedError(TransportError):
     """The server answered, and cannot be used as before; trying again does not help."""
 
 
@@ -115,7 +115,7 @@ class RenewedUpstream(PrivateUpstream):
             attempt += 1
             try:
                 await self._open_again()
-            except _HandshakeFailed as error:
+            except _HandshakeFailedError as error:
                 reason = str(error)
                 break
             except TransportError as error:
@@ -147,7 +147,7 @@ class RenewedUpstream(PrivateUpstream):
             version = messages.member(answer.result, "protocolVersion")
             if version != self._version:
                 spoken = (version or answer.error[:200]).decode(errors="replace")
-                raise _HandshakeFailed(
+                raise _HandshakeFailedError(
                     f"it answers initialize with {spoken} instead of {self._version.decode()}"
                 )
             self.send(messages.parse(INITIALIZED_MESSAGE))

@@ -15,7 +15,7 @@ from mcp_ws_ide.core.binding import CloseCode, Control, ControlError, Window
 from mcp_ws_ide.core.channel import ACK_WITH_DATA
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.messages import Message
-from mcp_ws_ide.core.resume import GatewayEnd, Overflow, ProtocolViolation
+from mcp_ws_ide.core.resume import GatewayEnd, ProtocolViolationError, WindowOverflowError
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Limits, Services
 from mcp_ws_ide.gateway.session import Session, SessionOwner, tool_rules
@@ -123,7 +123,7 @@ class ResumableSession(Session):
                 return False
             for frame in self._take_control(end, control):
                 link.send(frame)
-        except (ControlError, ProtocolViolation) as error:
+        except (ControlError, ProtocolViolationError) as error:
             link.close(CloseCode.PROTOCOL_ERROR, str(error))
         if self.attachments.held:
             self._update_flow()
@@ -156,7 +156,7 @@ class ResumableSession(Session):
         """Keep a message though the window is full; return False if that ended the session."""
         try:
             self.resumption.push(data, droppable)
-        except Overflow as error:
+        except WindowOverflowError as error:
             self._metrics.refusals["window"] += 1
             self.end(CloseCode.OVERFLOW, str(error))
             return False
@@ -188,7 +188,7 @@ class ResumableSession(Session):
             recv: data frames that the client has received.
 
         Raises:
-            ResumeRefused: the session cannot continue from there.
+            ResumeRefusedError: the session cannot continue from there.
         """
         token, digest = new_resume_token(self.id)
         frames = self.resumption.resume(link, presented, recv, token, digest, now)

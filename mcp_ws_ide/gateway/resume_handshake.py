@@ -7,11 +7,11 @@ import time
 
 from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.binding import CloseCode, Control, ControlError
-from mcp_ws_ide.core.resume import ResumeRefused
+from mcp_ws_ide.core.resume import ResumeRefusedError
 from mcp_ws_ide.engines.base import EngineUnavailableError, OwnedError, SessionLostError
-from mcp_ws_ide.errors import LimitExceeded
-from mcp_ws_ide.gateway.durable import StoreUnavailable
-from mcp_ws_ide.gateway.elsewhere import PeerUnreachable
+from mcp_ws_ide.errors import LimitExceededError
+from mcp_ws_ide.gateway.durable import StoreUnavailableError
+from mcp_ws_ide.gateway.elsewhere import PeerUnreachableError
 from mcp_ws_ide.gateway.faults import INJECTED
 from mcp_ws_ide.gateway.gateway import Gateway
 from mcp_ws_ide.gateway.resumable import ResumableSession
@@ -77,7 +77,7 @@ class ResumeHandshake:
             return self._link.close(CloseCode.UPSTREAM_ENDED, f"server {server.name!r}: {reason}")
         try:
             self._gateway.check_admission(self._info.principal)
-        except LimitExceeded as error:
+        except LimitExceededError as error:
             self._gateway.metrics.refusals[error.limit] += 1
             return self._link.close(CloseCode.TRY_AGAIN_LATER, str(error))
         self._bind(self._gateway.open_resumable_session(self._server, self._link, self._info))
@@ -91,7 +91,7 @@ class ResumeHandshake:
                     self._resume(control)
         except SessionLostError as error:
             self._gone(str(error))
-        except LimitExceeded as error:
+        except LimitExceededError as error:
             self._gateway.metrics.refusals[error.limit] += 1
             self._link.close(CloseCode.TRY_AGAIN_LATER, str(error))
         except OwnedError as error:
@@ -109,7 +109,7 @@ class ResumeHandshake:
         hello = binding.encode_control(control)
         try:
             await elsewhere.pass_on(owned.instance, self._server.name, self._link, info, hello)
-        except PeerUnreachable as error:
+        except PeerUnreachableError as error:
             self._link.close(CloseCode.TRY_AGAIN_LATER, str(error))
 
     def _resume(self, control: Control) -> None:
@@ -128,9 +128,9 @@ class ResumeHandshake:
             return self._refuse_on_purpose(session, session.faults.for_good)
         try:
             session.resume(self._link, self._info, presented, control.recv, time.monotonic())
-        except ResumeRefused as error:
+        except ResumeRefusedError as error:
             return self._gone(str(error))
-        except StoreUnavailable as error:
+        except StoreUnavailableError as error:
             return self._link.close(CloseCode.TRY_AGAIN_LATER, str(error))
         if not session.ended:
             self._bind(session)

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 from mcp_ws_ide.config.environment import hint_for
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core.era import Era
-from mcp_ws_ide.errors import NotAttempted
+from mcp_ws_ide.errors import NotAttemptedError
 from mcp_ws_ide.gateway.crash_loop import CrashLoop
 from mcp_ws_ide.gateway.request_states import RequestStates
 from mcp_ws_ide.gateway.stderr_log import StderrLog
@@ -249,11 +249,11 @@ class Server:
             stateless: whether it serves one exchange over HTTP (see :class:`TransportFactory`).
 
         Raises:
-            NotAttempted: the server is disabled or stopped, or its breaker is open.
+            NotAttemptedError: the server is disabled or stopped, or its breaker is open.
         """
         refusal = self.refusal_to(principal)
         if refusal is not None:
-            raise NotAttempted(refusal)
+            raise NotAttemptedError(refusal)
         return self._transports.make(self, principal, stateless=stateless)
 
     @property
@@ -287,8 +287,8 @@ class Server:
             wanted: further processes, beside the upstreams there are.
 
         Raises:
-            LimitExceeded: ``max_processes`` or ``max_processes_per_principal`` is reached; never for a server without a
-                local process.
+            LimitExceededError: ``max_processes`` or ``max_processes_per_principal`` is reached; never for a server
+                without a local process.
         """
         self._transports.check_processes(self, owner, wanted)
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from mcp_ws_ide.config.environment import child_environment
 from mcp_ws_ide.config.spec import MAX_MEMBERS, ConfigProblem, Configuration, ServerSpec
-from mcp_ws_ide.errors import LimitExceeded
+from mcp_ws_ide.errors import LimitExceededError
 from mcp_ws_ide.gateway.prewarm import PrewarmPool
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
@@ -157,8 +157,8 @@ class ServerRegistry:
         """Check that all processes there are, and ``wanted`` more of this server for a user, fit.
 
         Raises:
-            LimitExceeded: ``max_processes`` or ``max_processes_per_principal`` is reached; never for a server without a
-                local process.
+            LimitExceededError: ``max_processes`` or ``max_processes_per_principal`` is reached; never for a server
+                without a local process.
         """
         if not server.has_process:
             return
@@ -167,10 +167,10 @@ class ServerRegistry:
         if 0 < limits.max_processes_per_principal < mine:
             trait = "max_processes_per_principal"
             text = f"you have {mine - 1} server processes; stop one or raise MCPWebSocketApp.{trait}"
-            raise LimitExceeded(trait, text)
+            raise LimitExceededError(trait, text)
         count = sum(each.process_count(ending=False) for each in self.all) + wanted
         if count > limits.max_processes:
-            raise LimitExceeded(
+            raise LimitExceededError(
                 "max_processes",
                 f"{count - 1} server processes are running; stop one or raise MCPWebSocketApp.max_processes",
             )

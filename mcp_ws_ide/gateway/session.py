@@ -27,7 +27,7 @@ from mcp_ws_ide.errors import (
     INTERNAL_ERROR,
     RESPONSE_TOO_LARGE,
     UPSTREAM_LOST,
-    MalformedMessage,
+    MalformedMessageError,
 )
 from mcp_ws_ide.gateway.attachments import Attachments
 from mcp_ws_ide.gateway.faults import Faults
@@ -139,7 +139,7 @@ class Session:
         """Handle one text message from the client, which arrived at ``now`` (``time.perf_counter``)."""
         try:
             message = messages.parse(data)
-        except MalformedMessage:
+        except MalformedMessageError:
             return self._read(data, now)
         self.take(message, now)
 
@@ -240,12 +240,12 @@ class Session:
         return True
 
     def _is_asked(self, raw_id: bytes) -> bool:
-        with contextlib.suppress(MalformedMessage):
+        with contextlib.suppress(MalformedMessageError):
             return messages.decode_id(raw_id) in self.core.asked
         return False
 
     def _is_pending(self, raw_id: bytes) -> bool:
-        with contextlib.suppress(MalformedMessage):
+        with contextlib.suppress(MalformedMessageError):
             return bool(raw_id) and messages.decode_id(raw_id) in self.core.pending
         return True
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.engines.base import Engine, StoredSession
-from mcp_ws_ide.errors import LimitExceeded
+from mcp_ws_ide.errors import LimitExceededError
 from mcp_ws_ide.gateway.durable import DurableSession
 from mcp_ws_ide.gateway.message_rates import MessageRates
 from mcp_ws_ide.gateway.resumable import ResumableSession
@@ -71,17 +71,17 @@ class SessionRegistry:
         """Check that one more session of this principal fits.
 
         Raises:
-            LimitExceeded: it does not; the text names the trait to raise.
+            LimitExceededError: it does not; the text names the trait to raise.
         """
         if self.closing:
-            raise LimitExceeded("closing", "the gateway is shutting down")
+            raise LimitExceededError("closing", "the gateway is shutting down")
         most = self._limits.max_sessions
         if len(self.sessions) >= most:
             text = f"max_sessions ({most}) is reached; close a session or raise MCPWebSocketApp.max_sessions"
-            raise LimitExceeded("max_sessions", text)
+            raise LimitExceededError("max_sessions", text)
         most = self._limits.max_sessions_per_principal
         if 0 < most <= self._rates.sessions(principal):
-            raise LimitExceeded(
+            raise LimitExceededError(
                 "max_sessions_per_principal",
                 f"you have {most} sessions open; close one or raise MCPWebSocketApp.max_sessions_per_principal",
             )
@@ -90,7 +90,7 @@ class SessionRegistry:
         """Count one more link.
 
         Raises:
-            LimitExceeded: there are too many in this second.
+            LimitExceededError: there are too many in this second.
         """
         limit = self._limits.max_links_per_second
         second, count = self._links_this_second
@@ -98,7 +98,7 @@ class SessionRegistry:
         count = count + 1 if second == now else 1
         self._links_this_second = (now, count)
         if limit and count > limit:
-            raise LimitExceeded(
+            raise LimitExceededError(
                 "max_links_per_second",
                 f"more than {limit} links in one second; wait or raise MCPWebSocketApp.max_links_per_second",
             )
@@ -194,7 +194,7 @@ class SessionRegistry:
         """Take over the session that a resume token names, if it is stored; the client resumes it within the block.
 
         Raises:
-            LimitExceeded: there is no room for it.
+            LimitExceededError: there is no room for it.
             EngineUnavailableError: whether it exists is not known.
             SessionLostError: it cannot be used any more; the text is the reason.
         """
@@ -210,7 +210,7 @@ class SessionRegistry:
         """Add a session that was taken over, detached.
 
         Raises:
-            UnreadableState: another version stored it.
+            UnreadableStateError: another version stored it.
         """
         info = info_of(stored)
         session = DurableSession(self._services, engine, self, self._pool, server, None, info, stored)

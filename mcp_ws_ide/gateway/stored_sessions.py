@@ -24,7 +24,7 @@ from mcp_ws_ide.engines.base import (
 )
 from mcp_ws_ide.gateway.elsewhere import Elsewhere
 from mcp_ws_ide.gateway.server import Server
-from mcp_ws_ide.gateway.stored_state import UnreadableState, info_of
+from mcp_ws_ide.gateway.stored_state import UnreadableStateError, info_of
 from mcp_ws_ide.tasks import TaskGroupOwner
 
 EXPIRE_INTERVAL: Final = 30.0
@@ -100,7 +100,7 @@ class StoredSessions:
         if not reason:
             try:
                 return add(self.engine, stored, server)
-            except UnreadableState as error:
+            except UnreadableStateError as error:
                 reason = f"the stored session cannot be read: {error}"
         await self.engine.end(stored.id, stored.epoch)
         self.engine.statistics.lost["unusable"] += 1
@@ -119,7 +119,7 @@ class StoredSessions:
         """Return why a stored session must not be continued; ``""`` if it may be."""
         try:
             token_id = info_of(stored).token_id
-        except UnreadableState as error:
+        except UnreadableStateError as error:
             return f"the stored session cannot be read: {error}"
         if token_id is not None and not self._token_alive(token_id):
             return "the gateway token that opened the session is no longer valid"

@@ -34,7 +34,7 @@ ENDED: Final = "the gateway that carried this request ended before the server an
 """The text of the error for a request that was in flight when its gateway ended."""
 
 
-class UnreadableState(ValueError):
+class UnreadableStateError(ValueError):
     """A stored session cannot be read: another version wrote it."""
 
 
@@ -178,16 +178,16 @@ def info_of(stored: StoredSession) -> LinkInfo:
     """Return the facts about the link of a stored session's client.
 
     Raises:
-        UnreadableState: another version stored it, or it was given to another user.
+        UnreadableStateError: another version stored it, or it was given to another user.
     """
     try:
         facts = _decode_facts(stored.facts)
     except msgspec.DecodeError as error:
-        raise UnreadableState(str(error)) from None
+        raise UnreadableStateError(str(error)) from None
     if facts.version != VERSION:
-        raise UnreadableState(f"it has version {facts.version}, and this gateway reads {VERSION}")
+        raise UnreadableStateError(f"it has version {facts.version}, and this gateway reads {VERSION}")
     if facts.principal != stored.principal:
-        raise UnreadableState("it belongs to another user")
+        raise UnreadableStateError("it belongs to another user")
     return LinkInfo(
         stored.principal,
         facts.remote,
@@ -203,19 +203,19 @@ def state_of(stored: StoredSession) -> SessionState:
     """Return the snapshot of a stored session.
 
     Raises:
-        UnreadableState: another version stored it.
+        UnreadableStateError: another version stored it.
     """
     try:
         return _decode_state(stored.state)
     except msgspec.DecodeError as error:
-        raise UnreadableState(str(error)) from None
+        raise UnreadableStateError(str(error)) from None
 
 
 def restore_parts(session: Parts, listens: Listens, stored: StoredSession, limits: Limits) -> None:
     """Give a session the parts of a stored one.
 
     Raises:
-        UnreadableState: another version stored it.
+        UnreadableStateError: another version stored it.
     """
     state = state_of(stored)
     session.resumption = end_of(stored, state, limits, time.monotonic())

@@ -18,7 +18,7 @@ from mcp_ws_ide.core import messages, reader
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.lenient_json import error_code
 from mcp_ws_ide.core.pages import Pages
-from mcp_ws_ide.errors import METHOD_NOT_FOUND, LimitExceeded, TransportClosed, TransportError
+from mcp_ws_ide.errors import METHOD_NOT_FOUND, LimitExceededError, TransportClosedError, TransportError
 from mcp_ws_ide.gateway.gateway import Gateway
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.upstream import HANDSHAKE_FACTOR
@@ -58,7 +58,7 @@ class TrialReport:
     stderr: list[str] = field(default_factory=list)
 
 
-class _Failed(Exception):
+class _FailedError(Exception):
     """The server cannot be used; the text is for the user."""
 
 
@@ -87,7 +87,9 @@ class _Conversation:
         for fault in reading.unreadable:
             for waiting in self._answers.values():  # one request is sent after the other
                 if fault.answer and not fault.doubtful and not waiting.done():
-                    waiting.set_exception(_Failed(f"it sent a response that cannot be read: {fault.reason}"))
+                    waiting.set_exception(
+                        _FailedError(f"it sent a response that cannot be read: {fault.reason}")
+                    )
 
     def noise_received(self, source: str, text: str) -> None:
         """See :class:`~mcp_ws_ide.transports.base.Receiver`."""
@@ -98,7 +100,7 @@ class _Conversation:
         self.ended = reason
         for waiting in self._answers.values():
             if not waiting.done():
-                waiting.set_exception(_Failed(reason))
+                waiting.set_exception(_FailedError(reason))
 
     def write_paused(self, paused: bool) -> None:
         """Ignore it: what is sent here is short."""
@@ -106,21 +108,21 @@ class _Conversation:
     def send(self, message: dict[str, Any]) -> None:
         """Send one message."""
         if self.transport is None or self.ended:
-            raise _Failed(self.ended or "it exited")
+            raise _FailedError(self.ended or "it exited")
         try:
             self.transport.send(json.dumps({"jsonrpc": "2.0", **message}).encode())
-        except TransportClosed as error:
-            raise _Failed(str(error)) from None
+        except TransportClosedError as error:
+            raise _FailedError(str(error)) from None
 
     def begin(self, method: str, params: dict[str, Any]) -> _Answer:
-        """Send a request; return the future of its answer, which fails with ``_Failed`` if the server exits."""
+        """Send a request; return the future of its answer, which fails with ``_FailedError`` if the server exits."""
         self._id += 1
         answer: _Answer = asyncio.get_running_loop().create_future()
         self._answers[str(self._id).encode()] = answer
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # nothing may await it
         try:
             self.send({"id": self._id, "method": method, "params": params})
-        except _Failed as error:
+        except _FailedError as error:
             answer.set_exception(error)
         return answer
 
@@ -128,7 +130,7 @@ class _Conversation:
         """Send a request; return its response.
 
         Raises:
-            _Failed: the server exited.
+            _FailedError: the server exited.
             TimeoutError: it did not answer within ``seconds``.
         """
         async with asyncio.timeout(seconds):
@@ -158,9 +160,9 @@ class Trial:
             if era is None:
                 await self._attempt(probe=False)
             self.report.ok = True
-        except _Failed as error:
+        except _FailedError as error:
             self.report.error = self._with_hint(str(error))
-        except (TransportError, LimitExceeded) as error:
+        except (TransportError, LimitExceededError) as error:
             self.report.error = str(error)
         except TimeoutError:
             self.report.error = self._with_hint("it was started, but did not answer in time")
@@ -184,7 +186,7 @@ class Trial:
                 return era
             try:
                 return await self._handshake(talk, probed)
-            except _Failed:
+            except _FailedError:
                 if probe and talk.ended and self.report.era == "unknown":
                     return None  # the server may have read the probe late
                 raise
@@ -229,7 +231,7 @@ class Trial:
                 if _is_modern(probed):
                     return await self._modern(talk, probed)
         if answer.error:
-            raise _Failed(
+            raise _FailedError(
                 f"it refused the handshake: {_decode(answer.error).get('message', 'no reason was given')}"
             )
         self.report.era = Era.LEGACY

@@ -25,10 +25,10 @@ from mcp_ws_ide.core.session import SessionCore
 from mcp_ws_ide.errors import (
     INTERNAL_ERROR,
     UPSTREAM_UNAVAILABLE,
-    LimitExceeded,
-    MalformedMessage,
-    NotAttempted,
-    TransportClosed,
+    LimitExceededError,
+    MalformedMessageError,
+    NotAttemptedError,
+    TransportClosedError,
     TransportError,
 )
 from mcp_ws_ide.gateway.message_transport import MessageTransport
@@ -188,8 +188,8 @@ class Upstream(Conversation, ABC):
             if transport is None:
                 transport = self._new_transport()
                 await transport.connect(self)
-        except (TransportError, LimitExceeded) as error:
-            failed = isinstance(error, TransportError) and not isinstance(error, NotAttempted)
+        except (TransportError, LimitExceededError) as error:
+            failed = isinstance(error, TransportError) and not isinstance(error, NotAttemptedError)
             if failed and self.server.refusal_to(self.owner) is None:
                 self.server.crashed(self.owner)
             return self._end(str(error), failed=failed)
@@ -357,7 +357,7 @@ class Upstream(Conversation, ABC):
                 self._group.send_message(message)
             else:
                 transport.send(data)
-        except TransportClosed:
+        except TransportClosedError:
             return  # transport_closed fails what is pending
         if pending is not None:
             pending.sent = time.perf_counter()
@@ -384,7 +384,7 @@ class Upstream(Conversation, ABC):
             return self._odd.read(data)
         try:
             message = messages.parse_server(data)
-        except MalformedMessage:
+        except MalformedMessageError:
             return self._odd.read(data)
         self._take(data, message, now)
 

@@ -16,7 +16,7 @@ from tornado.iostream import StreamClosedError
 
 from mcp_ws_ide.core import binding, messages
 from mcp_ws_ide.core.binding import CloseCode, ControlError, PollClose, PollHead
-from mcp_ws_ide.errors import LimitExceeded
+from mcp_ws_ide.errors import LimitExceededError
 from mcp_ws_ide.gateway import ResumeHandshake
 from mcp_ws_ide.handlers.auth import EndpointHandler
 from mcp_ws_ide.handlers.bodies import SLACK_BYTES
@@ -83,7 +83,7 @@ class PollHandler(EndpointHandler):
             raise self.refuse(400, "message", message)
         try:
             self.runtime.gateway.check_link_rate()
-        except LimitExceeded as error:
+        except LimitExceededError as error:
             self.error_headers["Retry-After"] = RETRY_AFTER
             raise self.refuse(429, error.limit, str(error)) from None
         gateway = self.runtime.gateway

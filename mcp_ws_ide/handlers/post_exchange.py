@@ -14,7 +14,7 @@ from mcp_ws_ide.core import messages, reader
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.lenient_json import error_code
 from mcp_ws_ide.core.messages import Kind, Message
-from mcp_ws_ide.errors import INVALID_REQUEST, LimitExceeded, MalformedMessage
+from mcp_ws_ide.errors import INVALID_REQUEST, LimitExceededError, MalformedMessageError
 from mcp_ws_ide.gateway import Session
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.handlers.post_headers import EVENT_STREAM, JSON, PostHead, header_problem
@@ -80,7 +80,7 @@ class PostExchange:
         try:
             if messages.is_text(body):
                 return messages.parse(body)
-        except MalformedMessage:
+        except MalformedMessageError:
             pass
         reading = reader.read_client(body)
         for message in reading.messages:
@@ -208,7 +208,7 @@ class PostExchange:
     def _admit(self) -> None:
         try:
             self._runtime.gateway.check_admission(self._responder.principal)
-        except LimitExceeded as error:
+        except LimitExceededError as error:
             self._responder.error_headers["Retry-After"] = RETRY_AFTER
             raise refusal(self._runtime, 503, error.limit, str(error)) from None
 

@@ -43,7 +43,7 @@ FILTERS: Final = ("server", "session", "kind", "method", "direction", "leg", "er
 OTHERS: Final = ("after", "instance", "token")
 
 
-class BadQuery(ValueError):
+class BadQueryError(ValueError):
     """A query parameter is invalid; the text says why."""
 
 
@@ -94,12 +94,12 @@ def read_scope(query: dict[str, list[str]]) -> Scope:
     """Read the filters of a query.
 
     Raises:
-        BadQuery: a parameter or a value is unknown.
+        BadQueryError: a parameter or a value is unknown.
     """
     for name in query:
         if name not in FILTERS and name not in OTHERS:
             known = ", ".join((*FILTERS, *OTHERS[:2]))
-            raise BadQuery(f"the tap has no parameter {name[:MAX_VALUE]!r}; known parameters: {known}")
+            raise BadQueryError(f"the tap has no parameter {name[:MAX_VALUE]!r}; known parameters: {known}")
     direction, leg, errors = (_only(query, name) for name in ("direction", "leg", "errors"))
     methods = _values(query, "method")
     return Scope(
@@ -118,20 +118,20 @@ def _values(query: dict[str, list[str]], name: str) -> list[str]:
     values = [part.strip() for value in query.get(name, ()) for part in value.split(",")]
     values = list(dict.fromkeys(value for value in values if value))
     if len(values) > MAX_VALUES or any(len(value) > MAX_VALUE or value.count("*") > 4 for value in values):
-        raise BadQuery(
+        raise BadQueryError(
             f'"{name}" may have at most {MAX_VALUES} values of at most {MAX_VALUE} characters, each with at most 4 "*"'
         )
     choices = CHOICES.get(name, values)
     for value in values:
         if value not in choices:
-            raise BadQuery(f'"{name}" is {value!r}; it must be one of {", ".join(choices)}')
+            raise BadQueryError(f'"{name}" is {value!r}; it must be one of {", ".join(choices)}')
     return values
 
 
 def _only(query: dict[str, list[str]], name: str) -> str:
     values = _values(query, name)
     if len(values) > 1:
-        raise BadQuery(f'"{name}" has {len(values)} values; it takes one value')
+        raise BadQueryError(f'"{name}" has {len(values)} values; it takes one value')
     return values[0] if values else ""
 
 
@@ -139,17 +139,17 @@ def read_place(query: dict[str, list[str]]) -> tuple[int | None, str | None]:
     """Return the number of the newest record that a watcher has, and the feed instance that the number belongs to.
 
     Raises:
-        BadQuery: only one of the two is given, or the number is malformed.
+        BadQueryError: only one of the two is given, or the number is malformed.
     """
     after, instance = query.get("after", [""])[-1], query.get("instance", [""])[-1]
     if not after and not instance:
         return None, None
     if not after or not instance:
-        raise BadQuery(
+        raise BadQueryError(
             '"after" and "instance" must be given together: a number is valid for one instance only'
         )
     if not (after.isascii() and after.isdigit() and len(after) <= 15):
-        raise BadQuery(f'"after" is {after[:MAX_VALUE]!r}; it must be the "seq" of a record')
+        raise BadQueryError(f'"after" is {after[:MAX_VALUE]!r}; it must be the "seq" of a record')
     return int(after), instance
 
 

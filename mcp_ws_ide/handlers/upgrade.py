@@ -11,7 +11,7 @@ from tornado.websocket import WebSocketProtocol13
 from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.intermediaries import SENDS, lost_header
-from mcp_ws_ide.errors import LimitExceeded
+from mcp_ws_ide.errors import LimitExceededError
 from mcp_ws_ide.gateway import ResumeHandshake
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.handlers.base import GatewayHandler
@@ -85,7 +85,7 @@ def choose_server(responder: Responder, name: str, offered: list[str]) -> tuple[
     """
     try:
         subprotocol = binding.select_subprotocol(offered)
-    except binding.UnknownSubprotocol as error:
+    except binding.UnknownSubprotocolError as error:
         raise refusal(responder.runtime, 400, "subprotocol", str(error)) from None
     resumes = subprotocol == binding.SUBPROTOCOL_RESUME
     server = resumable_server(responder, name) if resumes else usable_server(responder, name)
@@ -94,7 +94,7 @@ def choose_server(responder: Responder, name: str, offered: list[str]) -> tuple[
         gateway.check_link_rate()
         if not resumes or gateway.closing:  # else its first frame decides
             gateway.check_admission(responder.principal)
-    except LimitExceeded as error:
+    except LimitExceededError as error:
         responder.error_headers["Retry-After"] = RETRY_AFTER
         status = 429 if error.limit == "max_links_per_second" else 503
         raise refusal(responder.runtime, status, error.limit, str(error)) from None

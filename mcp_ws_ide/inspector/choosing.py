@@ -18,7 +18,7 @@ QUICK: Final = 3.0
 REDIRECT: Final = "/hub/user-redirect"
 
 
-class Ambiguous(Exception):
+class AmbiguousError(Exception):
     """Several gateways are running and there is no terminal to ask which one to use; the text lists them."""
 
 
@@ -29,7 +29,7 @@ def address(
 
     Raises:
         ConnectError: the address is behind a hub that does not name the user's server.
-        Ambiguous: several gateways are running, and there is no terminal to ask on.
+        AmbiguousError: several gateways are running, and there is no terminal to ask on.
     """
     if url is None and REDIRECT in environ.get("JUPYTER_SERVER_URL", ""):
         url = environ["JUPYTER_SERVER_URL"]
@@ -53,7 +53,7 @@ def _has_gateway(gateway: RunningGateway) -> bool:
 def _ask(gateways: list[RunningGateway], read: IO[str] | None = None) -> RunningGateway:
     lines = [f"  {number}  {_described(gateway)}" for number, gateway in enumerate(gateways, 1)]
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise Ambiguous("\n".join(["several gateways are running; choose one with --url:", *lines]))
+        raise AmbiguousError("\n".join(["several gateways are running; choose one with --url:", *lines]))
     print("\n".join(["Several gateways are running:", *lines]), file=sys.stderr)
     while True:
         print(f"Which one? [1-{len(gateways)}, default 1] ", end="", file=sys.stderr, flush=True)

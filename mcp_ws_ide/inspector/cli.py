@@ -19,12 +19,12 @@ from typing import Any, Final
 
 from mcp_ws_ide.core.binding import ENDPOINT_NAME
 from mcp_ws_ide.discovery import RunningGateway, find_gateway
-from mcp_ws_ide.errors import ConnectError, UnusableArgument
+from mcp_ws_ide.errors import ConnectError, UnusableArgumentError
 from mcp_ws_ide.inspector import commands, network
-from mcp_ws_ide.inspector.choosing import Ambiguous, address
+from mcp_ws_ide.inspector.choosing import AmbiguousError, address
 from mcp_ws_ide.inspector.collecting import end_with_reader, stop_on_signals
 from mcp_ws_ide.inspector.commands import Find
-from mcp_ws_ide.inspector.model.filters import FilterError, FilterTooSlow
+from mcp_ws_ide.inspector.model.filters import FilterError, FilterTooSlowError
 from mcp_ws_ide.inspector.recording import RecordingError
 from mcp_ws_ide.inspector.tail import format_record
 from mcp_ws_ide.rest_client import GatewayClient
@@ -102,7 +102,7 @@ def _wrap_parser() -> argparse.ArgumentParser:
 
 def run_wrapped(options: argparse.Namespace) -> int:
     """Run ``mcp-ws-inspect -- COMMAND ARGS``."""
-    from mcp_ws_ide.inspector.private import CannotWrap, PrivateGateway, announce
+    from mcp_ws_ide.inspector.private import CannotWrapError, PrivateGateway, announce
 
     stop_on_signals()
     try:
@@ -114,7 +114,7 @@ def run_wrapped(options: argparse.Namespace) -> int:
                 return run(lambda: private.gateway, private=True)
             options.server = options.session = None
             return run_tail(lambda: private.gateway, options)
-    except CannotWrap as error:
+    except CannotWrapError as error:
         print(f"mcp-ws-inspect: {_several_lines(str(error))}", file=sys.stderr)
         return error.code
 
@@ -134,7 +134,7 @@ def _guarded(run: Callable[[], int], unreachable: int = 1) -> int:
         code = run()
         sys.stdout.flush()
         return code
-    except (Ambiguous, RecordingError, FilterError, FilterTooSlow, UnusableArgument) as error:
+    except (AmbiguousError, RecordingError, FilterError, FilterTooSlowError, UnusableArgumentError) as error:
         print(f"mcp-ws-inspect: {_several_lines(str(error))}", file=sys.stderr)
         return 2
     except ConnectError as error:

@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from typing import Any, Final, TextIO
 
 from mcp_ws_ide.discovery import RunningGateway, check_name, endpoint_url, find_gateway
-from mcp_ws_ide.errors import ConnectError, UnusableArgument
+from mcp_ws_ide.errors import ConnectError, UnusableArgumentError
 from mcp_ws_ide.inspector import export, network, report
 from mcp_ws_ide.inspector.collecting import Sieve, collect, end_with_reader, stop_on_signals
 from mcp_ws_ide.inspector.model.difference import Path
@@ -257,7 +257,7 @@ def target(options: argparse.Namespace) -> tuple[str, str]:
     url = f"http{against.removeprefix('ws')}" if against.startswith("ws") else against
     base, mark, name = url.partition("/mcp-ws/servers/")
     if not mark or not name:
-        raise UnusableArgument(
+        raise UnusableArgumentError(
             f"{against!r} is not an endpoint; give http://HOST:PORT/mcp-ws/servers/NAME, or a server's name"
         )
     gateway = find_gateway(base, None, options.token_file)

@@ -66,7 +66,7 @@ ADVICE: Final = (
 PR_SET_PDEATHSIG: Final = 1
 
 
-class CannotWrap(Exception):
+class CannotWrapError(Exception):
     """The command cannot be run, or its server does not speak MCP; the text says why.
 
     Attributes:
@@ -82,7 +82,7 @@ class PrivateGateway:
     """A gateway with one server; use it as a context manager.
 
     Raises:
-        CannotWrap: the command does not exist, or the gateway does not start.
+        CannotWrapError: the command does not exist, or the gateway does not start.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class PrivateGateway:
                 return
             time.sleep(0.05)
         tail = "\n".join(self._log.read_text(errors="replace").splitlines()[-STDERR_LINES:])
-        raise CannotWrap(f"the gateway did not start; the end of its log:\n{tail}", 1)
+        raise CannotWrapError(f"the gateway did not start; the end of its log:\n{tail}", 1)
 
     def _stop(self) -> None:
         process = self._process
@@ -196,7 +196,7 @@ class PrivateGateway:
         """Send ``initialize`` to the server; return one line about its response, or that there is none yet.
 
         Raises:
-            CannotWrap: it exited or does not speak MCP; with the last lines of its stderr.
+            CannotWrapError: it exited or does not speak MCP; with the last lines of its stderr.
         """
         try:
             answer = self._initialize()
@@ -235,13 +235,13 @@ class PrivateGateway:
                 if "method" not in answer:
                     return answer
 
-    def _failure(self, detail: str) -> CannotWrap:
+    def _failure(self, detail: str) -> CannotWrapError:
         lines: list[str] = []
         with contextlib.suppress(ConnectError):
             lines = GatewayClient(self.gateway).call("GET", f"servers/{self.name}").get("stderr") or []
         said = "\n".join(f"    {line}" for line in lines[-STDERR_LINES:])
         tail = f"; the last lines of its stderr:\n{said}" if said else "; it wrote nothing to stderr"
-        return CannotWrap(f"{self._command[0]} is not a working MCP server: {detail}{tail}\n{ADVICE}", 1)
+        return CannotWrapError(f"{self._command[0]} is not a working MCP server: {detail}{tail}\n{ADVICE}", 1)
 
     def lines(self) -> Iterator[str]:
         """Yield lines that tell how to connect to the server."""
@@ -273,8 +273,8 @@ def _found(command: str) -> str:
     if path is not None:
         return os.path.abspath(path)
     if os.path.dirname(command) and os.path.isfile(command):
-        raise CannotWrap(f"{command} is not executable", 2)
-    raise CannotWrap(f"command not found: {command}", 2)
+        raise CannotWrapError(f"{command} is not executable", 2)
+    raise CannotWrapError(f"command not found: {command}", 2)
 
 
 def _is_plain(name: str) -> bool:

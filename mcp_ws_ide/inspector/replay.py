@@ -22,7 +22,7 @@ from typing import Any, Final
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from mcp_ws_ide.errors import ConnectError, Unauthorized
+from mcp_ws_ide.errors import ConnectError, UnauthorizedError
 from mcp_ws_ide.inspector.model.copy_forms import INITIALIZED, Call
 from mcp_ws_ide.inspector.model.difference import Difference, Path, differences
 from mcp_ws_ide.inspector.model.journal import Journal
@@ -280,7 +280,7 @@ class _Opening:
         except InvalidStatus as error:
             status = error.response.status_code
             detail = bytes(error.response.body or b"")[:300].decode(errors="replace").strip()
-            kind = Unauthorized if status in (401, 403) else ConnectError
+            kind = UnauthorizedError if status in (401, 403) else ConnectError
             raise kind(f"{self._url} refused ({status}): {detail}") from None
         except (OSError, WebSocketException, TimeoutError) as error:
             detail = f"cannot be reached{via(self._url)}: {error or type(error).__name__}"

@@ -39,7 +39,7 @@ _encode = msgspec.json.Encoder().encode
 log = logging.getLogger(__name__)
 
 
-class BadPattern(ValueError):
+class BadPatternError(ValueError):
     """A configured pattern cannot be used; the text says why."""
 
 
@@ -51,7 +51,7 @@ class Redactor:
         values: known secrets, such as those of the configuration.
 
     Raises:
-        BadPattern: one of the patterns cannot be used.
+        BadPatternError: one of the patterns cannot be used.
     """
 
     def __init__(self, patterns: Sequence[str] = (), values: Iterable[str] = ()) -> None:
@@ -168,7 +168,7 @@ def compile_pattern(pattern: str) -> Any:
     """Compile a configured pattern.
 
     Raises:
-        BadPattern: it is no regular expression, or it matches everywhere.
+        BadPatternError: it is no regular expression, or it matches everywhere.
     """
     # Imported here: it takes time to load, and few configure patterns.
     import regex
@@ -176,9 +176,9 @@ def compile_pattern(pattern: str) -> Any:
     try:
         compiled = regex.compile(pattern)
     except regex.error as error:
-        raise BadPattern(f"{pattern!r} is not a regular expression: {error}") from None
+        raise BadPatternError(f"{pattern!r} is not a regular expression: {error}") from None
     if compiled.search("") is not None:
-        raise BadPattern(
+        raise BadPatternError(
             f"{pattern!r} matches the empty string, and so everywhere; describe the text to redact"
         )
     return compiled

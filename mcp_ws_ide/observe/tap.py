@@ -16,7 +16,7 @@ import msgspec
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.messages import Kind, Message
-from mcp_ws_ide.errors import MalformedMessage
+from mcp_ws_ide.errors import MalformedMessageError
 from mcp_ws_ide.observe.feed import Feed, Watcher, clock
 from mcp_ws_ide.observe.redaction import Redactor
 from mcp_ws_ide.observe.tap_record import HIDDEN, NO_ID, TapRecord
@@ -232,7 +232,7 @@ def _describe(data: bytes, message: Message | None) -> tuple[str, str | None, ms
             return "request", method.decode(errors="replace"), msgspec.Raw(raw_id)
         try:
             message = messages.parse(data)
-        except MalformedMessage:
+        except MalformedMessageError:
             return "malformed", None, NO_ID
     kind = _KINDS[message.kind]
     if message.kind is Kind.RESPONSE and message.error:

@@ -158,7 +158,7 @@ class Transport(ABC):
         """Queue one message (bytes without a line end, no raw CR or LF). Never blocks.
 
         Raises:
-            TransportClosed: the server is gone; nothing was sent.
+            TransportClosedError: the server is gone; nothing was sent.
         """
 
     @abstractmethod

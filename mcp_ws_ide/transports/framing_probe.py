@@ -16,7 +16,7 @@ from typing import Final
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.frames import framed
 from mcp_ws_ide.core.lenient_json import error_code
-from mcp_ws_ide.errors import INVALID_REQUEST, PARSE_ERROR, MalformedMessage, TransportClosed
+from mcp_ws_ide.errors import INVALID_REQUEST, PARSE_ERROR, MalformedMessageError, TransportClosedError
 from mcp_ws_ide.transports.base import Receiver
 
 PATIENCE: Final = 6.0
@@ -96,7 +96,7 @@ class FramingProbe:
         self._write(PING)
 
     def _write(self, message: bytes) -> None:
-        with contextlib.suppress(TransportClosed):
+        with contextlib.suppress(TransportClosedError):
             self._send(message)
 
     def settled(self, in_frames: bool) -> bool:
@@ -156,7 +156,7 @@ def _is_of_ping(message: bytes) -> bytes:
     """Return the id of a message that the ping has caused: its response, or the error of a server that reads lines."""
     try:
         parsed = messages.parse(message)
-    except MalformedMessage:
+    except MalformedMessageError:
         return b""
     refused = parsed.id == b"null" and error_code(parsed.error) in (PARSE_ERROR, INVALID_REQUEST)
     return parsed.id if refused or parsed.id == _ID else b""

@@ -29,11 +29,11 @@ from mcp_ws_ide.errors import (
     METHOD_NOT_FOUND,
     UPSTREAM_LOST,
     UPSTREAM_UNAVAILABLE,
-    MalformedMessage,
+    MalformedMessageError,
 )
 from mcp_ws_ide.transports.base import Receiver
 from mcp_ws_ide.transports.http_exchange import Exchange, is_initialize
-from mcp_ws_ide.transports.http_renewal import Renewal, SessionForgotten, is_forgotten
+from mcp_ws_ide.transports.http_renewal import Renewal, SessionForgottenError, is_forgotten
 from mcp_ws_ide.transports.http_responses import LISTEN, ResponseReader
 from mcp_ws_ide.transports.http_session import HandshakeSession
 from mcp_ws_ide.transports.mirrored import MirroredHeaders
@@ -46,7 +46,7 @@ from mcp_ws_ide.transports.remote import (
     Bounds,
     Remote,
     RemoteTransport,
-    RequestFailed,
+    RequestFailedError,
     backoff,
     body_text,
     media_type,
@@ -73,7 +73,7 @@ _NO_REQUEST: Final = b'{"jsonrpc":"2.0","method":"nothing"}'
 """Placeholder message for the GET of a session, which carries no request."""
 
 
-class _ToolsUnknown(Exception):
+class _ToolsUnknownError(Exception):
     """The server refused a call for headers that only its tool list describes."""
 
 
@@ -135,7 +135,7 @@ class HttpTransport(RemoteTransport):
         Closing the response of a modern request cancels it.
         """
         exchange = None
-        with contextlib.suppress(MalformedMessage, TypeError):
+        with contextlib.suppress(MalformedMessageError, TypeError):
             exchange = self._exchanges.get(messages.decode_id(raw_id or b"null"))
         if exchange is None:
             return not self._handshake_era
@@ -203,19 +203,19 @@ class HttpTransport(RemoteTransport):
         try:
             try:
                 await self._post(exchange)
-            except _ToolsUnknown:
+            except _ToolsUnknownError:
                 await self._list_tools(exchange)
                 await self._post(exchange)
-            except SessionForgotten as forgotten:
+            except SessionForgottenError as forgotten:
                 await self._renewal.renew(forgotten.session, str(forgotten))
                 if not exchange.answered:
                     await self._post(exchange)
-            except RequestFailed:
+            except RequestFailedError:
                 if not exchange.last_event:
                     raise
             if not exchange.answered:
                 await self._resume(exchange)
-        except RequestFailed as failure:
+        except RequestFailedError as failure:
             await self._failed(exchange, failure)
         except Exception:
             exchange.fail(INTERNAL_ERROR, INTERNAL_ERROR_REASON, sent=True)
@@ -280,7 +280,7 @@ class HttpTransport(RemoteTransport):
         if exchange.answered:
             return  # 202: the body is irrelevant
         if status in (202, 204):
-            raise RequestFailed(f"{self._where} answered a request with {status}", sent=True)
+            raise RequestFailedError(f"{self._where} answered a request with {status}", sent=True)
         body = await read_body(response, self._max_message, self._remote.read_timeout)
         if body is None:
             return exchange.fail_too_large("the response", self._max_message)
@@ -301,7 +301,7 @@ class HttpTransport(RemoteTransport):
             self._take_error(exchange, body)
         reason = status_message(self._where, status, body, self._remote.hop)
         if not exchange.answered:
-            raise RequestFailed(reason, sent=status >= 500, status=status)
+            raise RequestFailedError(reason, sent=status >= 500, status=status)
         if not exchange.is_request:
             self._noise(f"a message was not accepted: {reason}")
 
@@ -313,12 +313,12 @@ class HttpTransport(RemoteTransport):
                 exchange.answer(messages.with_id(error, exchange.message.id).data)
 
     def _check_mismatch(self, exchange: Exchange, error: Message) -> None:
-        """Raise :class:`_ToolsUnknown` if a call lacks headers that a tool list describes; nothing has run then."""
+        """Raise :class:`_ToolsUnknownError` if a call lacks headers that a tool list describes; it has not run then."""
         if exchange.version is None or exchange.relisted or exchange.message.method != TOOLS_CALL:
             return
         if messages.member(error.error, "code") == b"%d" % HEADER_MISMATCH:
             exchange.relisted = True
-            raise _ToolsUnknown
+            raise _ToolsUnknownError
 
     def _note_answer(self, exchange: Exchange, answer: Message) -> None:
         """Learn from an answer: headers of tools, or the negotiated protocol version."""
@@ -328,7 +328,7 @@ class HttpTransport(RemoteTransport):
         elif is_initialize(exchange.message) and answer.result:
             self._session.negotiated(text_of(messages.member(answer.result, "protocolVersion")))
 
-    async def _failed(self, exchange: Exchange, failure: RequestFailed) -> None:
+    async def _failed(self, exchange: Exchange, failure: RequestFailedError) -> None:
         """Answer a request in the server's place. The attachment continues, unless nothing usable is there."""
         reason = str(failure)
         if not exchange.is_request:
@@ -352,7 +352,7 @@ class HttpTransport(RemoteTransport):
         after = exchange.odd_event and f", after {exchange.odd_event}"
         reason = f"{self._where} ended the event stream before the response{after}"
         if exchange.version is not None or not exchange.last_event:
-            raise RequestFailed(reason, sent=True)
+            raise RequestFailedError(reason, sent=True)
         deadline = loop.time() + self._reconnect_timeout
         while not exchange.answered:
             attempt += 1
@@ -360,7 +360,7 @@ class HttpTransport(RemoteTransport):
             last_event = exchange.last_event
             try:
                 await self._replay(exchange)
-            except RequestFailed as failure:
+            except RequestFailedError as failure:
                 if failure.status:
                     raise
                 reason = str(failure)
@@ -368,17 +368,17 @@ class HttpTransport(RemoteTransport):
                 deadline, attempt = loop.time() + self._reconnect_timeout, 0
             if loop.time() > deadline:
                 limit = f"{self._reconnect_timeout:g} s (reconnect_timeout)"
-                raise RequestFailed(f"{reason}; it was not resumed within {limit}", sent=True)
+                raise RequestFailedError(f"{reason}; it was not resumed within {limit}", sent=True)
 
     async def _replay(self, exchange: Exchange) -> None:
         headers = self._session.headers() | {"Accept": EVENT_STREAM, "Last-Event-ID": exchange.last_event}
         async with self._remote.open("GET", headers) as response:
             status = response.status_code
             if status == 404 and self._session.id:
-                raise RequestFailed(self._session.gone_reason(), sent=True, status=404)
+                raise RequestFailedError(self._session.gone_reason(), sent=True, status=404)
             if 400 <= status < 500 or (status < 300 and media_type(response) != EVENT_STREAM):
                 reason = f"{self._where} ended the event stream before the response and cannot replay it ({status})"
-                raise RequestFailed(reason, sent=True, status=status)
+                raise RequestFailedError(reason, sent=True, status=status)
             if status < 300:
                 await self._responses.read_events(exchange, response)
 
@@ -404,7 +404,7 @@ class HttpTransport(RemoteTransport):
                     if status < 300:
                         opened = True
                         await self._responses.read_events(stream, response)
-            except RequestFailed as failure:
+            except RequestFailedError as failure:
                 self._noise(f"the event stream was interrupted: {failure}")
             attempt = 1 if loop.time() - began > STEADY else attempt + 1
             await asyncio.sleep(max(stream.retry or 0.0, backoff(attempt)))
@@ -439,15 +439,15 @@ def _next_page(pages: Pages, answers: list[bytes]) -> bytes:
     return cursor if pages.goes_on(cursor) else b""
 
 
-def _not_json(where: str, status: int, media: str, body: bytes) -> RequestFailed:
+def _not_json(where: str, status: int, media: str, body: bytes) -> RequestFailedError:
     shown = body_text(body) or reader.quote(body, 0) or "nothing"
     reason = f"{where} answered {status} with {media[:60]!r} instead of JSON: {shown}"
-    return RequestFailed(f'{reason}; check that "url" is the MCP endpoint', sent=True)
+    return RequestFailedError(f'{reason}; check that "url" is the MCP endpoint', sent=True)
 
 
-def _no_response(where: str, body: bytes) -> RequestFailed:
+def _no_response(where: str, body: bytes) -> RequestFailedError:
     reason = f"{where} sent a response that does not answer the request"
-    return RequestFailed(f"{reason}: {reader.quote(body, 0)}", sent=True)
+    return RequestFailedError(f"{reason}: {reader.quote(body, 0)}", sent=True)
 
 
 def _modern_version(message: Message) -> str | None:

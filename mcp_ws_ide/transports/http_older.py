@@ -11,11 +11,11 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, Final
 
-from mcp_ws_ide.errors import TransportClosed, TransportError
+from mcp_ws_ide.errors import TransportClosedError, TransportError
 from mcp_ws_ide.transports.base import Receiver
 from mcp_ws_ide.transports.http import HttpTransport
 from mcp_ws_ide.transports.http_exchange import Exchange
-from mcp_ws_ide.transports.remote import DEFAULT_BOUNDS, Bounds, Remote, RequestFailed
+from mcp_ws_ide.transports.remote import DEFAULT_BOUNDS, Bounds, Remote, RequestFailedError
 from mcp_ws_ide.transports.sse import SseTransport
 
 LOOK_SECONDS: Final = 3.0
@@ -78,7 +78,7 @@ class HttpOrSseTransport(HttpTransport):
         if self._older is not None:
             self._older.resume_reading()
 
-    async def _failed(self, exchange: Exchange, failure: RequestFailed) -> None:
+    async def _failed(self, exchange: Exchange, failure: RequestFailedError) -> None:
         first = exchange.opens_session and not self._reached and self._older is None
         if not (first and failure.of_older_server and await self._open_older()):
             return await super()._failed(exchange, failure)
@@ -111,7 +111,7 @@ class HttpOrSseTransport(HttpTransport):
         exchange.responded.set()
         if exchange.is_request:
             self._exchanges.pop(exchange.message.id_key, None)
-        with contextlib.suppress(TransportClosed):  # then this transport is closing too
+        with contextlib.suppress(TransportClosedError):  # then this transport is closing too
             self._older.send(exchange.message.data)
 
     async def _hang_up(self) -> None:

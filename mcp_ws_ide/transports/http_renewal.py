@@ -17,11 +17,11 @@ from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.handshake import INITIALIZED_MESSAGE, Handshake
 from mcp_ws_ide.core.lenient_json import error_text
 from mcp_ws_ide.core.messages import Message
-from mcp_ws_ide.errors import METHOD_NOT_FOUND, MalformedMessage
+from mcp_ws_ide.errors import METHOD_NOT_FOUND, MalformedMessageError
 from mcp_ws_ide.transports.http_exchange import Exchange
 from mcp_ws_ide.transports.http_session import HandshakeSession
 from mcp_ws_ide.transports.lines import printable
-from mcp_ws_ide.transports.remote import RequestFailed, body_text
+from mcp_ws_ide.transports.remote import RequestFailedError, body_text
 
 _NAMES_SESSION: Final = re.compile(r"(?i)session")
 _REFUSES: Final = frozenset({400, 410})
@@ -42,7 +42,7 @@ class _Kept(msgspec.Struct):
     handshake: list[bytes]
 
 
-class SessionForgotten(RequestFailed):
+class SessionForgottenError(RequestFailedError):
     """The server does not know the session of a request, which therefore did not run.
 
     Attributes:
@@ -63,7 +63,7 @@ def is_forgotten(status: int, body: bytes) -> bool:
         return False
     try:
         error = messages.parse(body)
-    except MalformedMessage:
+    except MalformedMessageError:
         return status == 404
     if messages.member(error.error, "code") == b"%d" % METHOD_NOT_FOUND:
         return False
@@ -75,7 +75,7 @@ def _text_of_refusal(body: bytes) -> str:
     """Return what a server says in a refusal: the message of its JSON-RPC error, or its short text."""
     try:
         error = messages.parse(body).error
-    except MalformedMessage:
+    except MalformedMessageError:
         error = b""
     return error_text(error) if error else body_text(body)
 
@@ -104,9 +104,11 @@ class Renewal:
         self.restored = False
         """Whether another gateway opened the session."""
 
-    def forgotten(self, session: str, status: int, body: bytes) -> SessionForgotten:
+    def forgotten(self, session: str, status: int, body: bytes) -> SessionForgottenError:
         """Return the failure of a request whose session, by this response, the server does not know."""
-        return SessionForgotten(self._session.gone_reason(status, _text_of_refusal(body)), session, status)
+        return SessionForgottenError(
+            self._session.gone_reason(status, _text_of_refusal(body)), session, status
+        )
 
     # --- for another gateway (SessionKeeper) ------------------------------------------------------
 
@@ -155,7 +157,7 @@ class Renewal:
             why: what the server answered, for errors and reports.
 
         Raises:
-            RequestFailed: it cannot be opened; nothing ran.
+            RequestFailedError: it cannot be opened; nothing ran.
         """
         async with self._lock:
             initialize = self._handshake.initialize
@@ -165,10 +167,10 @@ class Renewal:
             version, self._session.gone = self._session.version, True
             try:
                 await self._open(initialize, version)
-            except RequestFailed as failure:
+            except RequestFailedError as failure:
                 self._session.restore(lost, version)
                 reason = f"{why}, and a new one could not be opened: {failure}"
-                raise RequestFailed(reason, sent=False, status=failure.status) from None
+                raise RequestFailedError(reason, sent=False, status=failure.status) from None
             except BaseException:
                 self._session.restore(lost, version)
                 raise
@@ -180,7 +182,7 @@ class Renewal:
         """Renew a session whose event stream is refused, so that what belongs to no request arrives again."""
         try:
             await self.renew(lost, self._session.gone_reason())
-        except RequestFailed as failure:
+        except RequestFailedError as failure:
             self._tell(str(failure))
 
     async def _open(self, initialize: Message, version: str) -> None:
@@ -189,9 +191,9 @@ class Renewal:
         answer = messages.parse(answers[0]) if answers else None
         if answer is None or not answer.result:
             detail = printable(answer.error[:200]) if answer is not None else "it did not answer initialize"
-            raise RequestFailed(detail, sent=False)
+            raise RequestFailedError(detail, sent=False)
         if self._session.version != version:
-            raise RequestFailed(
+            raise RequestFailedError(
                 f"the server now speaks {self._session.version!r} instead of {version!r}; connect again",
                 sent=False,
             )

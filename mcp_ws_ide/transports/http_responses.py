@@ -16,7 +16,7 @@ from mcp_ws_ide.core import messages, reader
 from mcp_ws_ide.core.messages import IdKey, Kind, Message
 from mcp_ws_ide.core.reader import ReportedKinds, Unreadable
 from mcp_ws_ide.core.stand_ins import replaces_response
-from mcp_ws_ide.errors import INTERNAL_ERROR, UPSTREAM_LOST, MalformedMessage
+from mcp_ws_ide.errors import INTERNAL_ERROR, UPSTREAM_LOST, MalformedMessageError
 from mcp_ws_ide.transports.http_exchange import Exchange
 from mcp_ws_ide.transports.lines import over_limit, printable
 from mcp_ws_ide.transports.remote import EVENT_OVERHEAD
@@ -116,9 +116,9 @@ class ResponseReader:
         """Handle a body, or the data of an event: one message, as a rule. Return whether there was one."""
         try:
             if not messages.is_text(data):
-                raise MalformedMessage(INTERNAL_ERROR, "not UTF-8")
+                raise MalformedMessageError(INTERNAL_ERROR, "not UTF-8")
             message = messages.parse_server(data)
-        except MalformedMessage:
+        except MalformedMessageError:
             return await self._read(exchange, data)
         self._take_message(exchange, message)
         return True

@@ -11,7 +11,7 @@ from typing import Final
 
 import httpx2
 
-from mcp_ws_ide.transports.remote import Remote, RequestFailed
+from mcp_ws_ide.transports.remote import Remote, RequestFailedError
 
 _SESSION_ID: Final = re.compile(r"[\x21-\x7e]{1,1024}")
 _VERSION: Final = re.compile(r"[0-9A-Za-z._-]{1,64}")
@@ -56,11 +56,11 @@ class HandshakeSession:
         """Take the session id from the response to ``initialize``.
 
         Raises:
-            RequestFailed: the id cannot be used.
+            RequestFailedError: the id cannot be used.
         """
         session_id = str(response.headers.get("mcp-session-id", ""))
         if session_id and not _SESSION_ID.fullmatch(session_id):
-            raise RequestFailed(f"{self._remote.where} sent an unusable Mcp-Session-Id", sent=True)
+            raise RequestFailedError(f"{self._remote.where} sent an unusable Mcp-Session-Id", sent=True)
         self.id = session_id
         self.changes += 1
 
@@ -72,7 +72,7 @@ class HandshakeSession:
     async def end(self) -> None:
         """Tell the server that the session ends, if there is one that it still knows."""
         if self.id and not self.gone and not self.leave_open:
-            with contextlib.suppress(RequestFailed):
+            with contextlib.suppress(RequestFailedError):
                 async with self._remote.open("DELETE", self.headers()):
                     pass
 

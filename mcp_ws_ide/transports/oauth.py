@@ -25,14 +25,14 @@ import msgspec
 from mcp_ws_ide.config.spec import ServerSpec, is_confidential_url, is_loopback_host
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.errors import TransportError
-from mcp_ws_ide.private_files import PrivateJsonFile, UnreadableFile
+from mcp_ws_ide.private_files import PrivateJsonFile, UnreadableFileError
 from mcp_ws_ide.proxy_environment import proxy_for
 from mcp_ws_ide.tasks import TaskGroupOwner
 from mcp_ws_ide.transports.addresses import addresses_of, inner_of
 from mcp_ws_ide.transports.remote import (
     ERROR_BYTES,
-    AuthorizationMissing,
-    RequestFailed,
+    AuthorizationMissingError,
+    RequestFailedError,
     check_coding,
     new_client,
     origin,
@@ -94,7 +94,7 @@ class _Storage:
         """Return what is stored, if it was stored for the same server, principal and configuration as ``fresh``."""
         try:
             stored = self._file.read()
-        except UnreadableFile as error:
+        except UnreadableFileError as error:
             log.error("a stored authorization is lost, so the gateway must be authorized again: %s", error)
             return fresh
         names = ("server", "principal", "url", "settings")
@@ -195,7 +195,7 @@ class Authorization:
         """Send a request with the token; after a challenge, send it again with a new one.
 
         Raises:
-            AuthorizationMissing: the server requires an authorization, and none was given in time.
+            AuthorizationMissingError: the server requires an authorization, and none was given in time.
         """
         used = self._sign(request)
         response = await client.send(request, stream=True)
@@ -211,7 +211,7 @@ class Authorization:
         """Send a harmless request, and obtain a token if the server requires one.
 
         Raises:
-            AuthorizationMissing: no authorization was given in time.
+            AuthorizationMissingError: no authorization was given in time.
         """
         used = self._sign(request)
         try:
@@ -250,7 +250,7 @@ class Authorization:
         await asyncio.wait([flow])
         reason = "the gateway is shutting down" if flow.cancelled() else flow.result()
         if reason:
-            raise AuthorizationMissing(f"server {self.spec.name!r} is not authorized; {reason}")
+            raise AuthorizationMissingError(f"server {self.spec.name!r} is not authorized; {reason}")
         self._accepted = True
 
     # --- the flow -------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ class Authorization:
         self._refusal = ""
         try:
             await self._drive(challenge)
-        except (RequestFailed, TransportError) as failure:
+        except (RequestFailedError, TransportError) as failure:
             return str(failure)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             return f"the request to the authorization server failed: {type(error).__name__}"
@@ -311,7 +311,7 @@ class Authorization:
         configured = self._settings.get("scope", "").split()
         if configured and not set(wanted[1].split() if wanted else [""]) <= set(configured):
             reason = "it requires more than the configured scope; extend or remove mcp_ws.oauth.scope"
-            raise RequestFailed(reason, sent=False)
+            raise RequestFailedError(reason, sent=False)
 
     def _provider(self, *, stale: bool) -> Any:
         """Return the SDK's provider, with what is already known.
@@ -367,7 +367,7 @@ class Authorization:
         """Send one request to the authorization server, or for metadata; bounded in time and size."""
         if not is_confidential_url(str(request.url)):
             reason = f"{origin(request.url)} is not an https URL, so no secret is sent there"
-            raise RequestFailed(reason, sent=False)
+            raise RequestFailedError(reason, sent=False)
         if request.method == "POST":
             self._check_issuer()
         request.headers["Accept-Encoding"] = "identity"
@@ -383,10 +383,10 @@ class Authorization:
                     await response.aclose()
         except TimeoutError:
             reason = f"{origin(request.url)} did not answer within {ANSWER_TIMEOUT:g} s"
-            raise RequestFailed(reason, sent=False) from None
+            raise RequestFailedError(reason, sent=False) from None
         if body is None:
             reason = f"{origin(request.url)} answered with more than {ERROR_BYTES} bytes"
-            raise RequestFailed(reason, sent=False)
+            raise RequestFailedError(reason, sent=False)
         self._refusal = _refusal_of(response.status_code, body)
         headers = [
             (name, value) for name, value in response.headers.multi_items() if name.lower() not in _FRAMING
@@ -411,7 +411,7 @@ class Authorization:
             f"it names {origin(url)} ({inner}), which is not a public address although its own is; "
             "nothing is sent there"
         )
-        raise RequestFailed(reason, sent=False)
+        raise RequestFailedError(reason, sent=False)
 
     def _check_issuer(self) -> None:
         """Refuse to send credentials to an authorization server other than the configured one.
@@ -424,7 +424,7 @@ class Authorization:
         named = str(context.auth_server_url or origin(httpx2.URL(str(self.spec.url))))
         if wanted and named.rstrip("/") != wanted.rstrip("/"):
             reason = f"it names the authorization server {named}; expected {wanted} (mcp_ws.oauth.issuer)"
-            raise RequestFailed(reason, sent=False)
+            raise RequestFailedError(reason, sent=False)
 
     # --- the page -------------------------------------------------------------------------------
 
@@ -432,7 +432,7 @@ class Authorization:
         """Publish the page where the user is to authorize; the SDK's ``redirect_handler``."""
         state = parse_qs(urlsplit(page).query).get("state", [""])[0]
         if not is_confidential_url(page) or not state or len(page) > MAX_PAGE_URL:
-            raise RequestFailed("the authorization page is not at a usable https URL", sent=False)
+            raise RequestFailedError("the authorization page is not at a usable https URL", sent=False)
         self._check_issuer()
         self._choose_client_authentication()
         self._answer = asyncio.get_running_loop().create_future()
@@ -467,13 +467,15 @@ class Authorization:
             cure = (
                 f"call again, then open the page in authorization.url of {self._owner.where(self.spec.name)}"
             )
-            raise RequestFailed(f"the user did not authorize it within {limit}; {cure}", sent=False) from None
+            raise RequestFailedError(
+                f"the user did not authorize it within {limit}; {cure}", sent=False
+            ) from None
         finally:
             self._unpublish()
         if "code" not in answer:
             error = answer.get("error", "")
             shown = error if _ERROR.fullmatch(error) else "no code"
-            raise RequestFailed(f"the authorization was not granted ({shown})", sent=False)
+            raise RequestFailedError(f"the authorization was not granted ({shown})", sent=False)
         return AuthorizationCodeResult(code=answer["code"], state=answer.get("state"), iss=answer.get("iss"))
 
     def _unpublish(self) -> None:

@@ -63,7 +63,7 @@ for _name in ("httpx2", "httpcore2"):  # at INFO they log URLs, and a query may 
 _TITLE: Final = re.compile(rb"(?i)<title[^<>]{0,200}>([^<]{1,200})")
 
 
-class RequestFailed(Exception):
+class RequestFailedError(Exception):
     """The server did not answer a request; the message says why and what to do.
 
     Attributes:
@@ -86,7 +86,7 @@ class RequestFailed(Exception):
         return 400 <= self.status < 500 and not self.refused
 
 
-class AuthorizationMissing(RequestFailed):
+class AuthorizationMissingError(RequestFailedError):
     """The server requires an authorization, and none was given in time; the request did not run."""
 
     def __init__(self, reason: str) -> None:
@@ -223,7 +223,7 @@ class Remote:
             on_sent: called as soon as the request has left.
 
         Raises:
-            RequestFailed: there is no response, or reading it in the block failed.
+            RequestFailedError: there is no response, or reading it in the block failed.
         """
         progress = _Progress(None if endless else self.read_timeout, on_sent)
         build = partial(
@@ -249,7 +249,7 @@ class Remote:
                     target = redirect
                 finally:
                     await response.aclose()
-            raise RequestFailed(f"{self.where} redirects in a loop", sent=False, refused=True)
+            raise RequestFailedError(f"{self.where} redirects in a loop", sent=False, refused=True)
 
     async def _response(self, request: httpx2.Request, progress: _Progress) -> httpx2.Response:
         try:
@@ -263,15 +263,15 @@ class Remote:
 
     @contextlib.contextmanager
     def _failures(self, progress: _Progress) -> Iterator[None]:
-        """Turn the HTTP client's errors in the block into :class:`RequestFailed`."""
+        """Turn the HTTP client's errors in the block into :class:`RequestFailedError`."""
         try:
             yield
         except httpx2.SSEError as error:
-            raise RequestFailed(f"{self.where}: {error}", sent=True) from None
+            raise RequestFailedError(f"{self.where}: {error}", sent=True) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
-            raise RequestFailed(self._explanation(error), sent=progress.sent) from None
+            raise RequestFailedError(self._explanation(error), sent=progress.sent) from None
         except (OSError, ssl.SSLError) as error:
-            raise RequestFailed(f"{self.where}: {error}", sent=progress.sent) from None
+            raise RequestFailedError(f"{self.where}: {error}", sent=progress.sent) from None
 
     async def _send(self, request: httpx2.Request) -> httpx2.Response:
         if self._authorizer is None:
@@ -295,7 +295,7 @@ class Remote:
                 await self._authorizer.prepare(self._client, request)
         except BaseException as error:
             await self.aclose()
-            if isinstance(error, AuthorizationMissing):
+            if isinstance(error, AuthorizationMissingError):
                 raise TransportError(str(error)) from None
             raise
 
@@ -483,7 +483,7 @@ async def read_body(response: httpx2.Response, limit: int, seconds: float) -> by
     """Return the body, or what arrived of one that stopped; None if it is longer than ``limit`` bytes.
 
     Raises:
-        RequestFailed: it did not end within ``seconds``, even if it kept trickling, or never began.
+        RequestFailedError: it did not end within ``seconds``, even if it kept trickling, or never began.
     """
     parts, size, loop = [], 0, asyncio.get_running_loop()
     deadline = loop.time() + seconds
@@ -502,8 +502,8 @@ async def read_body(response: httpx2.Response, limit: int, seconds: float) -> by
     return b"".join(parts)
 
 
-def _unfinished(where: str, seconds: float) -> RequestFailed:
-    return RequestFailed(
+def _unfinished(where: str, seconds: float) -> RequestFailedError:
+    return RequestFailedError(
         f"{where} did not finish its response within {seconds:g} s (read_timeout)", sent=True
     )
 
@@ -585,7 +585,7 @@ def _redirect(response: httpx2.Response, method: str) -> httpx2.URL | None:
     """Return the target of a redirect; None if the response is not one.
 
     Raises:
-        RequestFailed: the target has another origin, or the redirect would change the method.
+        RequestFailedError: the target has another origin, or the redirect would change the method.
     """
     location = response.headers.get("location")
     if response.status_code not in (301, 302, 303, 307, 308) or location is None:
@@ -594,16 +594,16 @@ def _redirect(response: httpx2.Response, method: str) -> httpx2.URL | None:
     try:
         there = here.join(location)
     except (httpx2.InvalidURL, ValueError):
-        raise RequestFailed(
+        raise RequestFailedError(
             f"{origin(here)} redirects to an invalid address", sent=False, refused=True
         ) from None
     if origin(there) != origin(here):
         reason = f"{origin(here)} redirects to another origin, {origin(there)}, which is not followed"
-        raise RequestFailed(f"{reason}; configure that URL if you trust it", sent=False, refused=True)
+        raise RequestFailedError(f"{reason}; configure that URL if you trust it", sent=False, refused=True)
     if method != "GET" and response.status_code < 307:
         reason = f"{origin(here)} redirects to {path_of(there)} with {response.status_code}"
         cure = "which would drop the message; configure that URL"
-        raise RequestFailed(f"{reason}, {cure}", sent=False, refused=True)
+        raise RequestFailedError(f"{reason}, {cure}", sent=False, refused=True)
     return there
 
 
@@ -611,12 +611,12 @@ def check_coding(response: httpx2.Response) -> None:
     """Check that a response is not compressed: it was not requested, and could inflate a small body past every limit.
 
     Raises:
-        RequestFailed: it is.
+        RequestFailedError: it is.
     """
     coding = response.headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("", "identity"):
         reason = f"{origin(response.request.url)} compressed its response ({coding[:40]!r}), which was not requested"
-        raise RequestFailed(reason, sent=True, status=response.status_code)
+        raise RequestFailedError(reason, sent=True, status=response.status_code)
 
 
 def _detect_vanished_peer(response: httpx2.Response) -> None:

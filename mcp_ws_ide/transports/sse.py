@@ -29,7 +29,7 @@ from mcp_ws_ide.transports.remote import (
     Bounds,
     Remote,
     RemoteTransport,
-    RequestFailed,
+    RequestFailedError,
     media_type,
     origin,
     path_of,
@@ -43,11 +43,11 @@ SETTLE_SECONDS: Final = 2.0
 was accepted."""
 
 
-class _TooLong(RequestFailed):
+class _TooLongError(RequestFailedError):
     """An event is longer than a message may be."""
 
 
-class _Forgotten(RequestFailed):
+class _ForgottenError(RequestFailedError):
     """The server does not know the session of a message, which therefore did not run."""
 
 
@@ -98,11 +98,11 @@ class SseTransport(RemoteTransport):
             async with self._remote.open("GET", {"Accept": EVENT_STREAM}, endless=True) as response:
                 await self._check(response)
                 await self._read_events(response, opened, receiver)
-            raise RequestFailed(f"{self._where} ended the event stream", sent=True)
-        except RequestFailed as failure:
+            raise RequestFailedError(f"{self._where} ended the event stream", sent=True)
+        except RequestFailedError as failure:
             if opened.done():
                 await self._settle()
-                self._renewable = not isinstance(failure, _TooLong)
+                self._renewable = not isinstance(failure, _TooLongError)
                 self._begin_close(str(failure))
             else:
                 opened.set_exception(TransportError(str(failure)))
@@ -128,7 +128,7 @@ class SseTransport(RemoteTransport):
                     self._take(event)
         except httpx2.SSEError:
             reason = f"{self._where} sent an event that is too long: {over_limit(self._max_message)}"
-            raise _TooLong(reason, sent=True) from None
+            raise _TooLongError(reason, sent=True) from None
 
     def _take(self, event: httpx2.ServerSentEvent) -> None:
         data = event.data.encode()
@@ -143,16 +143,18 @@ class SseTransport(RemoteTransport):
         if response.status_code >= 300:
             body = await read_body(response, ERROR_BYTES, self._remote.read_timeout) or b""
             reason = status_message(self._where, response.status_code, body, self._remote.hop)
-            raise RequestFailed(reason, sent=False)
+            raise RequestFailedError(reason, sent=False)
         if media_type(response) != EVENT_STREAM:
             reason = f"{self._where} does not answer GET with an event stream"
-            raise RequestFailed(f"{reason}; is it a Streamable HTTP server (type http)?", sent=False)
+            raise RequestFailedError(f"{reason}; is it a Streamable HTTP server (type http)?", sent=False)
 
     def _endpoint_of(self, data: str) -> httpx2.URL:
         try:
             endpoint = self._remote.url.join(data.strip())
         except (httpx2.InvalidURL, ValueError):
-            raise RequestFailed(f"{self._where} announced an invalid URL for messages", sent=False) from None
+            raise RequestFailedError(
+                f"{self._where} announced an invalid URL for messages", sent=False
+            ) from None
         stream = self._remote.url
         if origin(endpoint) == origin(stream):
             return endpoint
@@ -164,7 +166,7 @@ class SseTransport(RemoteTransport):
             f"configured credentials would go there; set its public host and port, so that it announces "
             f"{origin(stream)}, or let it announce a path alone"
         )
-        raise RequestFailed(reason, sent=False)
+        raise RequestFailedError(reason, sent=False)
 
     # --- sending --------------------------------------------------------------------------------
 
@@ -208,8 +210,8 @@ class SseTransport(RemoteTransport):
     async def _send(self, message: Message) -> None:
         try:
             await self._post(message)
-        except RequestFailed as failure:
-            never_ran = isinstance(failure, _Forgotten) or (
+        except RequestFailedError as failure:
+            never_ran = isinstance(failure, _ForgottenError) or (
                 self._passed and not failure.sent and not failure.status
             )
             if never_ran and self.renewed:
@@ -227,8 +229,12 @@ class SseTransport(RemoteTransport):
         async with opened as response:
             body = await read_body(response, ERROR_BYTES, self._remote.read_timeout) or b""
             if (status := response.status_code) >= 300:
-                failure = RequestFailed(self._post_refused(status, body), sent=status >= 500, status=status)
-                raise _Forgotten(str(failure), sent=False) if self._is_forgotten(status, body) else failure
+                failure = RequestFailedError(
+                    self._post_refused(status, body), sent=status >= 500, status=status
+                )
+                raise (
+                    _ForgottenError(str(failure), sent=False) if self._is_forgotten(status, body) else failure
+                )
         self._passed = True
 
     def _is_forgotten(self, status: int, body: bytes) -> bool:
@@ -248,7 +254,7 @@ class SseTransport(RemoteTransport):
             "(often called root_path or base path)"
         )
 
-    def _failed(self, message: Message, failure: RequestFailed) -> None:
+    def _failed(self, message: Message, failure: RequestFailedError) -> None:
         """Report that one message failed; the stream may live on."""
         if message.kind is not Kind.REQUEST:
             return self._noise(f"a message was not accepted: {failure}")

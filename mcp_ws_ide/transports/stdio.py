@@ -20,7 +20,7 @@ from typing import Final, Self
 
 from mcp_ws_ide.config.environment import find_program
 from mcp_ws_ide.config.spec import ServerSpec
-from mcp_ws_ide.errors import TransportClosed, TransportError
+from mcp_ws_ide.errors import TransportClosedError, TransportError
 from mcp_ws_ide.tasks import TaskGroupOwner
 from mcp_ws_ide.transports.base import Receiver, Supplies, Transport
 from mcp_ws_ide.transports.framing_probe import FramingProbe
@@ -232,7 +232,7 @@ class StdioTransport(Transport):
     def send(self, message: bytes) -> None:
         """Queue one line; see :meth:`Transport.send`."""
         if self._stdin < 0 or self._fault:
-            raise TransportClosed(self._fault or "the process has exited")
+            raise TransportClosedError(self._fault or "the process has exited")
         if self._framing is not None:
             message = self._framing.outgoing(message)
         self._out.append(message)

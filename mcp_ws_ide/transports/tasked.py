@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Coroutine
 from typing import Any, Final
 
-from mcp_ws_ide.errors import TransportClosed
+from mcp_ws_ide.errors import TransportClosedError
 from mcp_ws_ide.tasks import TaskGroupOwner
 from mcp_ws_ide.transports.base import Receiver, Transport
 
@@ -62,9 +62,9 @@ class TaskedTransport(Transport):
         self._reading.set()
 
     def _check_open(self) -> None:
-        """Raise :class:`TransportClosed` if nothing can be sent."""
+        """Raise :class:`TransportClosedError` if nothing can be sent."""
         if self._receiver is None or self._closing is not None:
-            raise TransportClosed(self._fault or "the transport is not connected")
+            raise TransportClosedError(self._fault or "the transport is not connected")
 
     def _check_flow(self) -> None:
         """Pause or resume the writer; call it when :attr:`queued_bytes` has changed."""

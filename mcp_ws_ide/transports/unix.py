@@ -8,7 +8,7 @@ from typing import Final, Self, cast
 from urllib.parse import unquote, urlsplit
 
 from mcp_ws_ide.config.spec import ServerSpec
-from mcp_ws_ide.errors import TransportClosed, TransportError
+from mcp_ws_ide.errors import TransportClosedError, TransportError
 from mcp_ws_ide.transports.base import Receiver, Supplies, Transport
 from mcp_ws_ide.transports.lines import MessageLines
 
@@ -133,7 +133,7 @@ class UnixTransport(Transport, asyncio.Protocol):
     def send(self, message: bytes) -> None:
         """Queue one line; see :meth:`Transport.send`."""
         if self._wire is None or self._fault or self._closing:
-            raise TransportClosed(self._fault or "the connection is closed")
+            raise TransportClosedError(self._fault or "the connection is closed")
         self._wire.write(message + b"\n")
         self._sent += len(message) + 1
         if self.queued_bytes > self._max_queued:

@@ -41,7 +41,7 @@ from mcp_ws_ide.core.binding import (
     CloseCode,
     is_data,
 )
-from mcp_ws_ide.core.resume import ClientEnd, Event, ProtocolViolation
+from mcp_ws_ide.core.resume import ClientEnd, Event, ProtocolViolationError
 from mcp_ws_ide.errors import TransportError
 from mcp_ws_ide.proxy_environment import proxy_failure, proxy_for, via
 from mcp_ws_ide.transports.base import Receiver, Supplies
@@ -72,7 +72,7 @@ NOT_RENEWABLE: Final = VIOLATIONS | {
 """Close codes that a new session would get as well, or that mean that another client has taken this session."""
 
 
-class _OfferRefused(TransportError):
+class _OfferRefusedError(TransportError):
     """The server refused an offer of subprotocols, and may accept another."""
 
 
@@ -146,7 +146,7 @@ class WebSocketTransport(TaskedTransport):
         for number, offer in enumerate(OFFERS):
             try:
                 event = await self._open(offer)
-            except _OfferRefused:
+            except _OfferRefusedError:
                 if number == len(OFFERS) - 1:
                     raise
             else:
@@ -168,7 +168,7 @@ class WebSocketTransport(TaskedTransport):
         try:
             async with asyncio.timeout(self._connect_timeout):
                 event = await self._greet(link)
-        except (ConnectionClosed, ProtocolViolation, TimeoutError) as error:
+        except (ConnectionClosed, ProtocolViolationError, TimeoutError) as error:
             link.transport.abort()
             if isinstance(error, ConnectionClosed):
                 detail = _close_reason(error)
@@ -207,14 +207,14 @@ class WebSocketTransport(TaskedTransport):
         peer = self._peer
         if link.subprotocol != SUBPROTOCOL_RESUME:
             if peer.resumable:
-                raise ProtocolViolation("it no longer supports mcp.resume.v1")
+                raise ProtocolViolationError("it no longer supports mcp.resume.v1")
             return self._adopt(link, peer.start_plain(), Event.OPENED)
         await link.send(peer.hello(), text=True)
         _, frames, event = peer.receive(await link.recv(decode=False))
         if event is Event.GONE:
             return event
         if event not in (Event.OPENED, Event.RESUMED):
-            raise ProtocolViolation("the first frame is neither 'opened' nor 'resumed'")
+            raise ProtocolViolationError("the first frame is neither 'opened' nor 'resumed'")
         return self._adopt(link, frames, event)
 
     def _adopt(self, link: ClientConnection, frames: list[bytes], event: Event) -> Event:
@@ -256,7 +256,7 @@ class WebSocketTransport(TaskedTransport):
         except ConnectionClosed as error:
             limit = f" (the limit is {self._max_message} bytes, max_message_bytes)"
             reason = self._fragments.take_reason() or _close_reason(error, limit)
-        except ProtocolViolation as error:
+        except ProtocolViolationError as error:
             link.transport.abort()
             raise TransportError(f"{self._where} violated the protocol: {error}") from None
         finally:
@@ -440,12 +440,12 @@ class _Connect(websocket_connect):
 
 
 def _dial_failure(error: Exception, where: str, url: str, seconds: float) -> TransportError:
-    """Return why no link could be opened; :class:`_OfferRefused` if another offer of subprotocols may help."""
+    """Return why no link could be opened; :class:`_OfferRefusedError` if another offer of subprotocols may help."""
     if isinstance(error, InvalidStatus):
         response = error.response
         reason = status_message(where, response.status_code, bytes(response.body or b""))
         concerns_offer = response.status_code in (400, 500, 501)
-        return _OfferRefused(reason) if concerns_offer else TransportError(reason)
+        return _OfferRefusedError(reason) if concerns_offer else TransportError(reason)
     if isinstance(error, InvalidURI):
         return TransportError(f"{where} is not a valid ws:// or wss:// URL")
     if isinstance(error, ssl.SSLError):
@@ -459,7 +459,7 @@ def _dial_failure(error: Exception, where: str, url: str, seconds: float) -> Tra
     if isinstance(error, (InvalidProxy, ValueError)):
         return TransportError(f"{where} cannot be reached: its URL, or that of its proxy, is invalid")
     if isinstance(error, InvalidHandshake):
-        return _OfferRefused(f"{where} is not a WebSocket server: {error}")
+        return _OfferRefusedError(f"{where} is not a WebSocket server: {error}")
     return TransportError(f"{where} cannot be reached: {error}")
 
 

@@ -14,11 +14,11 @@ from tornado.web import Application, RequestHandler
 
 from mcp_ws_ide.client import (
     ConnectError,
-    ConnectionLost,
+    ConnectionLostError,
     Negotiated,
     Reconnect,
-    Unauthorized,
-    UnknownServer,
+    UnauthorizedError,
+    UnknownServerError,
     connect,
     negotiating_transport,
     websocket_transport,
@@ -169,13 +169,13 @@ async def test_the_caller_determines_the_order(own, networks):
 
 async def test_a_refusal_does_not_count_as_a_bad_network(own):
     url = f"{own.url}mcp-ws/servers/demo"
-    with pytest.raises(Unauthorized, match="401"):
+    with pytest.raises(UnauthorizedError, match="401"):
         async with negotiating_transport(url, token="wrong"):
             pass
-    with pytest.raises(UnknownServer, match="server 'nope' is not configured"):
+    with pytest.raises(UnknownServerError, match="server 'nope' is not configured"):
         async with negotiating_transport(url.replace("demo", "nope"), token=own.token):
             pass
-    with pytest.raises(Unauthorized, match=r"^ws://\S+ refused .*401") as refused:
+    with pytest.raises(UnauthorizedError, match=r"^ws://\S+ refused .*401") as refused:
         async with negotiating_transport(url, transports=("websocket", "poll"), token="wrong"):
             pass
     assert str(refused.value).count("://") == 1, "both transports got the same answer"
@@ -431,7 +431,7 @@ async def test_posts_that_are_refused_end_a_poll_session_and_do_not_loop(jupyter
         url = f"{proxy.url.removesuffix('/mcp')}/mcp-ws/servers/fast"
         options = {"transports": ("poll",), "reconnect": FAST, "token": jupyter.token}
         async with asyncio.timeout(BOUND):
-            with pytest.raises(ConnectionLost) as raised:
+            with pytest.raises(ConnectionLostError) as raised:
                 async with connect(url, mode="legacy", **options):
                     pass
         assert f"answered {status}" in str(raised.value) and "denied by the company" in str(raised.value)

@@ -14,7 +14,7 @@ from websockets.asyncio.server import serve
 
 from mcp_ws_ide.client import (
     Connected,
-    ConnectionLost,
+    ConnectionLostError,
     Lost,
     Reconnect,
     Reconnecting,
@@ -137,7 +137,7 @@ async def test_giving_up_ends_every_request_with_its_outcome_and_one_error(make_
         assert unsent.value.error.data == {"outcome": "not_sent"}
         with pytest.raises((MCPError, anyio.ClosedResourceError, anyio.BrokenResourceError)):
             await client.list_tools()
-    assert isinstance(transport.error, ConnectionLost)
+    assert isinstance(transport.error, ConnectionLostError)
     assert "0.5 s" in str(transport.error)
     assert isinstance(states[-1], Lost)
     assert names(states).count("Lost") == 1
@@ -496,7 +496,7 @@ async def test_a_server_that_never_answers_is_given_up_with_a_reason(make_jupyte
     mute = {"command": sys.executable, "args": ["-I", "-S", "-c", "import sys; sys.stdin.read()"]}
     jupyter = await asyncio.to_thread(make_jupyter, {"mute": mute}, "--MCPWebSocketApp.probe_timeout=0.1")
     async with asyncio.timeout(BOUND):
-        with pytest.raises((MCPError, ConnectionLost)) as raised:
+        with pytest.raises((MCPError, ConnectionLostError)) as raised:
             async with connect(jupyter.endpoint("mute"), token=jupyter.token, mode=mode):
                 pass
     assert "initialize within 3 s (30 times probe_timeout)" in str(raised.value)

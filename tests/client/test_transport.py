@@ -13,7 +13,13 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 from websockets.asyncio.server import serve
 
-from mcp_ws_ide.client import ConnectError, Unauthorized, UnknownServer, connect, websocket_transport
+from mcp_ws_ide.client import (
+    ConnectError,
+    UnauthorizedError,
+    UnknownServerError,
+    connect,
+    websocket_transport,
+)
 from tests.conftest import BOUND
 
 SECRET = "s3cr3t-token"
@@ -33,9 +39,9 @@ def address(server) -> str:
 @pytest.mark.parametrize(
     ("status", "error"),
     [
-        (401, Unauthorized),
-        (403, Unauthorized),
-        (404, UnknownServer),
+        (401, UnauthorizedError),
+        (403, UnauthorizedError),
+        (404, UnknownServerError),
         (502, ConnectError),
         (503, ConnectError),
         (200, ConnectError),
@@ -133,7 +139,7 @@ async def test_headers_for_a_proxy_are_sent(jupyter):
     credential = {"Authorization": f"Bearer {jupyter.token}"}
     async with connect(jupyter.endpoint("fast"), headers=credential) as client:
         assert (await client.list_tools()).tools
-    with pytest.raises(Unauthorized):
+    with pytest.raises(UnauthorizedError):
         async with connect(jupyter.endpoint("fast")):
             pass
 

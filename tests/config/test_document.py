@@ -7,7 +7,7 @@ from hashlib import sha256
 
 import pytest
 
-from mcp_ws_ide.config.document import DefinitionFile, FileChanged
+from mcp_ws_ide.config.document import DefinitionFile, FileChangedError
 from mcp_ws_ide.config.json_edit import with_entry
 
 
@@ -17,7 +17,7 @@ def test_a_file_that_changed_after_it_was_read_is_not_overwritten_and_nothing_is
     before = file.read()
     assert before.version == "none"
     path.write_text('{"mcpServers": {}}')
-    with pytest.raises(FileChanged):
+    with pytest.raises(FileChangedError):
         file.write(before, "{}")
     assert path.read_text() == '{"mcpServers": {}}'
     file.write(file.read(), '{"servers": {}}')
@@ -35,7 +35,7 @@ def test_an_empty_file_is_distinguished_from_a_missing_one(tmp_path, data):
     assert before.text == ""
     assert before.version != "none"
     path.unlink()
-    with pytest.raises(FileChanged):
+    with pytest.raises(FileChangedError):
         file.write(before, with_entry("", "new", {"command": "true"}))
     path.write_bytes(data)
     file.write(before, with_entry(before.text, "new", {"command": "true"}))

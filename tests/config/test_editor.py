@@ -13,7 +13,7 @@ import pytest
 
 from mcp_ws_ide.config.consents import Consents
 from mcp_ws_ide.config.document import Snapshot
-from mcp_ws_ide.config.editor import ConfigEditor, EditRefused
+from mcp_ws_ide.config.editor import ConfigEditor, EditRefusedError
 from mcp_ws_ide.config.load import load as load_configuration
 from mcp_ws_ide.config.spec import Configuration, ServerSpec
 from tests.conftest import BOUND, until
@@ -82,7 +82,7 @@ async def test_the_next_save_waits_until_a_cancelled_one_has_been_written(slow):
     second = slow.begin()
     first.cancel()
     slow.go_on.set()
-    with pytest.raises(EditRefused) as refused:
+    with pytest.raises(EditRefusedError) as refused:
         await second
     assert refused.value.status == 412
     assert slow.entry() == CHANGED
@@ -94,7 +94,7 @@ async def test_a_failed_write_leaves_the_consent_unchanged(slow):
     await until(slow.writing.is_set)
     slow.path.write_text(json.dumps({"mcpServers": {"s": {"command": "false"}}}))
     slow.go_on.set()
-    with pytest.raises(EditRefused) as refused:
+    with pytest.raises(EditRefusedError) as refused:
         await saving
     assert refused.value.status == 412
     assert slow.load().servers["s"].consent is None

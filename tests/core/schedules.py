@@ -2,7 +2,7 @@
 
 One :class:`World` has a client, a gateway and a server that answers. A seed decides what happens: messages,
 cuts that lose what is under way, half-open links, resumes, supersessions, acknowledgements, naps beyond the
-grace time, floods. ``World.run`` raises :class:`Broken` where a guarantee does not hold.
+grace time, floods. ``World.run`` raises :class:`BrokenError` where a guarantee does not hold.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mcp_ws_ide.core import binding, channel, messages, resume
 GRACE = 100.0
 
 
-class Broken(AssertionError):
+class BrokenError(AssertionError):
     """A guarantee does not hold."""
 
 
@@ -159,15 +159,15 @@ class World:
         try:
             session.end.push(text.encode(), droppable)
             if hopeless:
-                raise Broken("the window is ignored")
-        except self.module.Overflow:
+                raise BrokenError("the window is ignored")
+        except self.module.WindowOverflowError:
             if droppable:
-                raise Broken("progress ended the session") from None
+                raise BrokenError("progress ended the session") from None
             if (
                 session.end.channel.unacked < self.window.frames
                 and session.end.channel.unacked_bytes < self.window.bytes
             ):
-                raise Broken("overflow although there was room") from None
+                raise BrokenError("overflow although there was room") from None
             session.over = "overflow"
             return
         session.said.append(text)
@@ -201,8 +201,8 @@ class World:
             if control is not None:
                 link.down.extend(session.end.control(control))
                 return
-        except self.module.ProtocolViolation as error:
-            raise Broken(f"gateway sees a violation: {error}") from None
+        except self.module.ProtocolViolationError as error:
+            raise BrokenError(f"gateway sees a violation: {error}") from None
         session.heard.append(frame.decode())
         if session.end.channel.accept(len(frame)):
             link.down.append(session.end.channel.take_ack())
@@ -210,7 +210,7 @@ class World:
     def hello(self, link: Link, frame: bytes) -> None:
         control = binding.parse_control(frame)
         if control is None:
-            raise Broken("data before hello")
+            raise BrokenError("data before hello")
         self.tokens += 1
         token = f"token{self.tokens}"
         if control.kind == "open":
@@ -230,13 +230,13 @@ class World:
                 frames = session.end.resume(
                     link, digest(control.token), control.recv, token, digest(token), self.now
                 )
-            except self.module.ResumeRefused as error:
+            except self.module.ResumeRefusedError as error:
                 session.over, session, reason = "refused", None, str(error)
                 if not expired:
-                    raise Broken(f"refused: {reason}") from None
+                    raise BrokenError(f"refused: {reason}") from None
             else:
                 if expired:
-                    raise Broken("a session was resumed after its time")
+                    raise BrokenError("a session was resumed after its time")
         if session is None:
             link.down.append(binding.encode_control(binding.Control("gone", reason=reason)))
             return
@@ -247,15 +247,15 @@ class World:
     def client_receives(self, link: Link, frame: bytes) -> None:
         try:
             data, write, event = self.client.receive(frame)
-        except self.module.ProtocolViolation as error:
-            raise Broken(f"client sees a violation: {error}") from None
+        except self.module.ProtocolViolationError as error:
+            raise BrokenError(f"client sees a violation: {error}") from None
         link.up.extend(write)
         if data is not None:
             self.got.append(data.decode())
             answer = json.loads(data)
             if "id" in answer:
                 if answer["id"] in self.outcomes:
-                    raise Broken(f"request {answer['id']} ended twice")
+                    raise BrokenError(f"request {answer['id']} ended twice")
                 self.outcomes[answer["id"]] = "answered"
         if event is self.module.Event.GAP:
             self.got.append(self.client.gap)
@@ -266,7 +266,7 @@ class World:
     def lose(self, reason: str) -> None:
         session = self.session
         if session is not None and not session.over and not session.end.expired(self.now):
-            raise Broken("gone, but the session lives")
+            raise BrokenError("gone, but the session lives")
         self.link = None
         self.check_session()
         if self.legacy:
@@ -284,10 +284,10 @@ class World:
             parsed = json.loads(error)
             number, outcome = parsed["id"], parsed["error"]["data"]["outcome"]
             if number in self.outcomes:
-                raise Broken(f"request {number} ended twice")
+                raise BrokenError(f"request {number} ended twice")
             heard = any(self.requests[number] in session.heard for session in self.sessions)
             if outcome == "not_sent" and heard:
-                raise Broken(f"request {number} ran, and is said not to have been sent")
+                raise BrokenError(f"request {number} ran, and is said not to have been sent")
             self.outcomes[number] = outcome
 
     def gateway_acks(self) -> None:
@@ -352,9 +352,9 @@ class World:
         if session is None or session.over:
             return
         if any(session.end.knows(digest(token)) for token in session.dead):
-            raise Broken("an old token still opens the session")
+            raise BrokenError("an old token still opens the session")
         if session.end.knows(digest("guess")):
-            raise Broken("any token opens the session")
+            raise BrokenError("any token opens the session")
 
     def reconnect(self) -> None:
         if self.over or self.link is not None:
@@ -392,17 +392,17 @@ class World:
                 return
             if session is not None and session.over and self.client.live and self.link is not None:
                 self.drop(self.link)
-        raise Broken("did not come to rest")
+        raise BrokenError("did not come to rest")
 
     def check_bounds(self) -> None:
         if self.session is not None and not self.session.over:
             channel = self.session.end.channel
             if len(channel._entries) > self.window.frames * 4 + 1:
-                raise Broken("the buffer grows without bound")
+                raise BrokenError("the buffer grows without bound")
             if channel.unacked_bytes != sum(len(data) for data, _, _ in channel._entries):
-                raise Broken("bytes are miscounted")
+                raise BrokenError("bytes are miscounted")
             if channel.unacked != sum(weight for _, weight, _ in channel._entries):
-                raise Broken("positions are miscounted")
+                raise BrokenError("positions are miscounted")
 
     def check_session(self, complete: bool = False) -> None:
         """Check that a finished session delivered exactly once and in order, both ways."""
@@ -411,22 +411,22 @@ class World:
             return
         sent = self.sent_in[-1]
         if session.heard != sent[: len(session.heard)]:
-            raise Broken("the server heard something else than the client sent")
+            raise BrokenError("the server heard something else than the client sent")
         if complete and session.heard != sent:
-            raise Broken("something the client sent was lost")
+            raise BrokenError("something the client sent was lost")
         position = 0
         for item in self.got:
             if isinstance(item, int):
                 given_up = session.said[position : position + item]
                 if len(given_up) < item or any('"id"' in text for text in given_up):
-                    raise Broken("an answer gave way, or a gap is too wide")
+                    raise BrokenError("an answer gave way, or a gap is too wide")
                 position += item
             elif position >= len(session.said) or session.said[position] != item:
-                raise Broken("the client got something else than the server said")
+                raise BrokenError("the client got something else than the server said")
             else:
                 position += 1
         if complete and position != len(session.said):
-            raise Broken("something the server said was lost")
+            raise BrokenError("something the server said was lost")
 
     def check_end(self) -> None:
         if not self.over:
@@ -436,24 +436,24 @@ class World:
                 if number not in self.outcomes and number in answered and self.session is not None:
                     mine = {id_of(text) for text in self.session.said}
                     if number in mine:
-                        raise Broken(f"the answer to {number} was lost")
+                        raise BrokenError(f"the answer to {number} was lost")
                 if (
                     number not in self.outcomes
                     and messages.decode_id(b"%d" % number) not in self.client.waiting
                 ):
-                    raise Broken(f"request {number} is forgotten without an end")
+                    raise BrokenError(f"request {number} is forgotten without an end")
         else:
             unfinished = [number for number in self.requests if number not in self.outcomes]
             if unfinished:
-                raise Broken(f"requests without an end: {unfinished}")
+                raise BrokenError(f"requests without an end: {unfinished}")
 
 
 def run(seed: int, steps: int = 150, resume_module: ModuleType = resume) -> None:
     """Run one schedule; a failure names its seed."""
     try:
         World(seed, resume_module).run(steps)
-    except Broken as error:
-        raise Broken(f"seed {seed}: {error}") from error
+    except BrokenError as error:
+        raise BrokenError(f"seed {seed}: {error}") from error
 
 
-__all__ = ["Broken", "World", "channel", "run"]
+__all__ = ["BrokenError", "World", "channel", "run"]

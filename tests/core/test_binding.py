@@ -35,7 +35,7 @@ def test_the_first_known_subprotocol_is_selected_and_never_a_token(offered, sele
 
 
 def test_only_unknown_subprotocols_are_refused():
-    with pytest.raises(binding.UnknownSubprotocol, match="mcp"):
+    with pytest.raises(binding.UnknownSubprotocolError, match="mcp"):
         binding.select_subprotocol(["graphql-ws"])
 
 

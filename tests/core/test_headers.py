@@ -6,7 +6,7 @@ import pytest
 
 from mcp_ws_ide import client
 from mcp_ws_ide.core.headers import brings_credential, check_headers
-from mcp_ws_ide.errors import UnusableHeader
+from mcp_ws_ide.errors import UnusableHeaderError
 
 ADDRESS = "host/mcp-ws/servers/x"
 
@@ -44,7 +44,7 @@ def test_headers_that_proxies_need_may_be_set(name):
     ],
 )
 def test_other_headers_are_refused_with_name_and_reason(names, named, word):
-    with pytest.raises(UnusableHeader) as refused:
+    with pytest.raises(UnusableHeaderError) as refused:
         check_headers(names)
     assert named in str(refused.value)
     assert word in refused.value.reason
@@ -69,7 +69,7 @@ def test_other_headers_are_refused_with_name_and_reason(names, named, word):
     ],
 )
 def test_everything_that_takes_headers_refuses_them_before_it_connects(make, scheme, headers, word):
-    with pytest.raises(UnusableHeader, match=word) as refused:
+    with pytest.raises(UnusableHeaderError, match=word) as refused:
         getattr(client, make)(f"{scheme}://{ADDRESS}", token="t", headers=headers)
     assert "s3cret" not in str(refused.value)
 

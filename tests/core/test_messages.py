@@ -13,7 +13,7 @@ from msgspec import Raw
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.message import MAX_METHOD_NAMES, method_names
 from mcp_ws_ide.core.messages import Kind
-from mcp_ws_ide.errors import INVALID_REQUEST, PARSE_ERROR, MalformedMessage
+from mcp_ws_ide.errors import INVALID_REQUEST, PARSE_ERROR, MalformedMessageError
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20),
@@ -79,7 +79,7 @@ def test_a_payload_that_quotes_an_envelope_is_not_taken_for_one(text):
     ],
 )
 def test_what_only_begins_or_ends_like_a_usual_message_is_refused(text):
-    with pytest.raises(MalformedMessage):
+    with pytest.raises(MalformedMessageError):
         messages.parse(text.encode())
 
 
@@ -109,7 +109,7 @@ def test_what_only_begins_or_ends_like_a_usual_message_is_refused(text):
     ],
 )
 def test_malformed_messages_are_refused_with_a_reason(data: bytes, code: int, word: str):
-    with pytest.raises(MalformedMessage) as caught:
+    with pytest.raises(MalformedMessageError) as caught:
         messages.parse(data)
     assert caught.value.code == code
     assert word in caught.value.reason
@@ -126,7 +126,7 @@ def test_malformed_messages_are_refused_with_a_reason(data: bytes, code: int, wo
     ],
 )
 def test_a_duplicate_member_is_refused(data: bytes):
-    with pytest.raises(MalformedMessage, match="occurs twice"):
+    with pytest.raises(MalformedMessageError, match="occurs twice"):
         messages.parse(data)
 
 
@@ -160,7 +160,7 @@ def test_a_rewrite_changes_the_id_and_nothing_else(request_id, value, unknown, i
 def test_any_bytes_are_a_message_or_are_refused_with_a_reason(data: bytes):
     try:
         message = messages.parse(data)
-    except MalformedMessage as error:
+    except MalformedMessageError as error:
         assert error.reason
     else:
         assert message.kind in Kind
@@ -247,7 +247,7 @@ def test_a_number_of_any_length_passes_whatever_the_white_space(number):
 
 @pytest.mark.parametrize("raw", [b"9" * 5000, b"-" + b"9" * 5000, b"1e999"])
 def test_a_number_beyond_the_range_of_a_double_is_not_an_id(raw):
-    with pytest.raises(MalformedMessage, match="invalid id"):
+    with pytest.raises(MalformedMessageError, match="invalid id"):
         messages.decode_id(raw)
 
 
@@ -274,7 +274,7 @@ def test_a_long_message_with_blanks_parses_quickly():
     ],
 )
 def test_a_member_that_occurs_twice_is_refused_however_it_is_written(text):
-    with pytest.raises(MalformedMessage, match="occurs twice"):
+    with pytest.raises(MalformedMessageError, match="occurs twice"):
         messages.parse(text.encode())
 
 
@@ -368,13 +368,13 @@ def test_members_that_json_rpc_does_not_define_stay_in_a_rewritten_response():
     ],
 )
 def test_a_duplicate_whose_last_value_begins_like_the_first_is_refused(text):
-    with pytest.raises(MalformedMessage, match="occurs twice"):
+    with pytest.raises(MalformedMessageError, match="occurs twice"):
         messages.parse(text.encode())
 
 
 def test_a_message_with_more_members_than_anyone_needs_is_refused_before_they_are_looked_at():
     many = ",".join(f'"m{n}":{{"a":["b"]}}' for n in range(200_000))
-    with pytest.raises(MalformedMessage, match="at most 100 members"):
+    with pytest.raises(MalformedMessageError, match="at most 100 members"):
         messages.parse(f'{{"jsonrpc":"2.0","method":"a",{many}}}'.encode())
     few = ",".join(f'"m{n}":1' for n in range(90))
     texts = json.dumps(["quotes"] * 1000)
@@ -382,7 +382,7 @@ def test_a_message_with_more_members_than_anyone_needs_is_refused_before_they_ar
 
 
 def test_an_error_is_an_object():
-    with pytest.raises(MalformedMessage, match='"error" must be an object'):
+    with pytest.raises(MalformedMessageError, match='"error" must be an object'):
         messages.parse(b'{"jsonrpc":"2.0","id":1,"error":"no"}')
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from mcp_ws_ide.core import binding, channel, resume
 from mcp_ws_ide.core.channel import PositionError, ReliableChannel
-from mcp_ws_ide.core.resume import ClientEnd, Event, GatewayEnd, Overflow, ProtocolViolation
+from mcp_ws_ide.core.resume import ClientEnd, Event, GatewayEnd, ProtocolViolationError, WindowOverflowError
 from mcp_ws_ide.errors import LIMIT_EXCEEDED
-from tests.core.schedules import Broken, run
+from tests.core.schedules import BrokenError, run
 
 SCHEDULES = 500
 """The seeded bug that is hardest to notice shows in the first 110."""
@@ -156,7 +156,7 @@ def test_a_seeded_bug_is_caught(name):
     for seed in range(SCHEDULES):
         try:
             run(seed, resume_module=module)
-        except (Broken, Exception) as caught:  # a crash of the mutant is noticed as well
+        except (BrokenError, Exception) as caught:  # a crash of the mutant is noticed as well
             assert "fits" not in str(caught)
             return
     pytest.fail(f"{SCHEDULES} schedules did not notice: {name}")
@@ -212,7 +212,7 @@ def test_responses_beyond_the_window_are_an_overflow_while_detached():
         end.push(b"r", droppable=False)
     end.push(b"r", droppable=False)  # attached: two windows
     end.detach(link, 0.0)
-    with pytest.raises(Overflow, match="window_frames"):
+    with pytest.raises(WindowOverflowError, match="window_frames"):
         end.push(b"r", droppable=False)
 
 
@@ -246,13 +246,13 @@ def test_a_message_larger_than_the_window_passes():
 def test_unexpected_control_frames_are_violations():
     end, client = GatewayEnd(object(), b"d", binding.Window(), 60), ClientEnd()
     for kind in ("gone", "open"):
-        with pytest.raises(ProtocolViolation):
+        with pytest.raises(ProtocolViolationError):
             end.control(binding.Control(kind))
-    with pytest.raises(ProtocolViolation):
+    with pytest.raises(ProtocolViolationError):
         client.receive(b'{"mcp.ws":"resumed","recv":0,"token":"t"}')
-    with pytest.raises(ProtocolViolation):
+    with pytest.raises(ProtocolViolationError):
         client.receive(b'{"jsonrpc":"2.0","id":1,"result":{}}')
-    with pytest.raises(ProtocolViolation):
+    with pytest.raises(ProtocolViolationError):
         client.receive(b'{"mcp.ws":"ack"}')
 
 
@@ -288,7 +288,7 @@ def check_client(case: dict) -> None:
             assert (written is not None) == step["written"], where
         elif does == "receive":
             if "violation" in step:
-                with pytest.raises(ProtocolViolation):
+                with pytest.raises(ProtocolViolationError):
                     client.receive(value.encode())
                 continue
             data, write, event = client.receive(value.encode())
@@ -313,7 +313,7 @@ def check_gateway(case: dict) -> None:
         value = step[does]
         if does == "say":
             if step.get("overflow"):
-                with pytest.raises(Overflow):
+                with pytest.raises(WindowOverflowError):
                     end.push(value.encode(), step.get("droppable", False))
             else:
                 end.push(value.encode(), step.get("droppable", False))
@@ -324,7 +324,7 @@ def check_gateway(case: dict) -> None:
             if not counts:
                 continue
             if "violation" in step:
-                with pytest.raises(ProtocolViolation):
+                with pytest.raises(ProtocolViolationError):
                     end.control(control)
                 continue
             write = end.control(control) if control is not None else []
@@ -341,7 +341,7 @@ def check_gateway(case: dict) -> None:
                 continue
             fresh = sys.intern(step["link"])
             if "refused" in step:
-                with pytest.raises(resume.ResumeRefused):
+                with pytest.raises(resume.ResumeRefusedError):
                     end.resume(fresh, digest(value["token"]), value["recv"], "x", b"x", step["now"])
                 continue
             frames = end.resume(
@@ -393,7 +393,7 @@ def test_pings_are_answered_and_pongs_noted_at_both_ends():
     assert end.control(binding.Control("pong")) == []
     assert client.receive(binding.PING) == (None, [binding.PONG], Event.NOTHING)
     assert client.receive(binding.PONG) == (None, [], Event.PONG)
-    with pytest.raises(ProtocolViolation, match="must not send"):
+    with pytest.raises(ProtocolViolationError, match="must not send"):
         client.receive(b'{"mcp.ws":"open"}')
 
 
@@ -439,11 +439,11 @@ def test_a_cancellation_of_an_impossible_id_forgets_nothing(request_id):
 def test_a_gateway_that_resumes_from_an_impossible_position_breaks_the_protocol():
     client = ClientEnd()
     client.receive(GatewayEnd(object(), b"d", binding.Window(), 60).opened("S", "T"))
-    with pytest.raises(ProtocolViolation, match="already open"):
+    with pytest.raises(ProtocolViolationError, match="already open"):
         client.receive(GatewayEnd(object(), b"d", binding.Window(), 60).opened("S", "T"))
     client.lost_link()
     assert json.loads(client.hello()) == {"mcp.ws": "resume", "token": "T", "recv": 0}
-    with pytest.raises(ProtocolViolation, match="5 frames"):
+    with pytest.raises(ProtocolViolationError, match="5 frames"):
         client.receive(b'{"mcp.ws":"resumed","recv":5,"token":"T2"}')
 
 
@@ -453,7 +453,7 @@ def test_a_resume_before_the_buffer_is_refused():
     end.push(b"x", droppable=False)
     end.control(binding.Control("ack", recv=1))
     end.detach(link, 0.0)
-    with pytest.raises(resume.ResumeRefused, match="cannot be replayed"):
+    with pytest.raises(resume.ResumeRefusedError, match="cannot be replayed"):
         end.resume(object(), b"d", 0, "T", b"e", 1.0)
 
 

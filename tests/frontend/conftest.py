@@ -42,7 +42,7 @@ def in_chromium(test):
     return pytest.mark.node(pytest.mark.chromium(test))
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A command failed; ``error`` has name, message, code and data."""
 
     def __init__(self, error: dict[str, Any]) -> None:
@@ -66,7 +66,7 @@ class Driver:
         if future is None:
             self.events.append(event)
         elif "error" in event:
-            future.set_exception(Refused(event["error"]))
+            future.set_exception(RefusedError(event["error"]))
         else:
             future.set_result(event["value"])
 

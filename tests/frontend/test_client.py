@@ -8,7 +8,15 @@ import pytest
 
 from tests.chaos import ChaosLink
 from tests.conftest import until
-from tests.frontend.conftest import ONE_LOOP, QUICK, RUNTIMES, Refused, endpoint, frontend_jupyter, session_of
+from tests.frontend.conftest import (
+    ONE_LOOP,
+    QUICK,
+    RUNTIMES,
+    RefusedError,
+    endpoint,
+    frontend_jupyter,
+    session_of,
+)
 
 pytestmark = ONE_LOOP
 CHROMIUM = [pytest.mark.node, pytest.mark.chromium]
@@ -37,7 +45,7 @@ async def test_calls_progress_and_cancellation(own, drivers, runtime, kind, sdk,
     number = driver.last
     await until(lambda: any(event["of"] == number for event in driver.named("progress")))
     await driver.do("cancel", of=number)
-    with pytest.raises(Refused, match="enough"):
+    with pytest.raises(RefusedError, match="enough"):
         await slow
     assert await driver.do("call", tool="echo", args={"text": "still here"}) == "still here"
     await driver.do("close")
@@ -125,14 +133,14 @@ async def test_giving_up_ends_every_request_with_its_outcome(make_jupyter, drive
     await until(lambda: "reconnecting" in driver.states)
     queued = driver.start("call", tool="echo", args={"text": "x"})
     for call, outcome in ((written, "unknown"), (queued, "not_sent")):
-        with pytest.raises(Refused, match=r"within 0\.5 s") as refused:
+        with pytest.raises(RefusedError, match=r"within 0\.5 s") as refused:
             await call
         assert refused.value.error["code"] == -31006
         assert refused.value.error["data"] == {"outcome": outcome}
     assert driver.states[-1] == "closed"
     assert len(driver.named("closed")) == 1
     assert driver.named("state")[-1]["error"]["name"] == "ConnectionLost"
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         await driver.do("list")
 
 
@@ -149,7 +157,7 @@ async def test_a_session_that_is_gone_starts_over_or_fails_with_a_reason(make_ju
         link.cut_all()
         await until(lambda: jupyter.rest("GET", "sessions")[1]["sessions"] == [])
         link.refusing = False
-        with pytest.raises(Refused, match="the session is gone") as refused:
+        with pytest.raises(RefusedError, match="the session is gone") as refused:
             await running
         assert refused.value.error["data"] == {"outcome": "unknown"}
         if mode == "legacy":
@@ -180,7 +188,7 @@ async def test_close_codes_that_would_repeat_themselves_do_not_cause_a_loop(driv
 
     server = await serve(once, "127.0.0.1", 0, subprotocols=["mcp.resume.v1"])
     driver = await drivers("node", own)
-    with pytest.raises(Refused, match=f"{code} because") as refused:
+    with pytest.raises(RefusedError, match=f"{code} because") as refused:
         await driver.connect(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", mode="legacy")
     assert refused.value.error["data"] == {"outcome": "unknown"}
     assert attempts == [1]

@@ -7,7 +7,7 @@ from websockets.asyncio.server import serve
 
 from tests.chaos import ChaosLink
 from tests.conftest import until
-from tests.frontend.conftest import ONE_LOOP, RUNTIMES, Refused, endpoint, in_chromium
+from tests.frontend.conftest import ONE_LOOP, RUNTIMES, RefusedError, endpoint, in_chromium
 
 pytestmark = ONE_LOOP
 
@@ -86,7 +86,7 @@ async def test_refusals_raise_errors_with_a_reason(
 ):
     driver = await drivers(runtime, own)
     given = {"token": own.token} if options is None else options
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RefusedError) as refused:
         await driver.connect(endpoint(own, name), kind=kind, options=given)
     assert refused.value.error["name"] == kind_of_error
     assert reason in refused.value.error["message"]
@@ -98,9 +98,9 @@ async def test_refusals_raise_errors_with_a_reason(
 @in_chromium
 async def test_a_page_learns_why_it_is_refused(own, drivers):
     driver = await drivers("chromium", own)
-    with pytest.raises(Refused, match=r"Unauthorized: .*\(401\): the credential is missing or wrong"):
+    with pytest.raises(RefusedError, match=r"Unauthorized: .*\(401\): the credential is missing or wrong"):
         await driver.connect(endpoint(own), options={"token": "wrong"})
-    with pytest.raises(Refused, match=r"UnknownServer: .*server 'nope' is not configured"):
+    with pytest.raises(RefusedError, match=r"UnknownServer: .*server 'nope' is not configured"):
         await driver.connect(endpoint(own, "nope"), options={"token": own.token})
 
 
@@ -108,9 +108,9 @@ async def test_a_page_learns_why_it_is_refused(own, drivers):
 @pytest.mark.parametrize("runtime", ["node", "node22"])
 async def test_an_unreachable_address_is_reported(drivers, own, unused_tcp_port, runtime):
     driver = await drivers(runtime, own)
-    with pytest.raises(Refused, match=r"cannot be reached: .*ECONNREFUSED"):
+    with pytest.raises(RefusedError, match=r"cannot be reached: .*ECONNREFUSED"):
         await driver.connect(f"ws://127.0.0.1:{unused_tcp_port}/mcp-ws/servers/x")
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RefusedError) as refused:
         await driver.connect(f"http://127.0.0.1:{unused_tcp_port}/mcp-ws/servers/x", kind="negotiate")
     message = refused.value.error["message"]
     assert message.count("cannot be reached") == 1, "a reason that all transports share is reported once"
@@ -121,7 +121,9 @@ async def test_transports_that_fail_for_different_reasons_report_each(drivers, o
     driver = await drivers("node", own)
     url = f"http://127.0.0.1:{unused_tcp_port}/mcp-ws/servers/x"
     options = {"tickets": ["one"]}
-    with pytest.raises(Refused, match=r"^ConnectError: http: .*; websocket: .*reached.*; poll: a ticket "):
+    with pytest.raises(
+        RefusedError, match=r"^ConnectError: http: .*; websocket: .*reached.*; poll: a ticket "
+    ):
         await driver.connect(url, kind="negotiate", options=options)
 
 
@@ -129,7 +131,7 @@ async def test_transports_that_fail_for_different_reasons_report_each(drivers, o
 @pytest.mark.parametrize("address", ["ftp://host/x", "no address", "http://[::1/", "http://h:99999/"])
 async def test_an_invalid_address_fails_at_once(drivers, own, address):
     driver = await drivers("node", own)
-    with pytest.raises(Refused, match=r"ConnectError: .*address"):
+    with pytest.raises(RefusedError, match=r"ConnectError: .*address"):
         await driver.connect(address, options={"token": "t"})
 
 
@@ -154,7 +156,7 @@ async def test_a_credential_that_is_refused_later_ends_the_session_with_a_reason
         call = driver.start("call", tool="slow", args={"steps": 1, "delay": 60})
         await until(lambda: driver.named("progress"))
         link.cut_all()
-        with pytest.raises(Refused, match="401") as refused:
+        with pytest.raises(RefusedError, match="401") as refused:
             await call
         assert refused.value.error["data"] == {"outcome": "unknown"}
         assert driver.states[-1] == "closed"

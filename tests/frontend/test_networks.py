@@ -18,7 +18,7 @@ from tests.client.test_negotiating import (
     url_through,
 )
 from tests.conftest import BOUND, until
-from tests.frontend.conftest import ONE_LOOP, QUICK, Refused, endpoint, in_chromium, session_of
+from tests.frontend.conftest import ONE_LOOP, QUICK, RefusedError, endpoint, in_chromium, session_of
 from tests.interop.nginx import Nginx
 from tests.transports.raw_http import Request, Server
 
@@ -64,7 +64,7 @@ async def test_the_caller_determines_the_order(own, networks, drivers):
     order = ["websocket", "poll", "http"]
     await driver.connect(url, kind="negotiate", options={"token": own.token, "transports": order})
     assert driver.named("negotiated")[0]["transport"] == "poll"
-    with pytest.raises(Refused, match="unknown transports"):
+    with pytest.raises(RefusedError, match="unknown transports"):
         await driver.connect(url, kind="negotiate", options={"transports": ["sse"]})
 
 
@@ -81,7 +81,7 @@ async def test_a_session_never_changes_its_transport(own, networks, drivers):
         await until(lambda: driver.named("progress"))
         link.refusing = True
         link.cut_all()
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(RefusedError) as refused:
             await call
         assert refused.value.error["data"] == {"outcome": "unknown"}
         assert [event["transport"] for event in driver.named("negotiated")] == ["websocket"]
@@ -99,7 +99,7 @@ async def test_links_that_carry_only_the_greeting_count_as_failed_attempts(own, 
     options = {"token": own.token, "reconnect": policy}
     await driver.connect(f"http://127.0.0.1:{port}/mcp-ws/servers/fast", kind="poll", options=options)
     network["closed"] = True
-    with pytest.raises(Refused, match="could not be reached again within 2 s"):
+    with pytest.raises(RefusedError, match="could not be reached again within 2 s"):
         await driver.do("call", tool="slow", args={"steps": 1, "delay": 60})
     server.stop()
     await server.close_all_connections()
@@ -205,7 +205,7 @@ async def test_a_redirect_is_reported_and_not_followed(drivers, own, kind):
     server = await serve(None, "127.0.0.1", 0, process_request=redirect)
     driver = await drivers("node", own)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp-ws/servers/x"
-    with pytest.raises(Refused, match="is redirected: the login has expired"):
+    with pytest.raises(RefusedError, match="is redirected: the login has expired"):
         await driver.connect(url, kind=kind, options={"transports": ["http", "websocket"]})
     assert asked
     assert not [path for path in asked if path.startswith("/hub")]
@@ -224,7 +224,7 @@ async def test_closing_while_it_connects_ends_the_attempt(drivers, own, kind):
     connecting = driver.start("connect", url=url, kind=kind, options=options)
     await until(lambda: "connecting" in driver.states)
     await driver.do("abandon")
-    with pytest.raises(Refused, match=r"closed"):
+    with pytest.raises(RefusedError, match=r"closed"):
         await asyncio.wait_for(connecting, BOUND)
     assert driver.states.count("connecting") == 1
     silent.close()
@@ -237,7 +237,7 @@ async def test_posts_that_are_refused_end_a_poll_session_and_do_not_loop(own, dr
     driver = await drivers("node", own)
     async with Server(handler := RefusesAfterTheFirst(own, 403)) as proxy:
         url = f"{proxy.url.removesuffix('/mcp')}/mcp-ws/servers/fast"
-        with pytest.raises(Refused, match="something other than the gateway answered 403"):
+        with pytest.raises(RefusedError, match="something other than the gateway answered 403"):
             reconnect = {**QUICK, "giveUpAfter": 1000 * BOUND}
             await driver.connect(url, kind="poll", options={"token": own.token, "reconnect": reconnect})
         assert handler.opened == 1
@@ -256,7 +256,7 @@ async def test_posts_that_are_refused_end_a_poll_session_and_do_not_loop(own, dr
 async def test_an_address_of_jupyter_that_is_no_endpoint_is_named_as_such(own, drivers, sdk, path, detail):
     driver = await drivers("node", own)
     url = f"http://127.0.0.1:{own.port}/{path}"
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RefusedError) as refused:
         await driver.connect(url, kind="negotiate", sdk=sdk, options={"token": own.token})
     message = refused.value.error["message"]
     assert re.search(detail, message)
@@ -273,5 +273,5 @@ async def test_a_web_page_in_place_of_an_mcp_server_is_named(own, drivers, sdk):
     driver = await drivers("node", own)
     async with Server(handler) as server:
         text = "/mcp is not an MCP endpoint: what answers there answered 200 with text/html; the address of a server"
-        with pytest.raises(Refused, match=text):
+        with pytest.raises(RefusedError, match=text):
             await driver.connect(server.url, kind="negotiate", sdk=sdk, options={"token": ""})

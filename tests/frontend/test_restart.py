@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.conftest import FAST_SERVER, Jupyter, until
-from tests.frontend.conftest import BUILT, ONE_LOOP, RUNTIMES, Refused, endpoint
+from tests.frontend.conftest import BUILT, ONE_LOOP, RUNTIMES, RefusedError, endpoint
 
 pytestmark = ONE_LOOP
 NODE, CHROMIUM = (runtime.marks for runtime in RUNTIMES)
@@ -50,7 +50,7 @@ async def test_a_client_goes_on_after_a_restart(stored, drivers, runtime, kind, 
     await until(lambda: in_flight(stored, session) > before, what="the call")
     await asyncio.to_thread(stored.kill)
     await asyncio.to_thread(stored.start)
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RefusedError) as refused:
         await open_call
     assert refused.value.error["data"] == {"outcome": "unknown"}
     assert await driver.do("call", tool="echo", args={"text": "after"}) == "after"

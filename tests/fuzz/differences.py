@@ -15,7 +15,7 @@ from mcp_ws_ide.core.effects import Deliver, Forward
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.core.multiplexer import Multiplexer
 from mcp_ws_ide.core.session import SessionCore
-from mcp_ws_ide.errors import MalformedMessage
+from mcp_ws_ide.errors import MalformedMessageError
 from mcp_ws_ide.links.framing import FrameLayer
 from tests.conftest import MODERN
 from tests.fuzz import reference_parser
@@ -67,11 +67,11 @@ def parser(mutator: Mutator) -> None:
     refusal: tuple[int, str] | None = None
     try:
         plain = reference_parser.parse(data)
-    except MalformedMessage as error:
+    except MalformedMessageError as error:
         refusal = error.code, error.reason
     try:
         message = messages.parse(data)
-    except MalformedMessage as error:
+    except MalformedMessageError as error:
         too_deep = error.reason == messages.TOO_DEEP or (
             refusal is not None and refusal[1] == messages.TOO_DEEP
         )

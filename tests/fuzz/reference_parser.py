@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from mcp_ws_ide.core.messages import Kind, Params
-from mcp_ws_ide.errors import INVALID_REQUEST, PARSE_ERROR, MalformedMessage
+from mcp_ws_ide.errors import INVALID_REQUEST, PARSE_ERROR, MalformedMessageError
 
 MEMBERS = ("jsonrpc", "id", "method", "params", "result", "error")
 MAX_ID_BYTES = 1024
@@ -41,7 +41,7 @@ def parse(data: bytes) -> Parsed:
     """Parse one message.
 
     Raises:
-        MalformedMessage: as :func:`mcp_ws_ide.core.messages.parse`.
+        MalformedMessageError: as :func:`mcp_ws_ide.core.messages.parse`.
     """
     try:
         decoded = msgspec.json.decode(data, type=dict[str, Raw])
@@ -51,15 +51,17 @@ def parse(data: bytes) -> Parsed:
     except msgspec.ValidationError:
         batch = data.lstrip()[:1] == b"["
         text = "batches are not supported; send one JSON-RPC object per message"
-        raise MalformedMessage(INVALID_REQUEST, text if batch else "a message is one JSON object") from None
+        raise MalformedMessageError(
+            INVALID_REQUEST, text if batch else "a message is one JSON object"
+        ) from None
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         repaired = _ESCAPE.sub(lambda match: match[0] if match[1] is None else b"\\ufffd", data)
         if repaired != data:
             return parse(repaired)
         reason = str(error).removeprefix("JSON is malformed: ")
-        raise MalformedMessage(PARSE_ERROR, f"not valid JSON: {reason}") from None
+        raise MalformedMessageError(PARSE_ERROR, f"not valid JSON: {reason}") from None
     except RecursionError:
-        raise MalformedMessage(PARSE_ERROR, "JSON is nested too deeply") from None
+        raise MalformedMessageError(PARSE_ERROR, "JSON is nested too deeply") from None
     if b"\\" in known["method"] and known["method"][:1] == b'"':
         known["method"] = msgspec.json.encode(msgspec.json.decode(known["method"]))
     return Parsed(_checked(known), data, known, extra)
@@ -71,12 +73,12 @@ def _unknown(data: bytes, members: dict[str, bytes]) -> bytes:
     at = data.index(b"{") + 1
     while (key := _MEMBER_NAME.match(data, at)) is not None:
         if len(seen) == MAX_MEMBERS and data.count(b'"') > 4 * MAX_MEMBERS:
-            raise MalformedMessage(INVALID_REQUEST, f"a message must have at most {MAX_MEMBERS} members")
+            raise MalformedMessageError(INVALID_REQUEST, f"a message must have at most {MAX_MEMBERS} members")
         name = msgspec.json.decode(key[1], type=str)
         value = members[name]
         end = _MEMBER_END.match(data, key.end() + len(value))
         if name in seen or not data.startswith(value, key.end()) or end is None:
-            raise MalformedMessage(INVALID_REQUEST, f"member {name!r} occurs twice")
+            raise MalformedMessageError(INVALID_REQUEST, f"member {name!r} occurs twice")
         seen.add(name)
         at = end.end()
         if end[1] == b"}":
@@ -90,40 +92,40 @@ def _checked(known: dict[str, bytes]) -> Kind:
     """Return the kind of a message, after every check of JSON-RPC 2.0 sections 4 and 5."""
     raw_id, method, result, error = (known[name] for name in ("id", "method", "result", "error"))
     if known["jsonrpc"] != b'"2.0"':
-        raise MalformedMessage(INVALID_REQUEST, 'member "jsonrpc" must be "2.0"')
+        raise MalformedMessageError(INVALID_REQUEST, 'member "jsonrpc" must be "2.0"')
     if raw_id:
         _check_id(raw_id)
     if method:
         if result or error:
-            raise MalformedMessage(
+            raise MalformedMessageError(
                 INVALID_REQUEST, 'a message with "method" must not have "result" or "error"'
             )
         if method[:1] != b'"':
-            raise MalformedMessage(INVALID_REQUEST, 'member "method" must be a string')
+            raise MalformedMessageError(INVALID_REQUEST, 'member "method" must be a string')
         if known["params"] and known["params"][:1] not in (b"{", b"["):
-            raise MalformedMessage(INVALID_REQUEST, 'member "params" must be an object')
+            raise MalformedMessageError(INVALID_REQUEST, 'member "params" must be an object')
         if raw_id == b"null":
-            raise MalformedMessage(INVALID_REQUEST, "the id of a request must not be null")
+            raise MalformedMessageError(INVALID_REQUEST, "the id of a request must not be null")
         return Kind.REQUEST if raw_id else Kind.NOTIFICATION
     if bool(result) == bool(error):
         text = 'a message must have "method", or one of "result" and "error"'
-        raise MalformedMessage(INVALID_REQUEST, text)
+        raise MalformedMessageError(INVALID_REQUEST, text)
     if error and error[:1] != b"{":
-        raise MalformedMessage(INVALID_REQUEST, 'member "error" must be an object')
+        raise MalformedMessageError(INVALID_REQUEST, 'member "error" must be an object')
     if not raw_id:
-        raise MalformedMessage(INVALID_REQUEST, 'a response must have an "id"')
+        raise MalformedMessageError(INVALID_REQUEST, 'a response must have an "id"')
     return Kind.RESPONSE
 
 
 def _check_id(raw: bytes) -> None:
     if raw[:1] in (b"t", b"f", b"{", b"["):
-        raise MalformedMessage(INVALID_REQUEST, "an id must be a string or a number")
+        raise MalformedMessageError(INVALID_REQUEST, "an id must be a string or a number")
     if len(raw) > MAX_ID_BYTES:
-        raise MalformedMessage(INVALID_REQUEST, f"an id must have at most {MAX_ID_BYTES} bytes")
+        raise MalformedMessageError(INVALID_REQUEST, f"an id must have at most {MAX_ID_BYTES} bytes")
     try:
         msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MalformedMessage(INVALID_REQUEST, f"invalid id: {error}") from None
+        raise MalformedMessageError(INVALID_REQUEST, f"invalid id: {error}") from None
 
 
 def rewritten(parsed: Parsed, raw_id: bytes, payload: bytes) -> bytes:

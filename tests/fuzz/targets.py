@@ -18,10 +18,16 @@ from mcp_ws_ide.core import binding, messages, reader
 from mcp_ws_ide.core.binding import ControlError
 from mcp_ws_ide.core.call_results import read_result
 from mcp_ws_ide.core.list_items import read_list
-from mcp_ws_ide.core.resume import ClientEnd, GatewayEnd, Overflow, ProtocolViolation, ResumeRefused
+from mcp_ws_ide.core.resume import (
+    ClientEnd,
+    GatewayEnd,
+    ProtocolViolationError,
+    ResumeRefusedError,
+    WindowOverflowError,
+)
 from mcp_ws_ide.core.session import SessionCore
 from mcp_ws_ide.core.tools import ToolRules, problem, visible
-from mcp_ws_ide.errors import MalformedMessage
+from mcp_ws_ide.errors import MalformedMessageError
 from mcp_ws_ide.inspector import export, report
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.playback import Playback
@@ -167,7 +173,7 @@ def parsing(mutator: Mutator) -> None:
         return
     try:
         message = messages.parse(data)
-    except MalformedMessage:
+    except MalformedMessageError:
         return
     messages.params_of(message)
     messages.result_meta(message)
@@ -205,7 +211,7 @@ def reading(mutator: Mutator) -> None:
             assert len(fault.reason) < 2000
             assert fault.reason.isprintable()
             messages.alike(fault.ids[0] if fault.ids else b"null", [b"1"])
-    with suppress(ProtocolViolation):
+    with suppress(ProtocolViolationError):
         client.receive(data)
         for made in client.readable(data):
             messages.parse(made)
@@ -220,7 +226,7 @@ def lists(mutator: Mutator) -> None:
     data = json.dumps(written).encode()
     try:
         message = messages.parse_server(b'{"jsonrpc":"2.0","id":1,"result":%b}' % data)
-    except MalformedMessage:
+    except MalformedMessageError:
         return
     strict = mutator.random.random() < 0.5
     result, notices = read_list(key, message.result, strict=strict)
@@ -238,7 +244,7 @@ def results(mutator: Mutator) -> None:
     data = json.dumps(mutator.value(good)).encode()
     try:
         message = messages.parse_server(b'{"jsonrpc":"2.0","id":1,"result":%b}' % data)
-    except MalformedMessage:
+    except MalformedMessageError:
         return
     mended, notices = read_result(method, message.result, strict=mutator.random.random() < 0.5)
     if not notices:
@@ -260,14 +266,14 @@ def resuming(mutator: Mutator) -> None:
     for piece in (mutator.encoded(CONTROLS[2]), mutator.encoded(mutator.random.choice(CONTROLS)), data):
         try:
             ours.receive(piece)
-        except (ProtocolViolation, ControlError):
+        except (ProtocolViolationError, ControlError):
             break
     if control is not None:
         theirs = GatewayEnd(object(), b"digest", binding.Window(10, 1000), 60.0)
         try:
             theirs.push(data, True)
             theirs.control(control)
-        except (ProtocolViolation, ControlError, Overflow, ResumeRefused):
+        except (ProtocolViolationError, ControlError, WindowOverflowError, ResumeRefusedError):
             pass
     with suppress(ControlError):
         binding.parse_poll(b"\n".join([mutator.encoded(CONTROLS[8]), data, mutator.encoded(CONTROLS[9])]))

@@ -21,7 +21,7 @@ import pytest
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.engines import unstored_changes
-from mcp_ws_ide.errors import TransportClosed
+from mcp_ws_ide.errors import TransportClosedError
 from mcp_ws_ide.gateway import (
     Limits,
     commits,
@@ -41,7 +41,7 @@ PATIENCE = 10.0
 """Seconds for the last answers: an end to a hang."""
 
 
-class Broken(AssertionError):
+class BrokenError(AssertionError):
     """A guarantee does not hold."""
 
 
@@ -87,7 +87,7 @@ class Instant(Transport):
 
     def send(self, message: bytes) -> None:
         if self.dead:
-            raise TransportClosed("killed")
+            raise TransportClosedError("killed")
         parsed = messages.parse(message)
         if parsed.method == b'"server/discover"':
             result = {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {}}
@@ -280,26 +280,26 @@ class World:
                 self.client.connect()
             await asyncio.sleep(0.001)
             if time.monotonic() > end:
-                raise Broken(f"no answer to {sorted(set(self.calls) - set(self.client.answers))}")
+                raise BrokenError(f"no answer to {sorted(set(self.calls) - set(self.client.answers))}")
 
     def _check(self) -> None:
         if self.client.events["gone"]:
-            raise Broken("the session is gone")
+            raise BrokenError("the session is gone")
         steps: dict[int, int] = {}
         for message in self.client.got:
             if "method" in message:
                 token, step = message["params"]["progressToken"], message["params"]["progress"]
                 if token in steps and step <= steps[token]:
-                    raise Broken(f"progress {step} of {token} came again")
+                    raise BrokenError(f"progress {step} of {token} came again")
                 steps[token] = step
         for number, key in self.calls.items():
             answers, runs = self.client.answers[number], self.ledger.runs[key]
             if len(answers) != 1:
-                raise Broken(f"{key} has {len(answers)} answers")
+                raise BrokenError(f"{key} has {len(answers)} answers")
             outcome = answers[0].get("error", {}).get("data", {}).get("outcome", "result")
             least, most = {"result": (1, 1), "unknown": (0, 1), "not_sent": (0, 0)}[outcome]
             if not least <= runs <= most:
-                raise Broken(f"{key} ran {runs} times, and its outcome is {outcome}: {answers}")
+                raise BrokenError(f"{key} ran {runs} times, and its outcome is {outcome}: {answers}")
 
 
 META = {

@@ -18,7 +18,7 @@ from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.group import ACKNOWLEDGE_TIME
 from mcp_ws_ide.core.list_items import UNAVAILABLE_KEY
 from mcp_ws_ide.core.tools import ToolRules
-from mcp_ws_ide.errors import CANCELLED, LimitExceeded
+from mcp_ws_ide.errors import CANCELLED, LimitExceededError
 from mcp_ws_ide.gateway import Gateway, Limits
 from mcp_ws_ide.gateway.group import GroupTransport
 from mcp_ws_ide.gateway.server import Server
@@ -151,7 +151,7 @@ async def test_one_user_locks_out_no_other_one(gateway):
     answers = [await client.ask("tools/call", name="pid") for client in greedy]
     assert ["result" in answer for answer in answers] == [True, True, False]
     assert "max_processes_per_principal" in answers[2]["error"]["message"]
-    with pytest.raises(LimitExceeded, match="max_sessions_per_principal"):
+    with pytest.raises(LimitExceededError, match="max_sessions_per_principal"):
         gateway.check_admission("greedy")
     while server.refusal_to("greedy") is None:
         server.crash_loop("greedy").crashed()

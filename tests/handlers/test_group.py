@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from mcp_ws_ide.client import ConnectError, Unauthorized, connect
+from mcp_ws_ide.client import ConnectError, UnauthorizedError, connect
 from tests.conftest import BOUND, DEMO, FAST_SERVER, Jupyter, until
 from tests.interop.test_python_2 import elicit, roots, sample, text_of
 
@@ -112,7 +112,7 @@ async def test_a_token_opens_a_group_only_with_every_member(several):
     url = several.endpoint("demo").replace("servers/demo", "servers/+demo+fast")
     async with connect(url, token=mint("demo", "fast")) as client:
         assert (await client.list_tools()).tools
-    with pytest.raises(Unauthorized):
+    with pytest.raises(UnauthorizedError):
         async with connect(url, token=mint("demo")):
             pass
     with pytest.raises(ConnectError, match="is not configured"):

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mcp_ws_ide.client import Unauthorized, connect
+from mcp_ws_ide.client import UnauthorizedError, connect
 from mcp_ws_ide.client.negotiating import TRANSPORTS
 from tests.conftest import BOUND, FAST_SERVER, Jupyter
 from tests.inspector.test_cli import COMMAND
@@ -179,7 +179,7 @@ async def test_with_a_token_a_request_with_a_cookie_still_needs_the_xsrf_token(j
     status, answer = ask(jupyter, "POST", Cookie=cookie, Origin=origin)
     assert status in (401, 403)
     assert "Bearer TOKEN" in answer["message"]
-    with pytest.raises(Unauthorized):
+    with pytest.raises(UnauthorizedError):
         async with connect(f"{jupyter.url}mcp-ws/servers/fast", transports=("poll",)):
             pass
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from mcp_ws_ide.client import Unauthorized, connect
+from mcp_ws_ide.client import UnauthorizedError, connect
 from tests.conftest import BOUND, DEMO, MODERN, Jupyter, Peer, response_in
 from tests.handlers.test_poll import Poller, lines_of
 from tests.handlers.test_streamable_http import Http
@@ -120,7 +120,7 @@ async def test_nesting_bypasses_no_list(narrowed):
 async def test_a_token_with_lists_opens_no_group_in_a_url(narrowed):
     token = mint(narrowed, "all", "demo", deny=["crash"])
     url = narrowed.endpoint("all").replace("servers/all", "servers/+all+demo")
-    with pytest.raises(Unauthorized, match="limited to certain tools"):
+    with pytest.raises(UnauthorizedError, match="limited to certain tools"):
         async with connect(url, token=token):
             pass
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_ws_ide.inspector.model.copy_forms import FORMS, TOKEN, NoCommand, ascii_json, call_of
+from mcp_ws_ide.inspector.model.copy_forms import FORMS, TOKEN, NoCommandError, ascii_json, call_of
 from tests.conftest import BOUND, MODERN, PROGRAMS
 from tests.inspector.records import Transcript, call, done
 
@@ -126,7 +126,7 @@ def test_a_message_that_cannot_be_repeated_is_reported():
     question = t.send("c<", {"id": 1, "method": "roots/list"})
     note = t.send("c>", {"method": "notifications/initialized"})
     for row, words in ((cut, "truncated"), (question, "client's request"), (note, "client's request")):
-        with pytest.raises(NoCommand, match=words):
+        with pytest.raises(NoCommandError, match=words):
             call_of(t.journal, row, "http://h/")
 
 

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from mcp_ws_ide.inspector.app.app import InspectorApp
-from mcp_ws_ide.inspector.model.filters import REGEX_TIME, FilterTooSlow, parse
+from mcp_ws_ide.inspector.model.filters import REGEX_TIME, FilterTooSlowError, parse
 from mcp_ws_ide.inspector.playback import Playback
 from tests.conftest import BOUND, TESTS
 from tests.inspector.records import Transcript, call, done
@@ -140,7 +140,7 @@ def test_a_catastrophic_regular_expression_gives_up_in_time():
     for number in range(200):
         t.send("c>", call(number, "a" * 60))
     start = time.process_time()
-    with pytest.raises(FilterTooSlow, match="simpler"):
+    with pytest.raises(FilterTooSlowError, match="simpler"):
         parse(SLOW.replace("$", "!")).rows(t.journal.store)
     assert time.process_time() - start < 10 * REGEX_TIME
     t.journal.close()

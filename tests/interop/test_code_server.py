@@ -16,7 +16,7 @@ import pytest
 from websockets.asyncio.client import connect as websocket
 from websockets.exceptions import InvalidStatus
 
-from mcp_ws_ide.client import Unauthorized, connect
+from mcp_ws_ide.client import UnauthorizedError, connect
 from tests.chromium import CHROMIUM, LAUNCH
 from tests.conftest import BOUND, DEMO, FAST_SERVER, MODERN, Jupyter, Peer, free_port, wait_until
 from tests.interop.conftest import ROOT, echo_on_the_page, need, node
@@ -128,7 +128,7 @@ async def test_a_gateway_token_passes_and_another_does_not(outside):
 
 async def test_without_its_login_code_server_lets_nobody_through(outside):
     stranger = Outside(outside.url, outside.token)
-    with pytest.raises(Unauthorized):
+    with pytest.raises(UnauthorizedError):
         async with connect(stranger.endpoint("fast"), token=stranger.token):
             pass
     async with httpx.AsyncClient(timeout=BOUND) as client:

@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from mcp_ws_ide.client import connect, negotiating_transport
 from mcp_ws_ide.core.intermediaries import KINDS
-from mcp_ws_ide.errors import ConnectError, Unauthorized
+from mcp_ws_ide.errors import ConnectError, UnauthorizedError
 from tests.conftest import BOUND, DEMO, FAST_SERVER, Jupyter, until
 from tests.interop.haproxy import HAProxy
 from tests.interop.nginx import Nginx
@@ -123,7 +123,7 @@ async def test_an_nginx_that_drops_subprotocols_is_named_although_links_open(jup
 @pytest.mark.parametrize("instead", ['""', '"Basic cHJveHk6c2VjcmV0"'])
 async def test_an_nginx_that_replaces_the_credential_is_named(jupyter, behind_nginx, instead):
     outside = behind_nginx(f"{PASSING} proxy_set_header Authorization {instead};")
-    with pytest.raises(Unauthorized, match="a proxy removed or replaced the header Authorization"):
+    with pytest.raises(UnauthorizedError, match="a proxy removed or replaced the header Authorization"):
         async with connect(outside.endpoint("demo"), token=outside.token):
             pass
     assert "authorization_removed" in noticed(jupyter)
@@ -217,7 +217,7 @@ async def test_a_haproxy_that_removes_headers_is_named(jupyter, behind_haproxy):
     outside = behind_haproxy(
         "", " http-request del-header Sec-WebSocket-Protocol\n http-request del-header Authorization"
     )
-    with pytest.raises(Unauthorized, match="a proxy removed or replaced the header Authorization"):
+    with pytest.raises(UnauthorizedError, match="a proxy removed or replaced the header Authorization"):
         async with connect(outside.endpoint("demo"), token=outside.token):
             pass
     assert "authorization_removed" in noticed(jupyter)

@@ -184,7 +184,9 @@ def test_beside_sdk_1_a_server_that_requires_oauth_is_refused_with_a_reason(
     run_program, mcp1_python, tmp_path
 ):
     printed = run_program(mcp1_python, "-c", OAUTH, str(tmp_path))
-    assert printed.startswith("AuthorizationMissing server 'far' is not authorized; OAuth needs version 2")
+    assert printed.startswith(
+        "AuthorizationMissingError server 'far' is not authorized; OAuth needs version 2"
+    )
 
 
 def test_no_gateway_module_imports_the_sdk_before_a_python_server_is_used():

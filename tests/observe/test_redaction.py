@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_ws_ide.observe.redaction import RAW_LIMIT, BadPattern, Redactor
+from mcp_ws_ide.observe.redaction import RAW_LIMIT, BadPatternError, Redactor
 from mcp_ws_ide.observe.tap_record import HIDDEN
 from mcp_ws_ide.proxy_environment import proxy_for
 from mcp_ws_ide.transports.remote import status_message
@@ -174,7 +174,7 @@ def test_configured_patterns_hide_what_they_match():
 
 @pytest.mark.parametrize(("pattern", "words"), [("(", "not a regular expression"), ("a*", "empty string")])
 def test_an_invalid_pattern_is_reported(pattern, words):
-    with pytest.raises(BadPattern, match=words):
+    with pytest.raises(BadPatternError, match=words):
         Redactor([pattern])
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from mcp_ws_ide.errors import TransportClosed
+from mcp_ws_ide.errors import TransportClosedError
 from mcp_ws_ide.transports import TRANSPORTS, Transport
 from mcp_ws_ide.transports.processes import ProcessSupervisor
 from tests.conftest import BOUND, MODERN, Jupyter, until
@@ -219,7 +219,7 @@ async def test_the_death_of_the_peer_is_reported(attached):
         assert len(error["message"]) > 10
     else:
         assert len(attached.receiver.reasons) == 1
-        with pytest.raises(TransportClosed):
+        with pytest.raises(TransportClosedError):
             attached.call("echo", text="too late")
 
 
@@ -229,7 +229,7 @@ async def test_the_death_of_an_idle_peer_is_reported_by_the_next_request_at_the_
     try:
         number = attached.call("echo", text="is anybody there?")
         await until(lambda: attached.receiver.reasons or (int, number) in attached.answers())
-    except TransportClosed as error:
+    except TransportClosedError as error:
         assert len(str(error)) > 10
     if (int, number) in attached.answers():
         error = attached.answers()[int, number]["error"]
@@ -249,7 +249,7 @@ async def test_a_response_over_the_limit_fails_its_request_or_ends_the_attachmen
         assert small.answers()[int, number]["error"]["message"].count("max_message_bytes") == 1
     try:
         assert await small.text(small.call("echo", text="it goes on")) == "it goes on"
-    except TransportClosed:
+    except TransportClosedError:
         await until(lambda: small.receiver.reasons)
         assert "max_message_bytes" in small.receiver.reasons[0]
     assert await attached.text(attached.call("echo", text="and so do others")) == "and so do others"
@@ -262,7 +262,7 @@ async def test_closing_while_messages_are_written_is_bounded_and_reported_once(a
     async with asyncio.timeout(BOUND):
         await asyncio.gather(attached.transport.close(), attached.transport.close())
     assert len(attached.receiver.reasons) == 1
-    with pytest.raises(TransportClosed):
+    with pytest.raises(TransportClosedError):
         attached.call("echo", text="too late")
     await attached.transport.close()
     assert len(attached.receiver.reasons) == 1

@@ -16,7 +16,7 @@ import trustme
 
 from mcp_ws_ide.core.era import Era, probe, read_probe, refused_probe
 from mcp_ws_ide.core.messages import parse
-from mcp_ws_ide.errors import TransportClosed, TransportError
+from mcp_ws_ide.errors import TransportClosedError, TransportError
 from mcp_ws_ide.transports import http, http_exchange, http_responses
 from mcp_ws_ide.transports.http import HttpTransport
 from mcp_ws_ide.transports.mirrored import MAX_ANNOTATIONS, annotated
@@ -732,7 +732,7 @@ async def test_probing_an_unreachable_server_decides_no_era(make, answer):
         client.send("server/discover", {}, 0)
         await until(lambda: client.receiver.reasons)
         assert client.receiver.messages == []
-        with pytest.raises(TransportClosed):
+        with pytest.raises(TransportClosedError):
             client.send("tools/list", {}, 1)
 
 

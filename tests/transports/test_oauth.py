@@ -18,7 +18,7 @@ import pytest
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.transports import addresses
 from mcp_ws_ide.transports.oauth import Authorizations
-from mcp_ws_ide.transports.remote import AuthorizationMissing, RequestFailed
+from mcp_ws_ide.transports.remote import AuthorizationMissingError, RequestFailedError
 from tests.conftest import BOUND
 from tests.handlers.test_tls import Certificates
 
@@ -56,7 +56,7 @@ async def refusal(directory: Path, answers: Answers, **changed: Any) -> str:
     authorizations = Authorizations(directory, lambda: "http://localhost:8888/", 5)
     async with serve(answers) as (origin, _), httpx2.AsyncClient(timeout=BOUND) as client:
         spec = far(origin, **changed)
-        with pytest.raises(AuthorizationMissing) as refused:
+        with pytest.raises(AuthorizationMissingError) as refused:
             await authorizations.of(spec, "me").send(client, httpx2.Request("POST", str(spec.url)))
     await authorizations.aclose()
     assert not refused.value.sent
@@ -291,6 +291,6 @@ async def test_a_server_that_only_claims_to_be_an_inner_one_is_public(tmp_path, 
             response.status_code = 401
             assert flow._is_refused(response)
             await response.aclose()
-            with pytest.raises(RequestFailed, match="not a public address"):
+            with pytest.raises(RequestFailedError, match="not a public address"):
                 await flow._request(client, httpx2.Request("GET", "http://127.0.0.1:1/meta"))
         await authorizations.aclose()

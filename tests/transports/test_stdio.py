@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from mcp_ws_ide.core.line_splitter import LineSplitter
-from mcp_ws_ide.errors import TransportClosed, TransportError
+from mcp_ws_ide.errors import TransportClosedError, TransportError
 from mcp_ws_ide.transports.processes import Process, ProcessSupervisor
 from mcp_ws_ide.transports.stdio import StdioTransport
 from tests.conftest import BOUND, until
@@ -59,7 +59,7 @@ async def test_messages_arrive_complete_and_in_order(supervisor, receiver):
     assert transport.queued_bytes == 0
     await transport.close()
     assert receiver.reasons == ["the process exited with code 0"]
-    with pytest.raises(TransportClosed):
+    with pytest.raises(TransportClosedError):
         transport.send(b"{}")
 
 
@@ -204,7 +204,7 @@ async def test_an_error_while_a_server_ends_is_logged_and_the_end_reported(
     await until(lambda: receiver.reasons)
     assert receiver.reasons == ["internal error of the gateway; see its log"]
     await until(lambda: "a bug" in caplog.text)
-    with pytest.raises(TransportClosed):
+    with pytest.raises(TransportClosedError):
         transport.send(b"{}")
 
 

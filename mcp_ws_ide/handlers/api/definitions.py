@@ -12,7 +12,7 @@ from typing import Any
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from mcp_ws_ide.config.editor import ConfigEditor, EditRefused
+from mcp_ws_ide.config.editor import ConfigEditor, EditRefusedError
 from mcp_ws_ide.gateway.try_server import try_server
 from mcp_ws_ide.handlers.api.base import ApiHandler, problem_model
 
@@ -57,7 +57,7 @@ class ManagerHandler(ApiHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Write a refusal with all problems of the entry."""
         error = kwargs.get("exc_info", (None, None, None))[1]
-        if not isinstance(error, EditRefused):
+        if not isinstance(error, EditRefusedError):
             return super().write_error(status_code, **kwargs)
         self.set_status(error.status)
         problems = [problem_model(problem) for problem in error.problems]
@@ -65,7 +65,7 @@ class ManagerHandler(ApiHandler):
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log a refusal as debug; it is not a failure of the gateway."""
-        if isinstance(value, EditRefused):
+        if isinstance(value, EditRefusedError):
             self.log.debug("%s %s: %s", value.status, self.request.path, value)
         else:
             super().log_exception(typ, value, tb)
@@ -150,17 +150,19 @@ class TryHandler(ManagerHandler):
         body = self.body("entry", "consent")
         preview, _ = self.manager.preview(name, self._entry_of(body))
         if preview.spec is None or preview.digest is None:
-            raise EditRefused(422, 'the entry has errors; see "problems"', preview.problems)
+            raise EditRefusedError(422, 'the entry has errors; see "problems"', preview.problems)
         if self._digest_of(body, "consent") != preview.digest:
-            raise EditRefused(
+            raise EditRefusedError(
                 409, "the entry would run something other than what you agreed to; review it again"
             )
         spec = preview.spec
         if spec.disabled_reason is not None or spec.group:
-            raise EditRefused(409, spec.disabled_reason or "a group has no process to test; test its members")
+            raise EditRefusedError(
+                409, spec.disabled_reason or "a group has no process to test; test its members"
+            )
         running = self.runtime.trials
         if self.principal in running:
-            raise EditRefused(409, "you are testing a server already; wait until that test has finished")
+            raise EditRefusedError(409, "you are testing a server already; wait until that test has finished")
         running.add(self.principal)
         try:
             report = await try_server(self.runtime.gateway, spec, self.principal)

@@ -30,7 +30,7 @@ from mcp_ws_ide.inspector.app.rows import Line, Rows
 from mcp_ws_ide.inspector.app.send_actions import SendActions
 from mcp_ws_ide.inspector.app.traffic import Traffic
 from mcp_ws_ide.inspector.model import filters
-from mcp_ws_ide.inspector.model.filters import FilterTooSlow
+from mcp_ws_ide.inspector.model.filters import FilterTooSlowError
 from mcp_ws_ide.inspector.model.journal import Changes
 from mcp_ws_ide.inspector.playback import Playback
 from mcp_ws_ide.inspector.recording import gap_line
@@ -91,7 +91,7 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
         if changes or (slow and current is self.traffic and self.journal.pairing.open):
             try:
                 self.traffic.update(changes, self.now)
-            except FilterTooSlow as error:
+            except FilterTooSlowError as error:
                 self._give_up(error)
         if slow:
             if isinstance(current, Pane):

@@ -19,7 +19,7 @@ from mcp_ws_ide.inspector.app.rows import Line, Part, Rows, clean
 from mcp_ws_ide.inspector.app.shutdown import ShutdownApp
 from mcp_ws_ide.inspector.app.traffic import Traffic
 from mcp_ws_ide.inspector.model import filters
-from mcp_ws_ide.inspector.model.filters import Filter, FilterTooSlow
+from mcp_ws_ide.inspector.model.filters import Filter, FilterTooSlowError
 from mcp_ws_ide.inspector.model.journal import Changes, Journal
 from mcp_ws_ide.inspector.playback import Playback
 from mcp_ws_ide.inspector.recording import Recorder
@@ -167,11 +167,11 @@ class AppBase(ShutdownApp):
         self.saved.used(filter_.text)
         try:
             self.traffic.apply(filter_)
-        except FilterTooSlow as error:
+        except FilterTooSlowError as error:
             self._give_up(error)
         self.show_state()
 
-    def _give_up(self, error: FilterTooSlow) -> None:
+    def _give_up(self, error: FilterTooSlowError) -> None:
         """Clear a filter that takes too long: the screen must not freeze."""
         self._warn(f"{error}; the filter was cleared")
         self.traffic.apply(filters.parse(""))

@@ -174,7 +174,7 @@ class Copying(ModalScreen[None]):
         self.tabs.show([*tabs, (" y next form, Esc closes", "dim")])
         try:
             text = self._forms[self.form]()
-        except Exception as error:  # NoCommand; its text is for the user
+        except Exception as error:  # NoCommandError; its text is for the user
             self.hint.show([(clean(str(error)), "warn")])
             self.text.show([])
             return

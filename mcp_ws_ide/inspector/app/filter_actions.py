@@ -6,7 +6,7 @@ from typing import Any
 
 from mcp_ws_ide.inspector.app.app_base import AppBase
 from mcp_ws_ide.inspector.model import filters
-from mcp_ws_ide.inspector.model.filters import Filter, FilterTooSlow
+from mcp_ws_ide.inspector.model.filters import Filter, FilterTooSlowError
 from mcp_ws_ide.inspector.model.store import PROBLEM
 
 
@@ -125,7 +125,7 @@ class FilterActions(AppBase):
         else:
             try:
                 matching = set(self._search.rows(store))
-            except FilterTooSlow as error:
+            except FilterTooSlowError as error:
                 return self._warn(str(error))
             hits = [r for r in rows if r in matching]
         after = [r for r in hits if row is None or (r > row if step > 0 else r < row)]

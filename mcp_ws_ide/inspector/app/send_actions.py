@@ -73,7 +73,7 @@ class SendActions(AppBase):
             return self._warn("a recording has no gateway; use: mcp-ws-inspect replay FILE --against URL")
         try:
             call = copy_forms.call_of(self.journal, row, gateway.url)
-        except copy_forms.NoCommand as error:
+        except copy_forms.NoCommandError as error:
             return self._warn(str(error))
         name = f"{call.content.get('method')} {self.journal.store.target_of(row)}".strip()
 

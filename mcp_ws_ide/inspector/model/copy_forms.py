@@ -27,7 +27,7 @@ INITIALIZED: Final = '{"jsonrpc":"2.0","method":"notifications/initialized"}'
 _OUTSIDE_ASCII: Final = re.compile(r"[^\x20-\x7e]")
 
 
-class NoCommand(Exception):
+class NoCommandError(Exception):
     """There is no command for this row; the text says why."""
 
 
@@ -56,20 +56,20 @@ def call_of(journal: Journal, row: int, base: str) -> Call:
     """Return the request that a row is, or responds to, as the client sent it.
 
     Raises:
-        NoCommand: no client sent such a request, or it was truncated.
+        NoCommandError: no client sent such a request, or it was truncated.
     """
     store = journal.store
     request = row if store.kind_of(row) is Kind.REQUEST else store.linked(store.pair, row)
     if request is not None and store.lane_of(request) is Lane.UPSTREAM_OUT:
         request = store.linked(store.twin, request)
     if request is None or store.lane_of(request) is not Lane.CLIENT_IN:
-        raise NoCommand("only a client's request, or its response, can be sent again")
+        raise NoCommandError("only a client's request, or its response, can be sent again")
     if store.has(request, TRUNCATED):
-        raise NoCommand("the gateway truncated this message, so it cannot be sent again")
+        raise NoCommandError("the gateway truncated this message, so it cannot be sent again")
     text = store.body(request).text
     content = _content(text)
     if not content:
-        raise NoCommand("this message is not valid JSON")
+        raise NoCommandError("this message is not valid JSON")
     modern = part(content, "params", "_meta", PROTOCOL_VERSION_KEY) is not None
     initialize = "" if modern or content.get("method") == "initialize" else _initialize(store, request)
     return Call(base, store.server_of(request), ascii_json(text), content, initialize)

@@ -71,7 +71,7 @@ class FilterError(ValueError):
         self.position = position
 
 
-class FilterTooSlow(Exception):
+class FilterTooSlowError(Exception):
     """A regular expression of the filter takes longer than :data:`REGEX_TIME`."""
 
 
@@ -86,7 +86,7 @@ class _Limited:
         """As :meth:`re.Pattern.search`.
 
         Raises:
-            FilterTooSlow: the time is used up.
+            FilterTooSlowError: the time is used up.
         """
         left = self._end - time.monotonic()
         try:
@@ -94,7 +94,7 @@ class _Limited:
                 return self._pattern.search(data, start, end, timeout=left)
         except TimeoutError:
             pass
-        raise FilterTooSlow(f"the regular expression took more than {REGEX_TIME:g} s; use a simpler one")
+        raise FilterTooSlowError(f"the regular expression took more than {REGEX_TIME:g} s; use a simpler one")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from mcp_ws_ide.core import messages
-from mcp_ws_ide.errors import MalformedMessage
+from mcp_ws_ide.errors import MalformedMessageError
 from mcp_ws_ide.observe.tap_record import TapRecord
 
 
@@ -137,7 +137,7 @@ def id_key(raw: msgspec.Raw) -> messages.IdKey | None:
     text = id_text(raw)
     try:
         return value_key(messages.decode_id(text)) if text else None
-    except MalformedMessage:
+    except MalformedMessageError:
         return None
 
 

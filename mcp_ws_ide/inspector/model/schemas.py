@@ -39,7 +39,7 @@ UNBOUNDED: Final = ("patternProperties", "unevaluatedProperties", "unevaluatedIt
 Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError]]
 
 
-class TooLong(Exception):
+class TooLongError(Exception):
     """The check takes too long."""
 
 
@@ -106,7 +106,7 @@ class Schemas:
                 errors.append(_message(error))
                 if len(errors) >= MAX_FAULTS:
                     break
-        except TooLong:
+        except TooLongError:
             self._strikes[key] = self._strikes.get(key, 0) + 1
             return []
         except (Unresolvable, SchemaError, RecursionError, ValueError, TypeError, KeyError, AttributeError):
@@ -139,7 +139,7 @@ class Schemas:
     def _timed(self, check: Keyword) -> Keyword:
         def timed(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
             if time.thread_time() > self._end:
-                raise TooLong
+                raise TooLongError
             yield from check(validator, value, instance, schema) or ()
 
         return timed

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.bridges.methods import CACHEABLE, CAPABILITIES_KEY, LISTS
 from mcp_ws_ide.core.messages import PROTOCOL_VERSION_KEY
-from mcp_ws_ide.errors import MalformedMessage
+from mcp_ws_ide.errors import MalformedMessageError
 from mcp_ws_ide.inspector.model.records import CLIENT_LEG, TO_SERVER, Kind, Lane, part, value_key
 from mcp_ws_ide.observe.tap_record import HIDDEN, TapRecord
 
@@ -232,7 +232,7 @@ def _malformed(record: TapRecord) -> Violation:
     if not record.truncated and record.raw is not None:
         try:
             messages.parse(record.raw.encode(errors="replace"))
-        except MalformedMessage as error:
+        except MalformedMessageError as error:
             reason = str(error)
     return Violation("malformed", reason, "JSON-RPC 2.0, sections 4 and 5")
 
