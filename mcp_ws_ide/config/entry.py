@@ -1,7 +1,7 @@
 """Reads one server's entry, in any of the dialects of ``mcp.json``, into a :class:`~.spec.ServerSpec`.
 
-Knows nothing of files or of other servers. The keys of other programs are in :mod:`.dialects`, kinds and URL rules in
-:mod:`.spec`, variables in :mod:`.environment`; the spellings of ``type`` are data here.
+Knows nothing of files or of other servers. The keys of other programs are in :mod:`.dialect_keys`, kinds and URL rules
+in :mod:`.spec`, variables in :mod:`.environment`; the spellings of ``type`` are data here.
 """
 
 from __future__ import annotations
@@ -51,6 +51,9 @@ _KIND_OF_TYPE: Final = {
     "https": "http",
     "wss": "ws",
     "websocket": "ws",
+    "stdioserverparams": "stdio",  # AutoGen
+    "sseserverparams": "sse",
+    "streamablehttpserverparams": "http",
 }
 """Spellings of ``type`` in the dialects, in lower case without ``-``, ``_`` and blanks, and the kind of each."""
 _NAME_SEPARATORS: Final = re.compile(r"[-_ ]")
@@ -117,6 +120,7 @@ def read_entry(
     raw = _raw_values(entry, notice)
     _check_group(name, raw["group"])
     has_variables = "${" in (raw["url"] or "")
+    raw["url"] = _websocket_address(entry, raw["url"])
     kind = _kind(entry, None if has_variables else raw["url"])
     try:
         if _is_switched_off(entry):
@@ -124,6 +128,7 @@ def read_entry(
         values = _resolved(raw, variables, notice)
         if kind == "stdio" and not values["command"]:
             raise _UnusableError('"command" is empty once its variables are filled in')
+        values["url"] = _websocket_address(entry, values["url"])
         kind = _kind(entry, values["url"])
         _check_remote(values)
         _check_oauth(kind, values)
@@ -288,6 +293,14 @@ def _kind(entry: Mapping[str, Any], url: str | None) -> str:
         key = "type" if entry.get("type") is not None else "transport"
         raise EntryError(key, f"{declared!r} contradicts the {present[0]}, which means {kind!r}; remove one")
     return kind
+
+
+def _websocket_address(entry: Mapping[str, Any], url: str | None) -> str | None:
+    """Return the address as WebSocket needs it, where ``type`` says that ``http://`` or ``https://`` means it."""
+    scheme, separator, rest = (url or "").strip().partition("://")
+    if scheme.lower() not in ("http", "https") or _declared_kind(entry) != "ws":
+        return url
+    return f"{'wss' if scheme.lower() == 'https' else 'ws'}{separator}{rest}"
 
 
 def _kind_at(url: str | None, declared: str | None) -> str:

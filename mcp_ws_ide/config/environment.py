@@ -16,72 +16,21 @@ from typing import Any, Final, NamedTuple
 from mcp_ws_ide.config.spec import ServerSpec
 
 INHERITED: Final = (
-    *("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "TMPDIR", "TZ", "LC_*"),
-    *("http_proxy", "https_proxy", "no_proxy", "all_proxy", "ftp_proxy"),
-    *("SSL_CERT_FILE", "SSL_CERT_DIR", "NIX_SSL_CERT_FILE", "PIP_CERT", "DENO_CERT", "NODE_USE_SYSTEM_CA"),
-    *("*_CA_BUNDLE", "*_CA_CERTS", "*_CA_CERTS_FILE", "*_CAINFO", "*_CAFILE"),
-)
+    "HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "TMPDIR", "TZ", "LC_*",
+    "http_proxy", "https_proxy", "no_proxy", "all_proxy", "ftp_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "NIX_SSL_CERT_FILE", "PIP_CERT", "DENO_CERT", "NODE_USE_SYSTEM_CA",
+    "*_CA_BUNDLE", "*_CA_CERTS", "*_CA_CERTS_FILE", "*_CAINFO", "*_CAFILE",
+)  # fmt: skip
 """Names of the variables that every server process gets: no credentials, but what programs need in order to find their
 files, the network and the certificates of a company. ``*`` stands for any characters, and case is ignored."""
 OFTEN_NEEDED: Final = (
-    *(
-        "*_CERT",
-        "*_CERTS",
-        "*_CERT_*",
-        "*_CA_*",
-        "*_CAFILE",
-        "*CAINFO",
-        "*_PROXY",
-        "*_INDEX*",
-        "*_REGISTRY",
-        "*_MIRROR*",
-    ),
-    *(
-        "UV_*",
-        "PIP_*",
-        "NPM_CONFIG_*",
-        "NODE_*",
-        "YARN_*",
-        "PNPM_*",
-        "BUN_*",
-        "DENO_*",
-        "CONDA_*",
-        "NVM_*",
-    ),
-    *(
-        "PYTHONPATH",
-        "PYTHONHOME",
-        "LD_LIBRARY_PATH",
-        "DYLD_*",
-        "JAVA_HOME",
-        "GOPATH",
-        "GOPROXY",
-        "CARGO_HOME",
-    ),
-    *(
-        "XDG_*",
-        "DBUS_*",
-        "DISPLAY",
-        "WAYLAND_DISPLAY",
-        "SSH_AUTH_SOCK",
-        "DOCKER_*",
-        "CONTAINER_HOST",
-        "KUBECONFIG",
-    ),
-    *(
-        "AWS_*",
-        "AZURE_*",
-        "GOOGLE_*",
-        "CLOUDSDK_*",
-        "GITHUB_*",
-        "GH_*",
-        "GIT_*",
-        "HF_*",
-        "OPENAI_*",
-        "ANTHROPIC_*",
-    ),
-    *("*_API_KEY", "*_TOKEN", "DATABASE_URL", "PG*", "*_HOST", "*_ENDPOINT"),
-)
+    "*_CERT", "*_CERTS", "*_CERT_*", "*_CA_*", "*_CAFILE", "*CAINFO", "*_PROXY", "*_INDEX*", "*_REGISTRY", "*_MIRROR*",
+    "UV_*", "PIP_*", "NPM_CONFIG_*", "NODE_*", "YARN_*", "PNPM_*", "BUN_*", "DENO_*", "CONDA_*", "NVM_*",
+    "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_*", "JAVA_HOME", "GOPATH", "GOPROXY", "CARGO_HOME",
+    "XDG_*", "DBUS_*", "DISPLAY", "WAYLAND_DISPLAY", "SSH_AUTH_SOCK", "DOCKER_*", "CONTAINER_HOST", "KUBECONFIG",
+    "AWS_*", "AZURE_*", "GOOGLE_*", "CLOUDSDK_*", "GITHUB_*", "GH_*", "GIT_*", "HF_*", "OPENAI_*", "ANTHROPIC_*",
+    "*_API_KEY", "*_TOKEN", "DATABASE_URL", "PG*", "*_HOST", "*_ENDPOINT",
+)  # fmt: skip
 """Names of variables that a server may need and does not get, as patterns: a failed start points to them."""
 PRIVATE: Final = ("JUPYTER*", "JPY_*", "MCP_WS_*")
 """Names of Jupyter's own variables, some of them credentials: no pattern passes them on, only the exact name does."""
@@ -283,9 +232,9 @@ def _split(expression: str) -> tuple[str, str | None]:
 
 def _resolve(expression: str, variables: Variables) -> str:
     written = f"${{{expression}}}"
-    if expression.startswith("input:"):
+    if expression.startswith(("input:", "user_config.")):  # VS Code, the registry; bundles
         raise UnresolvedVariableError(
-            f"{written!r} asks for input, which only VS Code can do; use ${{env:NAME}}"
+            f"{written!r} asks for a value, which the gateway cannot do; write the value, or ${{env:NAME}}"
         )
     if expression.startswith("{") and expression.endswith("}"):  # ${{ secrets.NAME }}
         raise UnresolvedVariableError(f"{written!r} is a variable of Continue; use ${{env:NAME}}")

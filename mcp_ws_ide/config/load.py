@@ -15,10 +15,12 @@ from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
-from mcp_ws_ide.config.dialects import Project, projects_of, sections_of, translate
+from mcp_ws_ide.config.dialects import translate
 from mcp_ws_ide.config.entry import SWITCHED_OFF, EntryError, read_entry
 from mcp_ws_ide.config.environment import Variables
+from mcp_ws_ide.config.file_sections import Project, name_in_list, projects_of, sections_of
 from mcp_ws_ide.config.jsonc import InvalidJsonError, parse_text
+from mcp_ws_ide.config.manifests import manifest_name
 from mcp_ws_ide.config.spec import ConfigProblem, Configuration, ServerSpec
 from mcp_ws_ide.config.workspace import editor_variables, workspace_of
 from mcp_ws_ide.config.yaml_text import parse_yaml
@@ -124,7 +126,7 @@ class ConfigReader:
 
     def variables(self, source: str) -> Variables:
         """Return the variables that entries of a source may contain."""
-        return Variables(self._environ, editor_variables(workspace_of(source, self._root_dir)))
+        return Variables(self._environ, editor_variables(workspace_of(source, self._root_dir), source))
 
     # --- files ----------------------------------------------------------------------------------
 
@@ -167,6 +169,8 @@ class ConfigReader:
     def _read_document(self, path: str, document: Any) -> None:
         if not isinstance(document, dict):
             return self._report(path, "", 'the file must be a JSON object with the key "mcpServers"')
+        if (name := manifest_name(document)) is not None:
+            return self._add(path, name, name, document)
         sections, projects = sections_of(document), projects_of(document)
         for project in projects:
             self._read_project(path, project)
@@ -181,6 +185,9 @@ class ConfigReader:
                 self._read_list(path, key, value)
             elif isinstance(value, dict):
                 self.read_object(path, key, value)
+            elif isinstance(value, str) and value.endswith(".json"):  # a plugin of Claude Code
+                reason = f"names another file, {value!r}, which is not read; add its path to server_files"
+                self._report(path, key, reason)
             else:
                 self._report(path, key, "must be an object of servers by name, or a list of servers")
 
@@ -200,10 +207,12 @@ class ConfigReader:
             if isinstance(entry, dict) and "uses" in entry and _is_reference(entry):
                 reason = f"{entry['uses']!r} is a block of Continue's hub, which is not read; write its command or url"
                 self._report(path, f"{entry_key}.uses", reason)
-            elif not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+            elif (name := name_in_list(key, index, entry)) is None:
                 self._report(path, entry_key, 'must be an object with a "name"')
             else:
-                self._add(path, entry_key, entry["name"], entry)
+                if not isinstance(entry, dict) or name not in (entry.get("name"), manifest_name(entry)):
+                    self._report(path, entry_key, f'has no "name"; it is called {name!r}', "notice")
+                self._add(path, entry_key, name, entry)
 
     # --- packages -------------------------------------------------------------------------------
 
@@ -348,6 +357,8 @@ def _read_text(path: str) -> str:
         raise ValueError("not a regular file")
     with open(path, "rb") as file:
         data = file.read(MAX_FILE_BYTES + 1)
+    if data.startswith(b"PK\x03\x04"):
+        raise ValueError("it is an archive (zip); unpack a bundle, and name its manifest.json")
     if len(data) > MAX_FILE_BYTES:
         raise ValueError(f"larger than {MAX_FILE_BYTES} bytes")
     try:

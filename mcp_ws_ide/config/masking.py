@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from mcp_ws_ide.config.dialects import ALIASES, ALLOWED_TOOLS, DENIED_TOOLS
+from mcp_ws_ide.config.dialect_keys import ALIASES, ALLOWED_TOOLS, DENIED_TOOLS
 from mcp_ws_ide.config.entry import SETTINGS
 from mcp_ws_ide.config.json_edit import DefinitionError
 from mcp_ws_ide.config.secrets import censor_args, censor_text

@@ -10,12 +10,16 @@ from pathlib import PurePath
 from typing import Final
 
 EDITOR_FOLDERS: Final = frozenset(
-    {
-        *(".vscode", ".vs", ".cursor", ".windsurf", ".kiro", ".roo", ".zed", ".trae", ".idea", ".junie"),
-        *(".amazonq", ".continue", ".gemini", ".qwen", ".codex", ".claude"),
-    }
-)
+    {".vscode", ".vs", ".cursor", ".windsurf", ".kiro", ".roo", ".zed", ".trae", ".idea", ".junie", ".amazonq",
+     ".continue", ".gemini", ".qwen", ".codex", ".claude"}
+)  # fmt: skip
 """Names of the folders in a project in which editors and agents keep its settings."""
+PLUGIN_FOLDERS: Final = frozenset({".claude-plugin", ".cursor-plugin", ".codex-plugin"})
+"""Names of the folders in a plugin that hold only its description."""
+WORKSPACE_VARIABLES: Final = ("workspaceFolder", "workspacePath", "CLAUDE_PROJECT_DIR")
+"""Variables that mean the workspace: of VS Code and others, of Gemini CLI's extensions, of Claude Code."""
+FOLDER_VARIABLES: Final = ("__dirname", "extensionPath", "CLAUDE_PLUGIN_ROOT", "PLUGIN_ROOT")
+"""Variables that mean the folder of the file: of bundles (MCPB), of Gemini CLI's extensions, of plugins."""
 
 
 def workspace_of(source: str, root_dir: str) -> str:
@@ -37,16 +41,19 @@ def workspace_of(source: str, root_dir: str) -> str:
     return str(folder.parent)
 
 
-def editor_variables(workspace: str) -> dict[str, str]:
+def editor_variables(workspace: str, source: str = "") -> dict[str, str]:
     """Return the variables of editors that have one value here, by what stands between their braces.
 
     Args:
         workspace: path of the workspace; ``""`` if there is none, and then its variables have no value.
+        source: path of the file that contains them, or the name of a trait or an entry point.
     """
     variables = {"userHome": os.path.expanduser("~"), "pathSeparator": os.sep, "/": os.sep}
     if workspace:
-        variables |= {
-            "workspaceFolder": workspace,
-            "workspaceFolderBasename": os.path.basename(os.path.normpath(workspace)),
-        }
+        variables |= dict.fromkeys(WORKSPACE_VARIABLES, workspace)
+        variables["workspaceFolderBasename"] = os.path.basename(os.path.normpath(workspace))
+    path = PurePath(os.path.normpath(os.path.expanduser(source)))
+    if path.is_absolute():
+        folder = path.parent.parent if path.parent.name in PLUGIN_FOLDERS else path.parent
+        variables |= dict.fromkeys(FOLDER_VARIABLES, str(folder))
     return variables

@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_ws_ide.config.dialects import ALIASES, ALLOWED_TOOLS, DENIED_TOOLS, INSTEAD, OWN_KEYS, translate
+from mcp_ws_ide.config.dialect_keys import (
+    ALIASES,
+    ALLOWED_TOOLS,
+    DENIED_TOOLS,
+    INSTEAD,
+    NESTED,
+    OWN_KEYS,
+    REQUEST_OPTIONS,
+)
+from mcp_ws_ide.config.dialects import translate
 from mcp_ws_ide.config.load import FILES
 from mcp_ws_ide.config.load import load as load_configuration
 from mcp_ws_ide.config.masking import masked, unmasked
@@ -35,6 +44,12 @@ def read(vector: dict[str, Any], folder: Path) -> Configuration:
     return load_configuration({}, [str(path)], [], VECTORS["environ"], root_dir=VECTORS["root_dir"])
 
 
+def with_folders(expected: Any, folder: Path) -> Any:
+    """What a vector expects, with the home directory and the file's folder filled in."""
+    text = json.dumps(expected).replace("{folder}", str(folder)).replace('"~', f'"{os.path.expanduser("~")}')
+    return json.loads(text)
+
+
 def plain(value: Any) -> Any:
     """The value of an attribute as JSON has it; what is empty or missing is None."""
     if hasattr(value, "allow"):
@@ -48,9 +63,7 @@ def test_the_documented_form_of_each_program_means_the_same_here(tmp_path, vecto
     configuration = read(vector, tmp_path)
     (spec,) = configuration.servers.values()
     for attribute, expected in {"disabled_reason": None, **vector["means"]}.items():
-        if isinstance(expected, list):
-            expected = [item.replace("~", os.path.expanduser("~")) for item in expected]
-        assert plain(getattr(spec, attribute)) == (expected or None), attribute
+        assert plain(getattr(spec, attribute)) == (with_folders(expected, tmp_path) or None), attribute
     keys = {WITHIN_ENTRY.sub("", problem.key) for problem in configuration.problems}
     assert keys == set(vector.get("notices", [])), configuration.problems
     assert {problem.severity for problem in configuration.problems} <= {"notice"}, configuration.problems
@@ -186,15 +199,16 @@ def test_every_key_of_another_program_has_one_place_in_the_tables():
     "value", [None, True, 1.5, "", [], [[]], [None], [{}], {}, {"x": []}, {"x": {}}], ids=repr
 )
 def test_a_value_of_a_wrong_type_under_any_key_is_left_to_the_reader(value):
+    described = ("packages", "remotes", "server", "mcp_config", "user_config")
     keys = {
         *OWN_KEYS,
         *ALIASES,
         *ALLOWED_TOOLS,
         *DENIED_TOOLS,
         *INSTEAD,
-        "config",
-        "params",
-        "requestOptions",
+        *NESTED,
+        *REQUEST_OPTIONS,
+        *described,
     }
     for key in sorted(keys):
         for entry in ({key: value}, {"command": "x", key: value}, {"url": "http://x/", key: value}):
@@ -495,6 +509,14 @@ HERE = "https://x.example/mcp"
         ({"mcpServers": {"s": "x -y"}}, "args", ["-y"]),
         ({"mcpServers": {"s": HERE}}, "url", HERE),
         ({"mcp": {"servers": {"s": {"params": {"command": "x"}}}}}, "command", "x"),
+        ({"mcpServers": {"s": {"command": "x", "environmentVariables": {"A": "b"}}}}, "env", {"A": "b"}),
+        (
+            {"mcpServers": {"s": {"url": HERE, "envHeaders": {"A": "B"}, "env": {"B": "v"}}}},
+            "headers",
+            {"A": "v"},
+        ),
+        ({"mcpServers": {"s": {"http": {"url": HERE, "headers": {"A": "b"}}}}}, "headers", {"A": "b"}),
+        ({"mcpServers": {"s": {"sse": {"url": HERE}}}}, "kind", "sse"),
         (
             {"mcp_servers": [{"type": "url", "name": "s", "url": HERE, "authorization_token": "t"}]},
             "url",
@@ -532,3 +554,111 @@ def test_what_means_one_thing_is_read_whatever_its_form(tmp_path, document, attr
 def test_what_another_program_does_is_named_where_it_is_not_done_here(entry, key, word):
     notices = dict(translate({"url": HERE, **entry}).notices)
     assert word in notices[key]
+
+
+# --- descriptions of servers ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("package", "word"),
+    [
+        ({"registryType": "mcpb", "identifier": "https://h.example/s.mcpb"}, "manifest.json in server_files"),
+        ({"registryType": "cargo", "identifier": "p"}, "'cargo'"),
+        ({"registryType": "npm", "identifier": "p", "registryBaseUrl": "https://npm.example"}, "npm.example"),
+        (
+            {"registryType": "npm", "identifier": "p", "transport": {"type": "sse", "url": "http://h"}},
+            '"url"',
+        ),
+        ({"registryType": "npm"}, '"identifier"'),
+        ({}, "''"),
+    ],
+)
+def test_a_package_that_cannot_be_run_says_what_to_do_and_costs_no_other_way(tmp_path, package, word):
+    remote = {"type": "streamable-http", "url": HERE}
+    alone = load(tmp_path, {"name": "s", "packages": [package]})
+    assert word in next(problem.reason for problem in alone.problems if problem.key == "s.packages[0]")
+    assert alone.servers["s"].disabled_reason
+    beside = load(tmp_path, {"name": "s", "packages": [package], "remotes": [remote]})
+    assert (beside.servers["s"].url, beside.servers["s"].disabled_reason) == (HERE, None)
+    assert {problem.severity for problem in beside.problems} == {"notice"}
+
+
+@pytest.mark.parametrize(
+    ("document", "word"),
+    [
+        ({"name": "s", "server": {"type": "node", "entry_point": "s.js"}}, '"mcp_config"'),
+        ({"name": "p", "mcpServers": "./.mcp.json"}, "server_files"),
+    ],
+)
+def test_a_description_that_says_too_little_says_what_to_write(tmp_path, document, word):
+    assert any(word in problem.reason for problem in load(tmp_path, document).problems)
+
+
+def test_a_bundle_that_is_still_packed_says_to_unpack_it(tmp_path):
+    bundle = tmp_path / "s.mcpb"
+    bundle.write_bytes(b"PK\x03\x04" + bytes(30))
+    problem = only_problem(load_configuration({}, [str(bundle)], [], {}))
+    assert "manifest.json" in problem.reason
+
+
+def test_the_folder_of_a_plugin_is_the_one_around_its_description(tmp_path):
+    (tmp_path / ".claude-plugin").mkdir()
+    file = tmp_path / ".claude-plugin" / "plugin.json"
+    file.write_text(json.dumps({"mcpServers": {"s": {"command": "${CLAUDE_PLUGIN_ROOT}/s"}}}))
+    assert load_configuration({}, [str(file)], [], {}).servers["s"].command == f"{tmp_path}/s"
+
+
+DESCRIPTION = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from(["npm", "oci", "-y", "{a}", "https://h", "a/b:1"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "packages",
+                    "remotes",
+                    "server",
+                    "mcp_config",
+                    "entry_point",
+                    "registryType",
+                    "identifier",
+                    "version",
+                    "transport",
+                    "url",
+                    "type",
+                    "headers",
+                    "runtimeHint",
+                    "runtimeArguments",
+                    "packageArguments",
+                    "environmentVariables",
+                    "name",
+                    "value",
+                    "default",
+                    "isRequired",
+                    "variables",
+                    "a",
+                    "command",
+                    "args",
+                    "env",
+                    "platform_overrides",
+                    "user_config",
+                    "registryBaseUrl",
+                ]
+            ),
+            inner,
+            max_size=6,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@given(DESCRIPTION)
+def test_no_description_stops_the_reader(tmp_path_factory, description):
+    load_configuration({"s": description}, [], [], {})
+    if isinstance(description, dict):
+        once = translate(description).entry
+        assert translate(once).entry == once
