@@ -43,6 +43,8 @@ ROUND_BYTES: Final = 64 << 20
 FEWEST_CALLS: Final = 6
 OPEN_SECONDS: Final = 600.0
 """Seconds for a load client to open its links and make its calls."""
+IDLE: Final = 0.1
+"""Seconds without CPU after which a process has ended the sessions of a round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +257,15 @@ class Rig:
         finally:
             for one in started:
                 one.communicate(timeout=OPEN_SECONDS)
-            time.sleep(0.3)  # what ends the sessions must not be counted in the next round
+            wait_until_idle(self._started[name].pid)
+
+
+def wait_until_idle(pid: int) -> None:
+    """Wait until a process has used no CPU for :data:`IDLE`: the next round must not count the end of this one."""
+    used, deadline = -1.0, time.monotonic() + OPEN_SECONDS
+    while (now := cpu_seconds(pid)) != used and time.monotonic() < deadline:
+        used = now
+        time.sleep(IDLE)
 
 
 if __name__ == "__main__":

@@ -25,10 +25,10 @@ from mcp_ws_ide.gateway.renewed import RenewedUpstream
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.gateway.shared import SharedPool, SharedUpstream
-from mcp_ws_ide.gateway.upstream import Upstream
+from mcp_ws_ide.gateway.upstream import ClientState, Upstream
 
 
-class ClientSide(Protocol):
+class ClientSide(ClientState, Protocol):
     """The client side of a session, as its attachments see it."""
 
     id: str
@@ -41,18 +41,6 @@ class ClientSide(Protocol):
     @property
     def reads_slowly(self) -> bool:
         """Whether the link is full."""
-
-    @property
-    def token_id(self) -> str | None:
-        """The gateway token that the client came with; None if it came with a credential of the user's own."""
-
-    @property
-    def away(self) -> bool:
-        """Whether nothing would reach the client now."""
-
-    @property
-    def token_for_upstream(self) -> str | None:
-        """The gateway token whose holder may see the traffic with the server; None if no one may."""
 
     def send(self, message: Message, answered: Pending | None, received: float, droppable: bool) -> None:
         """Send a message to the client; parameters as of :meth:`Attachments.deliver`."""

@@ -49,7 +49,23 @@ INTERNAL: Final = "internal error of the gateway; see its log"
 log: Final = logging.getLogger(__name__)
 
 
-class UpstreamUser(Protocol):
+class ClientState(Protocol):
+    """The client of a session, as far as upstreams have to know it."""
+
+    @property
+    def token_id(self) -> str | None:
+        """The gateway token that the client came with; None if it came with a credential of the user's own."""
+
+    @property
+    def away(self) -> bool:
+        """Whether nothing would reach the client now."""
+
+    @property
+    def token_for_upstream(self) -> str | None:
+        """The gateway token whose holder may see the session's traffic with the server; None if no one may."""
+
+
+class UpstreamUser(ClientState, Protocol):
     """A session, as an upstream sees it. No method waits."""
 
     id: str
@@ -60,18 +76,6 @@ class UpstreamUser(Protocol):
     @property
     def ended(self) -> bool:
         """Whether the session has ended."""
-
-    @property
-    def token_id(self) -> str | None:
-        """The gateway token that the client came with; None if it came with a credential of the user's own."""
-
-    @property
-    def away(self) -> bool:
-        """Whether nothing would reach its client now."""
-
-    @property
-    def token_for_upstream(self) -> str | None:
-        """The gateway token whose holder may see this session's traffic with the server; None if no one may."""
 
     def deliver(self, message: Message, answered: Pending | None, received: float, droppable: bool) -> None:
         """Pass a message from the server on to the client.

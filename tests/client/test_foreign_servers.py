@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import time
+from typing import Any
 
 import pytest
 from mcp.shared.exceptions import MCPError
@@ -169,15 +170,23 @@ async def test_a_frame_that_is_no_message_ends_the_open_call_and_no_later_one():
 
 
 async def test_a_frame_that_keeps_the_link_open_ends_no_call(monkeypatch):
-    monkeypatch.setattr(passing_on, "SUSPICION", 0.2)
+    """A doubt would end all open calls at once; two calls that are made and answered in between show that there is none."""
+    monkeypatch.setattr(passing_on, "SUSPICION", 0.0)
+    sent = asyncio.Event()
+    waiting: list[dict[str, Any]] = []
 
     async def answer(link: ServerConnection) -> None:
         async for data in link:
             message = json.loads(data)
-            if message.get("method") == "tools/call":
+            how = message.get("params", {}).get("arguments", {}).get("how")
+            if how == "wait":
+                waiting.append(message)
                 for alive in ("ping", "{}", "7", "", "Processing the request"):
                     await link.send(alive)
-                await asyncio.sleep(0.5)
+                sent.set()
+                continue
+            if how == "last":
+                await link.send(mangled.mangled(waiting.pop()).decode())
             if "id" in message:
                 await link.send(mangled.mangled(message).decode())
 
@@ -185,4 +194,8 @@ async def test_a_frame_that_keeps_the_link_open_ends_no_call(monkeypatch):
         serve(answer, "127.0.0.1", 0) as server,
         connect(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp") as client,
     ):
-        assert await ends(client, "plain") == "done 0"
+        waits = asyncio.ensure_future(ends(client, "wait"))
+        await sent.wait()
+        for how in ("plain", "plain", "last"):
+            assert await ends(client, how) == "done 0"
+        assert await waits == "done 0"

@@ -202,34 +202,33 @@ async def test_a_redirect_is_reported_and_not_followed(drivers, own, kind):
         answer.headers["Location"] = "/hub/login"
         return answer
 
-    server = await serve(None, "127.0.0.1", 0, process_request=redirect)
     driver = await drivers("node", own)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp-ws/servers/x"
-    with pytest.raises(RefusedError, match="is redirected: the login has expired"):
-        await driver.connect(url, kind=kind, options={"transports": ["http", "websocket"]})
+    async with serve(None, "127.0.0.1", 0, process_request=redirect) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp-ws/servers/x"
+        with pytest.raises(RefusedError, match="is redirected: the login has expired"):
+            await driver.connect(url, kind=kind, options={"transports": ["http", "websocket"]})
     assert asked
     assert not [path for path in asked if path.startswith("/hub")]
-    server.close()
 
 
 @pytest.mark.node
 @pytest.mark.parametrize("kind", ["websocket", "poll", "negotiate"])
 async def test_closing_while_it_connects_ends_the_attempt(drivers, own, kind):
     """The other side accepts the connection and never answers."""
-    accepted: list[asyncio.StreamWriter] = []
-    silent = await asyncio.start_server(lambda reader, writer: accepted.append(writer), "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}/mcp-ws/servers/x"
+
+    async def never(request: Request) -> None:
+        await asyncio.Event().wait()
+
     driver = await drivers("node", own)
     options = {"transports": ["websocket", "poll"]} if kind == "negotiate" else {}
-    connecting = driver.start("connect", url=url, kind=kind, options=options)
-    await until(lambda: "connecting" in driver.states)
-    await driver.do("abandon")
-    with pytest.raises(RefusedError, match=r"closed"):
-        await asyncio.wait_for(connecting, BOUND)
+    async with Server(never) as silent:
+        url = f"{silent.url.removesuffix('/mcp')}/mcp-ws/servers/x"
+        connecting = driver.start("connect", url=url, kind=kind, options=options)
+        await until(lambda: "connecting" in driver.states)
+        await driver.do("abandon")
+        with pytest.raises(RefusedError, match=r"closed"):
+            await asyncio.wait_for(connecting, BOUND)
     assert driver.states.count("connecting") == 1
-    silent.close()
-    for writer in accepted:
-        writer.transport.abort()
 
 
 @pytest.mark.node

@@ -91,10 +91,31 @@ class Load:
         self.states: Counter[str] = Counter()
         self.begun: set[int] = set()
         """Clients whose session is open: a handshake that a kill cuts short cannot be continued."""
+        self.up = asyncio.Event()
+        """Whether Jupyter runs, as far as its killer knows."""
+        self.up.set()
+        self._progress = asyncio.Event()
 
     @property
     def done(self) -> int:
         return len(self.outcomes)
+
+    def _progressed(self) -> None:
+        self._progress.set()
+        self._progress = asyncio.Event()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition holds that may change with each session that opens and each call that ends."""
+        while not condition():
+            await self._progress.wait()
+
+    async def restart(self, *ways: Callable[[], None]) -> None:
+        """End Jupyter in these ways, one after the other, and start it again."""
+        self.up.clear()
+        for way in ways:
+            await asyncio.to_thread(way)
+        await asyncio.to_thread(self.jupyter.start)
+        self.up.set()
 
     async def run(self, number: int, enough: Callable[[int], bool]) -> None:
         """Make calls as client ``number`` until ``enough`` says so of the calls it has made."""
@@ -109,15 +130,17 @@ class Load:
                 while not enough(made) and not worker.lost.is_set():
                     made += 1
                     await worker.one(made, f"{number}.{made}")
+                    self._progressed()
 
             try:
                 async with worker:
                     self.begun.add(number)
+                    self._progressed()
                     await asyncio.gather(*(work() for _ in range(IN_FLIGHT)))
             except Exception:
                 if kind != KINDS[-1]:
                     raise
-                await asyncio.sleep(0.1)  # it connected while Jupyter was down
+                await self.up.wait()  # it connected while Jupyter was down
             self.states.update({(kind, state): count for state, count in worker.states.items()})  # type: ignore[misc]
             assert kind == KINDS[-1] or not worker.states["Lost"], f"a session of {kind} ended"
 
@@ -166,14 +189,11 @@ async def killed_at_random(jupyter: Jupyter, ledger: Path, clients: int, calls: 
     chance = random.Random(clients)
 
     async def kill() -> None:
-        while len(load.begun) < clients:
-            await asyncio.sleep(0.002)
+        await load.until(lambda: len(load.begun) == clients)
         for number in range(kills):
             due = clients * calls * (number + chance.random()) / kills
-            while load.done < due:
-                await asyncio.sleep(0.002)
-            await asyncio.to_thread(jupyter.kill)
-            await asyncio.to_thread(jupyter.start)
+            await load.until(lambda due=due: load.done >= due)
+            await load.restart(jupyter.kill)
 
     async with asyncio.TaskGroup() as group:
         group.create_task(kill())
@@ -220,17 +240,12 @@ async def test_a_kill_at_every_named_point_loses_and_repeats_nothing(jupyter, tm
     async with asyncio.TaskGroup() as group:
         for number in range(5):
             group.create_task(load.run(number, lambda made: over))
-        while len(load.begun) < 5:
-            await asyncio.sleep(0.01)
+        await load.until(lambda: len(load.begun) == 5)
         for point in Point:
             config.write_text(ARM.format(point=str(point), passes=AT_START.get(point, 5)))
-            await asyncio.to_thread(jupyter.kill)
+            await load.restart(jupyter.kill, dies, config.unlink)
             before = load.done
-            await asyncio.to_thread(dies)
-            config.unlink()
-            await asyncio.to_thread(jupyter.start)
-            while load.done < before + 20:
-                await asyncio.sleep(0.01)
+            await load.until(lambda before=before: load.done >= before + 20)
         over = True
     load.check(tmp_path / "ledger")
     print(f"\n{load.table()}")

@@ -20,84 +20,104 @@ REFUSED = {"code": -32601, "message": "Method not found"}
 STARTING = {"code": -32603, "message": "still starting, try again"}
 
 
-def main():
-    behaviour, notes = sys.argv[1], Path(sys.argv[2])
-    with notes.open("a") as file:
-        file.write("start\n")
-    starts = notes.read_text().count("start")
-    shaken = False
-    calls = []
-    for line in sys.stdin:
-        message = json.loads(line)
-        method = message.get("method")
-        with notes.open("a") as file:
-            file.write(f"{method}\n")
-        if "id" not in message:
-            continue
-        if method is None:  # the answer to its question, which it sends to all
-            text = json.dumps(message.get("result", message.get("error")))
-            for call in calls:
-                said = {"content": [{"type": "text", "text": text}]}
-                print(json.dumps({"jsonrpc": "2.0", "id": call, "result": said}), flush=True)
-            continue
-        answer = {"error": REFUSED}
-        if behaviour == "modern-later":  # its first process fails every request, later ones are modern
-            answer = {"error": STARTING} if starts < 2 else modern(method)
-        elif behaviour == "modern-mute":  # never acknowledges a subscription
-            if method == "subscriptions/listen":
+class Server:
+    """Answers what it reads, as its behaviour says. Methods that answer a request return None to stay silent."""
+
+    def __init__(self, behaviour, notes):
+        self.behaviour, self.notes = behaviour, notes
+        self.note("start")
+        self.starts = notes.read_text().count("start")
+        self.shaken = False
+        self.probe = None
+        """The id of the probe, which is not answered yet."""
+        self.calls = []
+        """The ids of calls, which wait for the answer to one question."""
+
+    def note(self, what):
+        with self.notes.open("a") as file:
+            file.write(f"{what}\n")
+
+    def run(self):
+        for line in sys.stdin:
+            message = json.loads(line)
+            self.note(message.get("method"))
+            if "id" not in message:
                 continue
-            answer = modern(method)
-        elif behaviour in ("behind-a-wrapper", "mute-modern"):  # which refuses the handshake first
-            if method == "server/discover":
-                probe = message["id"]
-                continue
-            if method == "initialize":
-                print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": REFUSED}), flush=True)
-                if behaviour == "behind-a-wrapper":
-                    print(json.dumps({"jsonrpc": "2.0", "id": probe, "result": DISCOVERED}), flush=True)
-                continue
-            answer = modern(method)
-        elif behaviour == "slow-modern":  # answers the probe only after the handshake request
-            if method == "server/discover":
-                probe = message["id"]
-                continue
-            if method == "initialize":
-                print(json.dumps({"jsonrpc": "2.0", "id": probe, "result": DISCOVERED}), flush=True)
-            answer = {"error": REFUSED} if method == "initialize" else modern(method)
-        elif method == "initialize":
-            answer, shaken = {"result": HANDSHAKE}, True
-            if behaviour == "refuses":
-                answer = {"error": {"code": -32602, "message": "no capabilities, no handshake"}}
-            if behaviour == "mute":
-                continue
-        elif not shaken:
-            if behaviour == "exits-late":  # reads the probe only after it has timed out
-                sys.stdin.readline()
-            if behaviour.startswith("exits"):
-                os._exit(1)
-            if behaviour in ("silent", "mute"):
-                continue
-        elif method == "tools/list":
-            answer = {"result": TOOLS}
-        elif method == "tools/call" and behaviour == "floods":
-            token = message["params"]["_meta"]["progressToken"]
-            for step in range(message["params"]["arguments"]["steps"]):
-                progress = {"progressToken": token, "progress": step, "message": "x" * 10_000}
-                note = {"jsonrpc": "2.0", "method": "notifications/progress", "params": progress}
-                print(json.dumps(note), flush=True)
-            answer = {"result": {"content": []}}
-        elif method == "tools/call" and behaviour == "deaf":  # reads nothing until its notes file is removed
-            while notes.exists() and not calls:
+            if "method" not in message:
+                self.answered(message)
+            elif (answer := self.answer(message["method"], message)) is not None:
+                send(message["id"], answer)
+
+    def answered(self, message):
+        """Pass the answer to its question to all calls."""
+        text = json.dumps(message.get("result", message.get("error")))
+        for call in self.calls:
+            send(call, {"result": {"content": [{"type": "text", "text": text}]}})
+
+    def answer(self, method, message):
+        match self.behaviour:
+            case "modern-later":  # its first process fails every request, later ones are modern
+                return {"error": STARTING} if self.starts < 2 else modern(method)
+            case "modern-mute":  # never acknowledges a subscription
+                return None if method == "subscriptions/listen" else modern(method)
+            case "behind-a-wrapper" | "mute-modern" | "slow-modern":
+                return self.answer_late(method, message)
+        if method == "initialize":
+            return self.handshake()
+        if not self.shaken:
+            return self.answer_too_early()
+        if method == "tools/list":
+            return {"result": TOOLS}
+        return self.call(message) if method == "tools/call" else {"error": REFUSED}
+
+    def answer_late(self, method, message):
+        """Answer the probe around the handshake request, or never; be modern otherwise."""
+        if method == "server/discover":
+            self.probe = message["id"]
+            return None
+        if method != "initialize":
+            return modern(method)
+        if self.behaviour == "slow-modern":  # answers the probe only after the handshake request
+            send(self.probe, {"result": DISCOVERED})
+        send(message["id"], {"error": REFUSED})
+        if self.behaviour == "behind-a-wrapper":  # which refuses the handshake first
+            send(self.probe, {"result": DISCOVERED})
+        return None
+
+    def handshake(self):
+        self.shaken = True
+        if self.behaviour == "mute":
+            return None
+        if self.behaviour == "refuses":
+            return {"error": {"code": -32602, "message": "no capabilities, no handshake"}}
+        return {"result": HANDSHAKE}
+
+    def answer_too_early(self):
+        """Answer a request that arrives before the handshake."""
+        if self.behaviour == "exits-late":  # reads the probe only after it has timed out
+            sys.stdin.readline()
+        if self.behaviour.startswith("exits"):
+            os._exit(1)
+        return None if self.behaviour in ("silent", "mute") else {"error": REFUSED}
+
+    def call(self, message):
+        params = message["params"]
+        if self.behaviour == "floods":
+            for step in range(params["arguments"]["steps"]):
+                progress = {"progressToken": params["_meta"]["progressToken"], "progress": step}
+                notify("notifications/progress", {**progress, "message": "x" * 10_000})
+            return {"result": {"content": []}}
+        if self.behaviour == "deaf":  # reads nothing until its notes file is removed
+            while self.notes.exists() and not self.calls:
                 time.sleep(0.01)
-            calls.append(message["id"])
-            answer = {"result": {"content": []}}
-        elif method == "tools/call":  # asks its question after as many calls as their argument gives
-            calls.append(message["id"])
-            if len(calls) == message["params"]["arguments"]["calls"]:
-                question = {"id": "q", "method": "elicitation/create", "params": {"message": "who?"}}
-                print(json.dumps({"jsonrpc": "2.0", **question}), flush=True)
-            continue
-        print(json.dumps({"jsonrpc": "2.0", "id": message["id"], **answer}), flush=True)
+            self.calls.append(message["id"])
+            return {"result": {"content": []}}
+        self.calls.append(message["id"])
+        if (
+            len(self.calls) == params["arguments"]["calls"]
+        ):  # it asks after as many calls as their argument gives
+            write({"id": "q", "method": "elicitation/create", "params": {"message": "who?"}})
+        return None
 
 
 def modern(method):
@@ -106,5 +126,17 @@ def modern(method):
     return {"result": {**DISCOVERED, **TOOLS}} if method == "tools/list" else {"error": REFUSED}
 
 
+def send(request_id, answer):
+    write({"id": request_id, **answer})
+
+
+def notify(method, params):
+    write({"method": method, "params": params})
+
+
+def write(message):
+    print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
+
+
 if __name__ == "__main__":
-    main()
+    Server(sys.argv[1], Path(sys.argv[2])).run()

@@ -69,6 +69,8 @@ class Server:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
+        for _ in range(5):  # a connection that is being accepted has its task in one of the next turns
+            await asyncio.sleep(0)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
