@@ -186,9 +186,9 @@ async def test_a_frame_that_keeps_the_link_open_ends_no_call(monkeypatch):
                 sent.set()
                 continue
             if how == "last":
-                await link.send(mangled.mangled(waiting.pop()).decode())
+                await link.send(json.dumps(mangled.answer(waiting.pop())))
             if "id" in message:
-                await link.send(mangled.mangled(message).decode())
+                await link.send(json.dumps(mangled.answer(message)))
 
     async with (
         serve(answer, "127.0.0.1", 0) as server,
