@@ -152,7 +152,7 @@ class StdinMessages:
 
     def _refuse(self, fault: Unreadable) -> None:
         """Answer what cannot be read with its id; what may be a response fails the server's request instead."""
-        self._notice("unreadable", f"stdin has what cannot be read: {fault.reason}")
+        self._notice("unreadable", f"stdin contains what cannot be read: {fault.reason}")
         raw_id = fault.ids[0] if len(fault.ids) == 1 else b""
         if raw_id and fault.answer:
             reason = f"the client's response is not a JSON-RPC message: {fault.reason}"

@@ -162,7 +162,7 @@ def _split_command(translation: Translation) -> None:
             notices.append(Notice("command", reason))
     if isinstance(args := entry.get("args"), str):
         entry["args"] = _words(args)
-        notices.append(Notice("args", "split at blanks; write a list of strings"))
+        notices.append(Notice("args", "split at spaces; write a list of strings"))
 
 
 def _read_values(translation: Translation) -> None:

@@ -205,7 +205,10 @@ class ConfigReader:
         for index, entry in enumerate(entries):
             entry_key = f"{key}[{index}]"
             if isinstance(entry, dict) and "uses" in entry and _is_reference(entry):
-                reason = f"{entry['uses']!r} is a block of Continue's hub, which is not read; write its command or url"
+                reason = (
+                    f"{entry['uses']!r} refers to a block of Continue's hub, which the gateway does not read; "
+                    "write its command or url"
+                )
                 self._report(path, f"{entry_key}.uses", reason)
             elif (name := name_in_list(key, index, entry)) is None:
                 self._report(path, entry_key, 'must be an object with a "name"')

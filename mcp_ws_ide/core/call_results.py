@@ -155,7 +155,7 @@ def _mend_prompt(members: dict[str, Raw], faults: _Faults, strict: bool) -> None
 def _mend_contents(members: dict[str, Raw], faults: _Faults, strict: bool) -> None:
     if "contents" not in members and "content" in members:
         members["contents"] = members.pop("content")
-        _note(faults, "content", "it was read as contents")
+        _note(faults, "content", "it was read as a list of content items")
     elif "contents" not in members and not members.keys().isdisjoint({"text", "blob"}):
         members["contents"] = Raw(encode(members))
         _note(faults, "contents", "it is missing, the result was read as the only item")
@@ -176,7 +176,7 @@ def _mend_completion(members: dict[str, Raw], faults: _Faults, strict: bool) -> 
         kept["hasMore"] = Raw(b"true")
         _note(faults, "completion", f"values after the first {MAX_VALUES} were omitted")
     elif encode(kept) != encode(completion):
-        _note(faults, "completion", "what clients could not read was omitted")
+        _note(faults, "completion", "parts that clients could not read were omitted")
     members["completion"] = Raw(encode({**completion, **kept} if completion.keys() == kept.keys() else kept))
 
 
@@ -188,7 +188,7 @@ def _mend_handshake(members: dict[str, Raw], faults: _Faults, strict: bool) -> N
     offered = {name: _offer(bytes(raw)) for name, raw in offers.items() if bytes(raw) not in _NOT_OFFERED}
     if bytes(members.get("capabilities", b""))[:1] != b"{" or offered != offers:
         members["capabilities"] = Raw(encode(offered))
-        _note(faults, "capabilities", "what clients could not read was completed or ignored")
+        _note(faults, "capabilities", "parts that clients could not read were completed or ignored")
     _mend_server_info(members, faults)
     if bytes(members.get("instructions", b'""'))[:1] != b'"':
         del members["instructions"]

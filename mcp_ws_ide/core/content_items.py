@@ -86,10 +86,12 @@ def read_item(given: bytes) -> tuple[list[Raw], str]:
     if given == b"null":
         return [], "omitted, because it is null"
     if given[:1] == b'"':
-        return [text_item(text_of(given))], "a string was read as a text"
+        return [text_item(text_of(given))], "a string was read as a text item"
     nested = items_of(given)
     if nested and all(bytes(raw)[:1] == b"{" for raw in nested):
-        return [one for raw in nested for one in read_item(bytes(raw))[0]], "an array was read as its items"
+        return [
+            one for raw in nested for one in read_item(bytes(raw))[0]
+        ], "a nested array was read as its items"
     members = members_of(given)
     if not members:
         return [as_text(given)], "it is shown as text, because it is not an object with members"
@@ -152,7 +154,7 @@ def _mend_media(members: _Members, faults: list[str]) -> _Members | None:
         return None
     if data != text_of(bytes(members.get("data", b""))):
         members["data"] = Raw(encode(data))
-        faults.append("its data were converted to base64")
+        faults.append("its data was converted to base64")
     if bytes(members.get("mimeType", b""))[:1] != b'"':
         members["mimeType"] = Raw(encode(_media_type(members) or media or UNKNOWN_MEDIA))
         faults.append("its mimeType was completed")
@@ -236,7 +238,7 @@ def read_contents(given: bytes) -> tuple[list[Raw], str]:
         faults.append("its resource is shown")
     if not members:
         members = {TEXT: _as_string(given)}
-        faults.append("it was read as a text")
+        faults.append("it was read as a text item")
     mended = _mended_contents(members, faults)
     return [Raw(encode(mended))], "; ".join(faults) or "members that are null were ignored"
 
@@ -287,7 +289,7 @@ def _mend_blob(contents: _Members, faults: list[str]) -> None:
                 contents.setdefault("mimeType", Raw(encode(media)))
         return
     contents[TEXT] = _as_string(bytes(contents.pop("blob")))
-    faults.append("its blob was read as a text, because it is not base64")
+    faults.append("its blob was read as text, because it is not base64")
 
 
 # --- messages of prompts --------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from mcp_ws_ide.errors import UnusableHeaderError
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A header name (RFC 9110, section 5.1)."""
 _CONNECTION: Final = "the transport sets it for each connection"
-_FRAMING: Final = "the transport sets it, because it frames the bodies"
+_FRAMING: Final = "the transport sets it, because it decides where bodies end"
 _MEDIA: Final = "the transport sets it, because it decides how messages are encoded"
 _PROTOCOL: Final = "the transport sets it from each message"
 OWNED: Final = {

@@ -137,7 +137,7 @@ class StoredSession(msgspec.Struct, array_like=True):
 
     Attributes:
         id: the session's public id.
-        principal: its owner among the users.
+        principal: the user whose session it is.
         server: name of its server.
         created: when it was created, in seconds since the epoch.
         window_frames, window_bytes: the window that its client knows.
@@ -176,15 +176,15 @@ class Batch(msgspec.Struct, gc=False, array_like=True, tag=0):
     It must not be changed after it was staged.
 
     Attributes:
-        session, epoch: what is changed, and the ownership under which.
+        session, epoch: the session that is changed, and the ownership under which it is changed.
         number: one more than the number of the batch before.
         expected_received, expected_sent: the totals that must be stored before it.
         received, sent: the totals after it. ``sent`` minus ``expected_sent`` is the weight of ``frames``.
         frames: to append, in order.
         dropped: positions of droppable frames that become gaps.
         acknowledged: data frames that the client has acknowledged after it; frames up to there are deleted.
-        removed: keys of stored requests that are answered or cancelled. A request that comes and goes within one batch
-            is not mentioned at all; a key that is answered and used again is in ``removed`` and in ``added``.
+        removed: keys of stored requests that are answered or cancelled. A request that is added and removed within one
+            batch is not mentioned at all; a key that is answered and used again is in ``removed`` and in ``added``.
         added: requests that are in flight from now on.
         transmitted: keys of requests that will be handed to their server.
         state, facts: the new value; None if unchanged.
@@ -229,11 +229,11 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """The engine's name, as the trait names it, for people."""
+        """The engine's name as in the trait, for messages."""
 
     @property
     def problem(self) -> str:
-        """Why nothing can be written at the moment, for people; ``""`` while it works."""
+        """Why nothing can be written at the moment, for messages; ``""`` while it works."""
 
     @property
     def statistics(self) -> EngineStatistics:
@@ -241,7 +241,7 @@ class Engine(Protocol):
 
     @property
     def shared(self) -> SharedEngine | None:
-        """What the engine has for several gateways; None if one gateway uses it alone."""
+        """What the engine offers to several gateways; None if one gateway uses it alone."""
 
     async def start(self) -> None:
         """Open the engine.
@@ -271,11 +271,11 @@ class Engine(Protocol):
             ended: a gateway that is known to have ended, although its lease has not.
 
         Returns:
-            The session after that; None if this principal has no such session, which is certain.
+            The session after that; None if it is certain that this principal has no such session.
 
         Raises:
             EngineUnavailableError: whether the session exists is not known.
-            OwnedError: another gateway owns it, and lives.
+            OwnedError: another gateway owns it, and is alive.
             SessionLostError: it cannot be used any more.
         """
 
@@ -307,8 +307,8 @@ class Engine(Protocol):
     async def expire(self, now: float) -> list[str]:
         """Delete the sessions whose time has passed, and give their space back; return their ids.
 
-        A living owner that still wants one learns ``BEHIND`` and rewrites it, so a wrong clock costs no session that
-        somebody owns.
+        A living owner of such a session gets ``BEHIND`` and rewrites it, so a wrong clock does not lose a session that
+        has an owner.
         """
 
     async def sessions(self) -> list[StoredSummary]:
@@ -322,7 +322,7 @@ class Engine(Protocol):
 
 
 class OwnedError(EngineUnavailableError):
-    """A session belongs to another gateway that lives.
+    """A session belongs to another gateway, which is alive.
 
     Attributes:
         instance: the id of that gateway.
@@ -334,10 +334,10 @@ class OwnedError(EngineUnavailableError):
 
 
 class SharedEngine(Protocol):
-    """What an engine of several gateways has beside :class:`Engine`.
+    """What an engine of several gateways offers in addition to :class:`Engine`.
 
-    A gateway lives as long as it renews its lease. The engine never lets a gateway take a session whose owner lives,
-    unless that has given it up.
+    A gateway counts as alive as long as it renews its lease. The engine never lets a gateway take a session from a
+    living owner that has not released it.
 
     Attributes:
         instance: the id of this process among the gateways.
@@ -346,10 +346,10 @@ class SharedEngine(Protocol):
     instance: str
 
     async def claim(self, fingerprint: str) -> str:
-        """Note which keys seal what is stored, unless sessions are stored under others.
+        """Note which keys seal what is stored, unless sessions that are sealed with other keys are stored.
 
         Returns:
-            The fingerprint of the keys that hold.
+            The fingerprint of the keys that apply.
 
         Raises:
             EngineUnavailableError: it is not known.

@@ -32,7 +32,8 @@ class EngineCollector(RegisteredCollector):
         )
         seconds.add_metric([], counters.commit_seconds.cumulative(), counters.commit_seconds.sum)
         batches = CounterMetricFamily(
-            "mcp_ws_engine_batches", "Batches committed; per commit, it is how well sessions share commits"
+            "mcp_ws_engine_batches",
+            "Batches committed; divided by the number of commits, how many batches share one",
         )
         batches.add_metric([], counters.batches)
         failures = CounterMetricFamily("mcp_ws_engine_failures", "Commits that failed and were tried again")

@@ -15,7 +15,7 @@ from enum import StrEnum
 
 
 class Point(StrEnum):
-    """Where the process may be killed, in the order in which a batch passes."""
+    """The points at which the process may be killed, in the order in which a batch passes them."""
 
     STAGED = "staged"
     """A batch was staged; the turn of the event loop has not ended."""
@@ -46,7 +46,7 @@ class Point(StrEnum):
 
     @property
     def of_engine(self) -> bool:
-        """Whether an engine passes it, rather than the owner of a session."""
+        """Whether an engine passes this point, rather than the owner of a session."""
         return self not in (Point.SENDING, Point.SENT, Point.FORWARDED, Point.ACKNOWLEDGED)
 
 
@@ -55,7 +55,7 @@ class Armed:
 
     Args:
         point: which point.
-        passes: how often it is passed before.
+        passes: how often the process passes it before.
     """
 
     def __init__(self, point: str, passes: int) -> None:

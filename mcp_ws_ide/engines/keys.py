@@ -64,7 +64,7 @@ class KeyFile(msgspec.Struct):
     """The content of the file.
 
     Attributes:
-        principals: the key that hashes principals; it is never rotated, or their sessions could not be found.
+        principals: the key that hashes principals; it is never rotated, because their sessions could not be found then.
         keys: the keys that seal, oldest first.
     """
 
@@ -126,7 +126,7 @@ class Sealer:
     def name(self, name: bytes) -> bytes:
         """Return a hash of a request's id: 8 bytes, the same each time in this process, and in no other.
 
-        SipHash, which Python has ready, over the id behind a random secret that is stored nowhere. A name has to be the
+        It is Python's own SipHash of a random secret, which is stored nowhere, followed by the id. A name has to be the
         same only for one owner: a take-over leaves no request in flight.
         """
         return hash(self._names + name).to_bytes(8, signed=True)
@@ -216,7 +216,7 @@ def _check_owner(path: Path) -> None:
 
 
 def _check_closed(path: Path, mode: int) -> None:
-    """Check that only owner and group may read a file whose mode is not ours to change."""
+    """Check that only owner and group may read a file whose mode the gateway cannot change."""
     if mode & 0o007:
         raise EngineRefusedError(
             f"the key file {str(path)!r} is open to all users; set its mode to 0640 or 0440"

@@ -69,7 +69,7 @@ log = logging.getLogger(__name__)
 
 
 class Operation(msgspec.Struct, eq=False):
-    """One run of a script, beside those for batches; ``reply`` receives what it returned."""
+    """One run of a script for something other than batches; ``reply`` receives what it returned."""
 
     name: str
     arguments: tuple[Argument, ...]
@@ -95,7 +95,7 @@ class RedisEngine(RedisInstances):
 
     Args:
         address: where the server is.
-        max_bytes: what the sessions may use there.
+        max_bytes: how many bytes the sessions may use there.
         allow_unencrypted: whether the server may be on another machine without TLS.
 
     Attributes:
@@ -129,7 +129,7 @@ class RedisEngine(RedisInstances):
 
     @property
     def statistics(self) -> EngineStatistics:
-        """Counters and gauges; sessions and bytes as they were measured last."""
+        """Counters and gauges; sessions and bytes are those of the last measurement."""
         return self._statistics
 
     # --- start and stop -------------------------------------------------------------------------
@@ -184,7 +184,7 @@ class RedisEngine(RedisInstances):
 
     @property
     def shared(self) -> SharedEngine:
-        """What the engine has for several gateways."""
+        """What the engine offers to several gateways."""
         return self
 
     def _stage(self, name: str, *arguments: Argument) -> asyncio.Future[Any]:
@@ -297,7 +297,7 @@ class RedisEngine(RedisInstances):
         except (EngineUnavailableError, EngineRefusedError) as error:
             self._note_problem(str(error))
         except Exception:
-            log.exception("the engine cannot be measured")
+            log.exception("the size of what the engine stores cannot be determined")
         else:
             self._note_problem("")
             for session_id, epoch in self._unended.items():
@@ -380,7 +380,7 @@ class RedisEngine(RedisInstances):
             self._unended[session_id] = epoch
 
     async def orphan(self, expires_at: float) -> int:
-        """Give a time to the attached sessions whose owner has ended."""
+        """Set the expiry of the attached sessions whose owner has ended."""
         orphans = begin = 0
         while True:
             found, looked_at = await self._stage("orphan", repr(expires_at), begin, begin + PAGE - 1)
@@ -422,6 +422,6 @@ class RedisEngine(RedisInstances):
 
 
 def _note_read(reply: asyncio.Future[Any]) -> None:
-    """Take a failure that nobody waits for as seen; it was logged."""
+    """Retrieve a failure that nobody waits for, so that asyncio does not report it; it was logged."""
     if not reply.cancelled():
         reply.exception()

@@ -77,7 +77,7 @@ class RedisAddress:
 
 
 def redis_address(address: str) -> RedisAddress | None:
-    """Return the server that an address names; None if it is no address of Redis or Valkey.
+    """Return the server that an address names; None if it is not an address of Redis or Valkey.
 
     Raises:
         EngineRefusedError: it is one, but malformed; the text never shows the address, which may hold a password.

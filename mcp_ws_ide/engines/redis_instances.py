@@ -28,7 +28,7 @@ class RedisInstances(ABC):
         """Run a script in the next exchange; the future receives its reply."""
 
     async def claim(self, fingerprint: str) -> str:
-        """Note which keys seal what is stored, unless sessions are stored under others."""
+        """Note which keys seal what is stored, unless sessions that are sealed with other keys are stored."""
         held: bytes = await self._stage("claim", fingerprint)
         return held.decode()
 

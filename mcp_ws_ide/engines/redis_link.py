@@ -101,7 +101,7 @@ class RedisLink:
     # --- one connection -------------------------------------------------------------------------
 
     async def _guarded(self, work: Any) -> Any:
-        """Await work on the connection; end the connection if anything goes wrong in it."""
+        """Await work on the connection; end the connection if that fails."""
         try:
             try:
                 return await work
@@ -122,7 +122,7 @@ class RedisLink:
         )
 
     async def _send(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
-        """Send commands; return their replies, errors of single ones among them."""
+        """Send commands; return their replies, which may be errors."""
         connection = self._connection
         await connection.send_packed_command(connection.pack_commands(commands))
         replies: list[Any] = []
@@ -195,8 +195,8 @@ def check_server(facts: dict[str, str], address: str) -> None:
         address: where it is.
 
     Raises:
-        EngineRefusedError: they may not.
-        EngineUnavailableError: they may not at the moment.
+        EngineRefusedError: they must not be stored there.
+        EngineUnavailableError: they cannot be stored there at the moment.
     """
     version = facts.get("redis_version", "")  # Valkey has it too, as the version that it is compatible with
     major = version.partition(".")[0]
@@ -230,7 +230,7 @@ def _failed(error: Exception) -> ScriptFailedError:
 
 
 def _explained(error: Exception) -> str:
-    """Return what is wrong, to follow the name of the server."""
+    """Return a description of an error, as it follows the name of the server in a message."""
     errors = _client().exceptions
     if isinstance(error, errors.AuthenticationError | errors.NoPermissionError):
         return f"refuses the user or the password: {error}"

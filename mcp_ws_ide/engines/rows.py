@@ -33,7 +33,7 @@ class Rows:
     """Rows of one session file.
 
     Args:
-        keys_file: where the keys are; None leaves the rows clear.
+        keys_file: path of the key file; None leaves the rows unsealed.
     """
 
     def __init__(self, keys_file: Path | None) -> None:
@@ -42,7 +42,7 @@ class Rows:
 
     @property
     def keys_file(self) -> str:
-        """The path of the keys, for people."""
+        """The path of the key file, for messages."""
         return str(self._keys_file)
 
     def load_keys(self) -> None:

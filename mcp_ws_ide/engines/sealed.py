@@ -74,7 +74,7 @@ class SealedEngine:
 
     @property
     def shared(self) -> SharedEngine | None:
-        """What the engine has for several gateways; None if one gateway uses it alone."""
+        """What the engine offers to several gateways; None if one gateway uses it alone."""
         return self._inner.shared
 
     @property
@@ -113,7 +113,7 @@ class SealedEngine:
             raise EngineRefusedError(str(error)) from None
         if held != mine:
             raise EngineRefusedError(
-                f"the stored sessions were sealed with other keys than those of {str(self._keys_file)!r}; give every "
+                f"the stored sessions were sealed with keys that are not in {str(self._keys_file)!r}; give every "
                 "gateway of this engine the same file (MCPWebSocketApp.engine_keys_file), or another prefix"
             )
 

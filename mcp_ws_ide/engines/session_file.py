@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 
 
 class DamagedFileError(Exception):
-    """The file is no database, or contradicts itself; the text says how."""
+    """The file is not a database, or contradicts itself; the text says how."""
 
 
 class SessionFile:
@@ -61,7 +61,7 @@ class SessionFile:
     Args:
         path: the file; it need not exist.
         durable: whether each commit waits until it is on the disk (``synchronous = FULL``).
-        max_bytes: what the file may grow to.
+        max_bytes: the size to which the file may grow.
     """
 
     def __init__(self, path: Path, durable: bool, max_bytes: int) -> None:
@@ -113,9 +113,9 @@ class SessionFile:
         self._identity = _identity(self.path)
 
     def _lock(self) -> None:
-        """Lock the file for this process, and write ahead.
+        """Lock the file for this process, then switch to write-ahead logging.
 
-        Locked first, the file needs no shared memory beside it, so that it may lie on a network file system.
+        With the lock taken first, SQLite needs no shared memory, so the file may be on a network file system.
         """
         db, deadline = self._open, time.monotonic() + LOCK_SECONDS
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -262,7 +262,7 @@ class SessionFile:
         self._give_back()
 
     def checkpoint(self) -> None:
-        """Move what SQLite wrote ahead into the file, if that is much; waits for the disk.
+        """Move SQLite's write-ahead log into the file, if it is large; waits for the disk.
 
         Raises:
             sqlite3.Error: it was not moved, or not all of it; nothing is lost.
@@ -281,7 +281,7 @@ class SessionFile:
                 self._open.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def relieve(self) -> None:
-        """Make room on a full disk, as far as the file has unused pages for what SQLite wrote ahead."""
+        """Make room on a full disk, as far as the file has unused pages for SQLite's write-ahead log."""
         with contextlib.suppress(sqlite3.Error):
             self._open.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self._ahead = 0
@@ -365,12 +365,12 @@ def _refusing(path: Path) -> Iterator[None]:
 
 
 def _prepare(path: Path) -> None:
-    """Create the file, or check that it is this user's alone.
+    """Create the file, or check that it belongs to this user and to no one else.
 
     An existing file is not opened here: closing it would give up the lock of an engine in this process.
 
     Raises:
-        EngineRefusedError: it is another user's, or no file, or cannot be created.
+        EngineRefusedError: it belongs to another user, is not a file, or cannot be created.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

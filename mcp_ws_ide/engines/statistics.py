@@ -12,8 +12,8 @@ class EngineStatistics:
 
     Attributes:
         commit_seconds: from the first batch staged in a turn to the outcome, for each commit.
-        commits: commits in all, of whatever number of batches.
-        batches: batches committed in all; divided by ``commits`` it is how well commits are shared.
+        commits: all commits, each of one or more batches.
+        batches: batches committed in all; divided by ``commits``, the average number of batches that share a commit.
         failures: commits that failed.
         lost: sessions that cannot continue, by cause: ``key``, ``damaged``, ``corrupt``, ``machine``,
             ``expired``, ``unusable``.

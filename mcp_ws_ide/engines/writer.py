@@ -68,11 +68,11 @@ class Written(msgspec.Struct, eq=False):
     """What the thread reports.
 
     Attributes:
-        turns: the turns that it is about.
+        turns: the turns that the report is about.
         problem: why they are not written; ``""`` if they are.
         full: whether there was no room.
         renewed: whether the file was replaced by an empty one, which needs every session.
-        compaction: the compaction that it is about.
+        compaction: the compaction that the report is about.
         compacted_bytes: bytes of the sessions that it wrote.
         stopped: what waits for the end of the thread.
         log_bytes, bytes_used: bytes of the log, and in use in all.
@@ -95,8 +95,8 @@ class Opened(msgspec.Struct):
     Attributes:
         table: the sessions.
         changed: ids of those that have to be written again.
-        lost: sessions that cannot continue, by cause.
-        unreadable: why, by id, where that is known.
+        lost: the number of sessions that cannot continue, by cause.
+        unreadable: why a session cannot be read, by its id, where that is known.
     """
 
     table: SessionTable = msgspec.field(default_factory=SessionTable)
@@ -111,7 +111,7 @@ class Writer:
     Args:
         file: the file.
         rows: makes and reads its rows.
-        report: receives what became of turns and compactions, on the thread.
+        report: called on the thread with the outcome of turns and compactions.
     """
 
     def __init__(self, file: SessionFile, rows: Rows, report: Callable[[Written], None]) -> None:
@@ -129,7 +129,7 @@ class Writer:
         self._bytes_used = self._log_measured = 0
 
     def put(self, job: Turn | Compaction | Stop) -> None:
-        """Give the thread one more thing to do."""
+        """Hand one more task to the thread."""
         self._jobs.put(job)
 
     def start(self) -> None:
@@ -297,7 +297,7 @@ class Writer:
             self._file.open()
 
     def _attempt(self, write: Callable[[], None]) -> Written:
-        """Write; return what became of it."""
+        """Write; return the outcome."""
         written = Written()
         try:
             write()

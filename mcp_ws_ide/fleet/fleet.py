@@ -23,7 +23,7 @@ class Fleet:
         revoked: called with the id of each token that another gateway has revoked.
 
     Attributes:
-        instances: who they are.
+        instances: the gateways, as each describes itself.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Fleet:
         self._peers = Peers(gateway, self.instances, engine.peer_key, (host.strip("[]"), int(port)))
 
     async def start(self) -> None:
-        """Listen at the peer port, and begin to live.
+        """Listen at the peer port, and take out the lease.
 
         Raises:
             EngineRefusedError: the peer port cannot be used.
@@ -77,6 +77,6 @@ class Fleet:
         return True
 
     async def stop(self) -> None:
-        """End, when the sessions are left to the others."""
+        """Stop; the sessions have been left to the other gateways."""
         self._peers.stop()
         await self.instances.stop()

@@ -1,8 +1,8 @@
 """The lease of this gateway, and what it sees of the others.
 
-A gateway lives as long as it renews its lease. The clock decides nothing else: the engine fences whatever a gateway
-writes that was taken for dead. A gateway that finds its own lease ended asks the engine which sessions it still owns,
-and drops the others.
+A gateway counts as alive as long as it renews its lease. The clock decides nothing else: if a gateway that was taken
+for dead writes something, the engine fences it. A gateway that finds that its own lease has ended asks the engine which
+sessions it still owns, and drops the others.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Instances:
     """The gateways on one engine.
 
     Attributes:
-        living: what those say that live, by id; this one is among them.
+        living: the facts of each living gateway by id, this one included.
         peer: address of the peer port of this gateway.
     """
 
@@ -94,12 +94,12 @@ class Instances:
 
     @property
     def all(self) -> list[InstanceFacts]:
-        """The gateways that live, oldest first; this one as it is now, the others as of a second ago."""
+        """The living gateways, oldest first; this one as it is now, the others as of a second ago."""
         found = {**self.living, self.id: self.facts}
         return sorted(found.values(), key=lambda facts: (facts.started, facts.id))
 
     async def start(self) -> None:
-        """Begin to live.
+        """Take out the lease, and keep renewing it.
 
         Raises:
             EngineUnavailableError: the others may not see it.
@@ -115,7 +115,7 @@ class Instances:
         try:
             await self._shared.forget(self.id)
         except EngineUnavailableError as error:
-            log.info("the lease of this gateway ends by itself: %s", error)
+            log.info("the lease of this gateway could not be ended, and expires on its own: %s", error)
 
     async def _run(self) -> None:
         while True:
@@ -130,7 +130,7 @@ class Instances:
                 self._failing = False
 
     async def _look(self) -> None:
-        """Renew the lease; look who lives, and who has ended."""
+        """Renew the lease, and find out which gateways are alive and which have ended."""
         lived = await self._shared.renew(_encode(self.facts), LEASE_SECONDS)
         if self._begun and not lived:
             log.warning("the lease of this gateway had ended; sessions that others have taken over end here")
@@ -173,7 +173,7 @@ class Instances:
 
 
 def _read(row: bytes) -> InstanceFacts | None:
-    """Return what another gateway tells; None if its version says it in another way."""
+    """Return the facts of another gateway; None if its version writes them in another form."""
     try:
         return _decode(row)
     except msgspec.DecodeError:

@@ -39,7 +39,7 @@ class Passed(msgspec.Struct):
 
     Attributes:
         server: name of the server in its URL.
-        info: how its client came.
+        info: how its client is connected.
         hello: its first frame.
     """
 
@@ -57,7 +57,7 @@ class Peers:
     :class:`~mcp_ws_ide.gateway.elsewhere.Elsewhere`.
 
     Args:
-        key: what the gateways of one engine have in common.
+        key: the key that the gateways of one engine share.
         address: host to listen on, and that the others reach; and the port, 0 for any.
     """
 
@@ -128,10 +128,10 @@ class Peers:
         return await greet(reader, writer, self._key, longest, HIGH_WATER, calls=calls)
 
     async def _call(self, instance: str) -> SealedStream | None:
-        """Open a connection to another gateway; None if it has surely ended.
+        """Open a connection to another gateway; None if it has certainly ended.
 
         Raises:
-            PeerUnreachableError: it does not answer, and may live.
+            PeerUnreachableError: it does not answer, but may be alive.
         """
         address = await self._instances.peer_of(instance)
         if not address:
@@ -160,7 +160,7 @@ class Peers:
         return None
 
     async def has_ended(self, instance: str) -> bool:
-        """Return whether a gateway has surely ended, although its lease has not: nobody listens at its peer port, or
+        """Return whether a gateway has certainly ended, although its lease has not: nobody listens at its peer port, or
         somebody else does."""
         try:
             stream = await self._call(instance)

@@ -25,7 +25,7 @@ TIMEOUT: Final = 1.0
 
 
 class PeerLostError(Exception):
-    """The connection has ended, or the other end is no gateway with the same keys; the text says which."""
+    """The connection has ended, or the other end is not a gateway with the same keys; the text says which."""
 
 
 class SealedStream:
@@ -79,7 +79,7 @@ class SealedStream:
         except (OSError, asyncio.IncompleteReadError):
             raise PeerLostError("the connection has ended") from None
         except InvalidTag:
-            raise PeerLostError("the other end has other keys") from None
+            raise PeerLostError("the other end has different keys") from None
         self._received += 1
         return frame[:1], frame[1:]
 
@@ -111,7 +111,7 @@ async def greet(
     """Exchange random numbers, and return the connection with its keys.
 
     Args:
-        key: what both gateways have.
+        key: the key that both gateways have.
         longest: the longest frame that is accepted, in bytes.
         queued: bytes that wait for the other end, above which :meth:`SealedStream.drain` waits.
         calls: whether this end opened the connection.
@@ -127,10 +127,10 @@ async def greet(
             greeting = await reader.readexactly(len(GREETING) + RANDOM_BYTES)
     except (OSError, asyncio.IncompleteReadError):  # TimeoutError is an OSError
         writer.transport.abort()
-        raise PeerLostError(f"it does not greet within {TIMEOUT:g} s") from None
+        raise PeerLostError(f"the other end sent no greeting within {TIMEOUT:g} s") from None
     if not greeting.startswith(GREETING):
         writer.transport.abort()
-        raise PeerLostError("it is no gateway of this version")
+        raise PeerLostError("the other end is not a gateway of this version")
     theirs = greeting[len(GREETING) :]
     numbers = mine + theirs if calls else theirs + mine
     keys = [hmac.digest(key, numbers + direction, "sha256") for direction in (b" call", b" answer")]

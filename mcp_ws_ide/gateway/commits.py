@@ -236,7 +236,7 @@ class Commits:
         self._failures += 1
         self._retry = asyncio.get_running_loop().call_later(delay, again, context=contextvars.Context())
         if self.stalled:
-            self._session.stalled(self._engine.problem or "the engine does not store")
+            self._session.stalled(self._engine.problem or "the engine stores nothing")
 
     def _again(self) -> None:
         batch = self.changes.outstanding

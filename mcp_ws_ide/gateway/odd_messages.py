@@ -214,7 +214,7 @@ class OddMessages:
             return False
         self._misnames = self._misnames or answer.id != b"null"
         shown = answer.id.decode()[:80]
-        text = f"a response with the id {shown} was taken for that to the only open request"
+        text = f"a response with the id {shown} was matched to the only open request"
         self._note_mended({"id": text})
         upstream.parsed_received(messages.with_id(answer, open_ids[0]))
         return True

@@ -133,7 +133,7 @@ class PostExchange:
         def done() -> None:
             exchange.stream.finish()
             # not within the session's own delivery of the answer
-            loop.call_soon(session.link_closed, CloseCode.NORMAL, "the exchange is over")
+            loop.call_soon(session.link_closed, CloseCode.NORMAL, "the HTTP exchange has ended")
 
         pending = session.core.pending.get(message.id_key)
         return PendingResponse(
