@@ -6,7 +6,8 @@
  */
 
 import { isObject, parseJson } from "./binding.js";
-import { isCanonical, read } from "./reader.js";
+import { isId, read, type Message } from "./reader.js";
+import { replacesResponse } from "./stand_ins.js";
 
 /** Milliseconds of silence after part of a body or an event, or after one that cannot be read; then no more is waited for. */
 const SILENCE = 2_500;
@@ -14,12 +15,6 @@ const SILENCE = 2_500;
 const QUOTED = 200;
 const INTERNAL_ERROR = -32603;
 const EVENT_STREAM = "text/event-stream";
-const ALIVE = /^(?:\{\}|-?\d+(?:\.\d+)?|.*\b(?:ping|pong|keep.?alive|heart.?beat)\b.*)?$/i;
-const STATUS =
-  /^\W*(?:(?:connect|open|start|init|process|work|run|wait|load|queu|think|execut|subscri)(?:ed|n?ing|e|s)?|ready|hello|welcome|ok|accepted|pending|in progress|progress|please|still)\b.{0,60}$/i;
-
-type Message = Record<string, unknown>;
-
 /**
  * The response to a POST, in which every request of its body is answered.
  *
@@ -58,11 +53,10 @@ class OpenRequests {
   take(text: string): Message[] {
     return read(text).messages.flatMap((message) => {
       if ("method" in message) return [message];
-      const response = conforming(message);
-      const named = this.#ids.findIndex((id) => String(id) === String(response["id"]));
+      const named = this.#ids.findIndex((id) => String(id) === String(message["id"]));
       const at = named < 0 && this.#ids.length === 1 ? 0 : named;
       if (at < 0) return [];
-      return [{ ...response, id: this.#ids.splice(at, 1)[0] }];
+      return [{ ...message, id: this.#ids.splice(at, 1)[0] }];
     });
   }
 
@@ -73,20 +67,6 @@ class OpenRequests {
     const error = { code: INTERNAL_ERROR, message, data: { outcome: "unknown" } };
     return this.#ids.splice(0).map((id) => ({ jsonrpc: "2.0", id, error }));
   }
-}
-
-function isId(value: unknown): value is string | number {
-  return typeof value === "string" || typeof value === "number";
-}
-
-/** A response that the SDK reads: a result that is an object, or an error with a code and a message. */
-function conforming(message: Message): Message {
-  const { error, result, jsonrpc, id } = message;
-  if (isObject(error) && Number.isInteger(error["code"]) && typeof error["message"] === "string") return message;
-  if ("result" in message && isObject(result)) return message;
-  if (result === null) return { ...message, result: {} };
-  const shown = JSON.stringify("error" in message ? error : result).slice(0, QUOTED);
-  return { jsonrpc, id, error: { code: INTERNAL_ERROR, message: shown, data: { outcome: "unknown" } } };
 }
 
 /** The text of a body, piece by piece. */
@@ -195,14 +175,15 @@ class Events {
     const text = (data.length > 0 ? data : bare).join("\n");
     if (text.trim() === "") return others && `${others}data:\n\n`;
     const messages = this.#requests.take(text);
-    if (messages.length === 0 && !isCanonical(parseJson(text))) this.#doubt(text, lines);
+    if (messages.length === 0) this.#doubt(text, lines);
     return messages.length > 0 ? others + messages.map(asEvent).join("") : others && `${others}data:\n\n`;
   }
 
   #doubt(text: string, lines: string[]): void {
     const name = lines.find((line) => line.startsWith("event:"))?.slice(6).trim() ?? "message";
-    const final = ["message", "error", "exception", "result", "response", "done", "end", "complete"].includes(name);
-    this.#doubtful = final && !ALIVE.test(text.trim()) && !STATUS.test(text.trim()) ? text : this.#doubtful;
+    const { messages, faults } = read(text);
+    const failed = faults.length > 0 || (messages.length === 0 && replacesResponse(name, text.trim()));
+    this.#doubtful = failed ? text : this.#doubtful;
   }
 }
 

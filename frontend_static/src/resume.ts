@@ -22,7 +22,8 @@ import {
   type Window,
 } from "./binding.js";
 import { byteLength, PositionError, ReliableChannel } from "./channel.js";
-import { read } from "./reader.js";
+import { isCanonical, isId as isRequestId, read, type Fault, type Message } from "./reader.js";
+import { replacesResponse, TO_NOTIFICATIONS } from "./stand_ins.js";
 
 /** The gateway broke the protocol. */
 export class Violation extends Error {
@@ -38,6 +39,8 @@ export interface Received {
   readonly data?: string;
   /** The data frame as JSON; undefined where it is not JSON. */
   readonly message?: unknown;
+  /** Whether the data frame is not one canonical message, or names no open request: see {@link ClientEnd.readable}. */
+  readonly odd?: boolean;
   /** Frames to send now. */
   readonly write: readonly string[];
   readonly event: Event;
@@ -60,6 +63,18 @@ const PARSE_ERROR = -32700;
 const INTERNAL_ERROR = -32603;
 /** Characters quoted of a frame that cannot be read. */
 const QUOTED = 120;
+/** Ids of ended requests that are kept, to tell a late response from one with a wrong id. */
+const MAX_ENDED = 64;
+
+/** What a peer of plain `mcp` wrote in place of a message, which may be the response to an open request. */
+export interface Doubt {
+  /** Keys of the requests that were open then. */
+  readonly open: readonly string[];
+  /** The error with which they fail. */
+  readonly error: unknown;
+  /** Whether it is the response to one of them. */
+  readonly certain: boolean;
+}
 
 /** A request without an answer, and its position among the sent frames. */
 interface Waiting {
@@ -135,6 +150,10 @@ export class ClientEnd {
   /** Reason of the last `gone` frame. */
   goneReason = "";
   #waiting = new Map<string, Waiting>();
+  /** Requests that ended last. */
+  #ended: string[] = [];
+  #hasCancelled = false;
+  #doubt: Doubt | undefined;
   #token = "";
   #written = 0;
 
@@ -222,7 +241,8 @@ export class ClientEnd {
       this.#waiting.set(keyOf(id), { id, position: this.channel.sent });
       this.legacy ||= method === "initialize";
     } else if (method === "notifications/cancelled" && isObject(params) && isRequestId(params["requestId"])) {
-      this.#waiting.delete(keyOf(params["requestId"]));
+      this.#hasCancelled = true;
+      this.#forget(keyOf(params["requestId"]));
     }
   }
 
@@ -236,45 +256,108 @@ export class ClientEnd {
     const control = this.plain ? undefined : checked(text, message);
     if (control !== undefined) return this.#control(control);
     if (!this.live) throw new Violation("the gateway sent data before 'opened' or 'resumed'");
-    this.#noteAnswer(message);
-    if (this.plain) return { ...NOTHING, data: text, message };
+    const odd = !isCanonical(message) || !this.#noteAnswer(message);
+    if (this.plain) return { ...NOTHING, data: text, message, odd };
     const write = this.channel.accept(byteLength(text)) ? [this.channel.takeAck()] : [];
-    return { data: text, message, write, event: "nothing" };
+    return { data: text, message, odd, write, event: "nothing" };
   }
 
-  #noteAnswer(message: unknown): void {
-    if (!isObject(message) || "method" in message || !isRequestId(message["id"])) return;
-    this.#waiting.delete(keyOf(message["id"]));
+  /** Whether a message is the response to an open request, or none. */
+  #noteAnswer(message: Message): boolean {
+    if ("method" in message) return true;
+    if (!isRequestId(message["id"])) return false;
+    const key = keyOf(message["id"]);
+    if (!this.#waiting.has(key)) return false;
+    this.#forget(key);
+    return true;
+  }
+
+  #forget(key: string): void {
+    if (!this.#waiting.delete(key) || !this.plain) return; // a gateway gives no wrong ids
+    this.#ended.push(key);
+    if (this.#ended.length > MAX_ENDED) this.#ended.shift();
   }
 
   /**
-   * What the SDK is to be given for a data frame that is not one canonical message. A request whose answer cannot be read
-   * fails; so does each open one if that names no request, or says that the server could not read one.
+   * What the SDK is to be given for a data frame that is {@link Received.odd}. A request whose answer cannot be read fails;
+   * so does each open one if that names no request, or says that the server could not read one. What stands in place of a message raises a {@link takeDoubt | doubt}.
    */
   readable(text: string): unknown[] {
-    const { messages, unreadable, id } = read(text);
-    const made: unknown[] = [];
-    for (const message of messages) made.push(...this.#paired(message));
-    if (!unreadable) return made;
-    const shown = text.length > QUOTED ? `${text.slice(0, QUOTED)}…` : text;
-    const message = `the server's response is not a JSON-RPC message: ${shown}`;
-    return [...made, ...this.#endOpen({ code: INTERNAL_ERROR, message, data: { outcome: "unknown" } }, id)];
+    const { messages, faults } = read(text);
+    const made: unknown[] = messages.flatMap((message) => this.#paired(message));
+    for (const fault of faults) made.push(...this.#failed(fault, text));
+    if (messages.length + faults.length === 0 && replacesResponse("message", text.trim())) {
+      this.#noteDoubt(unknownOutcome(`the server sent what is not a JSON-RPC message: ${quoted(text)}`), false);
+    }
+    return made;
   }
 
-  #paired(message: Record<string, unknown>): unknown[] {
+  #noteDoubt(error: unknown, certain: boolean): void {
+    if (this.#waiting.size > 0) this.#doubt = { open: [...this.#waiting.keys()], error, certain };
+  }
+
+  /** The doubt about what was last read, if it stands in place of a message; see {@link settle}. */
+  takeDoubt(): Doubt | undefined {
+    const doubt = this.#doubt;
+    this.#doubt = undefined;
+    return doubt;
+  }
+
+  /**
+   * The errors for the SDK, {@link SUSPICION} after a doubt arose. If one of the requests that were open has been answered
+   * since, the doubt was about that one.
+   */
+  settle(doubt: Doubt): unknown[] {
+    const left = doubt.open.filter((key) => this.#waiting.has(key));
+    if (!doubt.certain && left.length !== doubt.open.length) return [];
+    return left.map((key) => this.#fails(this.#waiting.get(key) as Waiting, doubt.error));
+  }
+
+  #paired(message: Message): unknown[] {
     const { id, error } = message;
+    if ("method" in message) return [message];
     if (isObject(error) && error["code"] === PARSE_ERROR && id === null) return this.#endOpen(error);
-    if (isRequestId(id)) this.#waiting.delete(keyOf(id));
-    return [message];
+    const named = this.#named(id);
+    if (named === undefined) return this.#misnamed(message);
+    this.#forget(keyOf(named.id));
+    return [{ ...message, id: named.id }];
   }
 
-  /** Fail the request of this id; every open one where it is unknown or names none. */
-  #endOpen(error: Record<string, unknown>, id?: RequestId): unknown[] {
-    const open = [...this.#waiting.values()];
-    const named = open.filter((waiting) => id !== undefined && String(waiting.id) === String(id));
-    const failed = named.length > 0 ? named : open;
-    for (const waiting of failed) this.#waiting.delete(keyOf(waiting.id));
-    return failed.map((waiting) => ({ jsonrpc: "2.0", id: waiting.id, error }));
+  /** The open request that an id names, also as text instead of a number. */
+  #named(id: unknown): Waiting | undefined {
+    if (!isRequestId(id)) return undefined;
+    return this.#waiting.get(keyOf(id)) ?? [...this.#waiting.values()].find((waiting) => String(waiting.id) === String(id));
+  }
+
+  /** Handle a response of a server that is no gateway, whose id names no open request. */
+  #misnamed(message: Message): unknown[] {
+    const { id, error } = message;
+    if (!this.plain || this.#waiting.size === 0 || (isRequestId(id) && this.#ended.includes(keyOf(id)))) return [message];
+    const notified = id === null && isObject(error) && TO_NOTIFICATIONS.has(error["code"]);
+    if (this.#waiting.size === 1 && !this.#hasCancelled && !notified) {
+      const [only] = this.#waiting.values();
+      this.#waiting.clear();
+      return [{ ...message, id: (only as Waiting).id }];
+    }
+    const said = `the server answered with the id ${JSON.stringify(id)}, which names no open request`;
+    this.#noteDoubt(error ?? unknownOutcome(said), !notified);
+    return [];
+  }
+
+  #failed(fault: Fault, text: string): unknown[] {
+    const error = unknownOutcome(`the server's response is not a JSON-RPC message: ${quoted(text)}`);
+    const named = this.#named(fault.id);
+    return named === undefined ? this.#endOpen(error) : [this.#fails(named, error)];
+  }
+
+  /** Fail every open request. */
+  #endOpen(error: unknown): unknown[] {
+    return [...this.#waiting.values()].map((waiting) => this.#fails(waiting, error));
+  }
+
+  #fails(waiting: Waiting, error: unknown): unknown {
+    this.#forget(keyOf(waiting.id));
+    return { jsonrpc: "2.0", id: waiting.id, error };
   }
 
   #control(control: Control): Received {
@@ -370,8 +453,12 @@ export class ClientEnd {
   }
 }
 
-function isRequestId(value: unknown): value is RequestId {
-  return typeof value === "string" || typeof value === "number";
+function unknownOutcome(message: string): unknown {
+  return { code: INTERNAL_ERROR, message, data: { outcome: "unknown" } };
+}
+
+function quoted(text: string): string {
+  return text.length > QUOTED ? `${text.slice(0, QUOTED)}…` : text;
 }
 
 /** A key under which `7` and `"7"` differ. */

@@ -13,8 +13,8 @@ import { greet, type Greeting } from "./greeting.js";
 import { Heartbeat } from "./heartbeat.js";
 import { closeAndWait, describeEnd, type Link, type LinkEnd, type Opener } from "./link.js";
 import { PING_INTERVAL } from "./liveness.js";
-import { isCanonical } from "./reader.js";
 import { Outbox } from "./outbox.js";
+import { SUSPICION } from "./stand_ins.js";
 import { watchPage } from "./page.js";
 import { Attempts, policyOf, type ReconnectPolicy } from "./reconnect.js";
 import { ClientEnd, isSnapshot, type LostAnswer, type Received, type SessionSnapshot } from "./resume.js";
@@ -236,14 +236,25 @@ export class SessionTransport extends TransportEventTarget {
     for (const frame of received.write) link.send(frame);
     if (received.event === "gap") this.dispatchEvent(new GapEvent(this.#end.gap));
     else if (received.data === undefined) this.#outbox.makeRoom();
-    else this.#take(received.message, received.data);
+    else if (received.odd === true) this.#takeOdd(received.data);
+    else this.#deliver(received.message);
     this.#outbox.scheduleAck();
   }
 
-  #take(message: unknown, text: string): void {
-    if (isCanonical(message)) return this.#deliver(message);
-    for (const made of this.#end.readable(text)) this.#deliver(made);
-    this.onerror?.(new Error(`the server sent a frame that is not a JSON-RPC message: ${text.slice(0, 100)}`));
+  /** Take what is not one canonical message, or names no open request. */
+  #takeOdd(text: string): void {
+    const end = this.#end;
+    const made = end.readable(text);
+    for (const message of made) this.#deliver(message);
+    const doubt = end.takeDoubt();
+    const settle = (): void => {
+      if (!this.#running || end !== this.#end) return;
+      for (const message of end.settle(doubt!)) this.#deliver(message);
+    };
+    if (doubt !== undefined) setTimeout(settle, SUSPICION);
+    if (made.length === 0 && doubt === undefined) {
+      this.onerror?.(new Error(`the server sent a frame that is not a JSON-RPC message: ${text.slice(0, 100)}`));
+    }
   }
 
   #deliver(message: unknown): void {

@@ -132,3 +132,32 @@ test("resume: null opens a new session", async () => {
 test("a snapshot of another kind of transport is refused with a reason", () => {
   assert.throws(() => new NegotiatingTransport("http://127.0.0.1/x", { resume: SNAPSHOT }), /names no transport/);
 });
+
+test("a frame that keeps the link open ends no request, and one in place of a response ends it after a while", async (context) => {
+  const socket = new Socket("");
+  socket.protocol = "mcp";
+  socket.send = (text) => socket.sent.push(JSON.parse(text));
+  const transport = new WebSocketClientTransport("ws://127.0.0.1/mcp", { webSocket: () => socket });
+  const got = [];
+  transport.onmessage = ({ id, error }) => got.push([id, error?.data.outcome]);
+  await transport.start();
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const pass = (milliseconds) => (context.mock.timers.tick(milliseconds), Promise.resolve());
+  await transport.send({ jsonrpc: "2.0", id: 1, method: "m" });
+  for (const text of ["ping", "{}", "7", "", "Processing the request"]) socket.come(text);
+  await pass(10_000);
+  assert.deepEqual(got, []);
+  socket.come("kaputt");
+  await pass(3_000);
+  assert.deepEqual(got, []);
+  await pass(1_000);
+  await pass(1);
+  assert.deepEqual(got, [[1, "unknown"]]);
+  await transport.send({ jsonrpc: "2.0", id: 2, method: "m" });
+  socket.come('{"jsonrpc":"2.0","id":99,"result":{}}');
+  await pass(1);
+  assert.deepEqual(got.at(-1), [2, undefined], "the only open request");
+  const closed = transport.close();
+  await pass(3_000);
+  await closed;
+});
