@@ -220,7 +220,7 @@ class Runtime:
         if not await self._try_engine(engine):
             self.gateway.tasks.spawn(self._retry_engine(engine), "start the engine")
             return
-        self._host.log.warning("mcp-ws-ide: the engine could be started; requests are no longer refused")
+        self._host.log.warning("mcp-ws-ide: the engine has started; requests are no longer refused")
 
     async def _try_engine(self, engine: Engine) -> bool:
         try:

@@ -129,7 +129,9 @@ def _file_read_only(status: os.stat_result) -> str:
     if not stat.S_ISREG(status.st_mode):
         return "it is not a regular file"
     if status.st_nlink > 1:
-        return "it has a further name (a hard link), which would keep the old content; change it by hand"
+        return (
+            "it has another name (a hard link), under which the old content would remain; change it by hand"
+        )
     if status.st_uid != os.geteuid():
         return "it belongs to another user"
     return "" if status.st_mode & stat.S_IWUSR else "it is write-protected"

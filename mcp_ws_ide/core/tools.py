@@ -137,7 +137,7 @@ def _other_reading(message: Message) -> str | None:
     """Return what is ambiguous about an envelope; None if nothing is."""
     method = message.method_name
     if method != CALL and _folded(method) == _folded(CALL):
-        return f"method {method[:200]!r} reads like {CALL!r}, {_REFUSED}"
+        return f"method {method[:200]!r} can be read as {CALL!r}, {_REFUSED}"
     if not message.extra:
         return None
     return _alike("the message", members_of(b"{%b}" % message.extra[1:]), _ENVELOPE)

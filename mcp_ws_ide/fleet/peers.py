@@ -112,7 +112,8 @@ class Peers:
         server = gateway.find(name) or gateway.server_to_resume(name, passed.info.principal)
         if server is None:
             return link.close(
-                CloseCode.TRY_AGAIN_LATER, f"server {name!r} is not configured where its session is"
+                CloseCode.TRY_AGAIN_LATER,
+                f"server {name!r} is not configured at the gateway that serves the session",
             )
         hello = ResumeHandshake(gateway, server, link, passed.info, passed_on=True)
         link.start(hello.receive, hello.closed)

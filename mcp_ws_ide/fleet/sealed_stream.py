@@ -73,7 +73,7 @@ class SealedStream:
         try:
             length = int.from_bytes(await self._reader.readexactly(LENGTH_BYTES))
             if length > self._longest:
-                raise PeerLostError(f"a frame of {length} bytes, at most {self._longest} are allowed")
+                raise PeerLostError(f"a frame has {length} bytes; at most {self._longest} are allowed")
             sealed = await self._reader.readexactly(length)
             frame = self._open(self._received.to_bytes(NONCE_BYTES), sealed, None)
         except (OSError, asyncio.IncompleteReadError):

@@ -64,7 +64,7 @@ class Session:
         stateless: whether it is one exchange over HTTP; the client returns as another session.
         faults: injected faults; None unless a client is being tested.
         closing: whether further requests are refused, because the gateway is shutting down.
-        restored: whether another process of the gateway began it.
+        restored: whether another gateway process opened it, before a restart or elsewhere.
     """
 
     restored = False

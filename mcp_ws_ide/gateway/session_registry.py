@@ -138,7 +138,7 @@ class SessionRegistry:
         server.sessions += 1
         if session.restored:
             log.info("session %s restored: server %s", session.id, server.name)
-            return session.observe("restored", "another process of the gateway began this session")
+            return session.observe("restored", "another gateway process opened this session")
         if info.link != "http":
             log.info("session %s opened: server %s, from %s", session.id, server.name, info.remote)
         session.observe("link_opened", f"{info.remote} {info.user_agent}")

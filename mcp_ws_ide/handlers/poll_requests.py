@@ -64,7 +64,7 @@ class PollHandler(EndpointHandler):
             raise self.refuse(
                 413,
                 "max_message_bytes",
-                f"the body has {len(body)} bytes, at most {limit} allowed; send fewer frames",
+                f"the body has {len(body)} bytes; at most {limit} are allowed; send fewer frames",
             )
         if body.count(b"\n") > MAX_LINES:
             raise self.refuse(

@@ -75,4 +75,4 @@ class Rebindable(Link, Protocol):
 
 def slow_consumer(queued: int, limit: int) -> str:
     """The reason to close a link whose client does not read."""
-    return f"slow consumer: {queued} bytes are queued, at most {limit} are allowed (max_queued_bytes)"
+    return f"slow consumer: {queued} bytes are queued; at most {limit} are allowed (max_queued_bytes)"

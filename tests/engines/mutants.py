@@ -144,7 +144,7 @@ def reported_before_it_is_written(patch=setattr) -> None:
     patch(Writer, "write_here", lambda self, turn: None)
 
 
-def log_deleted_before_the_records_are_written(patch=setattr) -> None:
+def log_deleted_before_the_sessions_are_written(patch=setattr) -> None:
     compact = writer.SessionFile.compact
 
     def hasty(self, changed):

@@ -85,7 +85,7 @@ async def check_taken(place: str) -> None:
     [
         ("answer_and_request_in_two_transactions", Point.STORED, 21),
         ("reported_before_it_is_written", Point.HANDED_OVER, 0),
-        ("log_deleted_before_the_records_are_written", Point.COMPACTED, 5),
+        ("log_deleted_before_the_sessions_are_written", Point.COMPACTED, 5),
     ],
 )
 async def test_a_mistake_in_the_order_of_writing_is_noticed(tmp_path, mutant, point, passes):

@@ -256,7 +256,7 @@ def run(find: Callable[[], RunningGateway] | Playback, *, private: bool = False)
             journal.close()
             journal = None
         else:
-            journal.gap(time.time(), app.now, "a recording was open")
+            journal.gap(time.time(), app.now, "a recording was shown")
 
 
 def run_file(path: str, most: int | None = None) -> int:

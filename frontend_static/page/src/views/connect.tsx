@@ -134,5 +134,5 @@ function problemWith(name: string, server: string, url: string): string {
   if (server === "" && !/^(https?|wss?):\/\/|^\//.test(url)) return "An address must start with https:// or wss://";
   if (server === "" && /[?&]token=/.test(url)) return "A token must not be part of an address; enter it in its own field.";
   if (name === "") return "Enter a name.";
-  return connectionOf(name) ? `A connection named ${name} exists already; enter another name.` : "";
+  return connectionOf(name) ? `A connection named ${name} already exists; enter another name.` : "";
 }

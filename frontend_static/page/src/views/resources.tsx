@@ -80,7 +80,7 @@ function ResourceDetail({ uri, resource, connection }: { uri: string; resource: 
           {updates === undefined ? "Watch" : "Stop watching"}
         </button>
         {updates !== undefined && <span class="muted" data-updates={updates}>{updates === 1 ? "1 update" : `${updates} updates`}, each read automatically</span>}
-        {!subscribes && <span class="muted">The server does not announce changes of single resources.</span>}
+        {!subscribes && <span class="muted">The server does not announce changes to individual resources.</span>}
       </div>
       <Calls connection={connection} only={{ kind: "resource", name: uri }} />
     </>
