@@ -236,11 +236,14 @@ docs: $(DOCS_STAMP) ## write the generated references, then the site, in .cache/
 docs-serve: $(DOCS_STAMP) ## the site on http://127.0.0.1:8000, built again when a page changes
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
+# The tests that take the pictures of the page which the documentation shows.
+SHOWN := a_cut_link_is_shown or a_form_with_nested or (answer_questions and modern)
+
 screenshots: $(STAMP) $(NODE_STAMP) $(PAGE_BUILT) $(LAB_STAMP) ## the pictures of the documentation, of real traffic
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/screenshots.py
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/screenshots_lab.py
 	rm -rf .cache/pictures && mkdir -p .cache/pictures
-	PATH="$(CURDIR)/$(BIN):$$PATH" MCP_WS_PICTURES="$(CURDIR)/.cache/pictures" $(BIN)/python -m pytest -q tests/browser --ignore tests/browser/test_lab.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" MCP_WS_PICTURES="$(CURDIR)/.cache/pictures" $(BIN)/python -m pytest -q tests/browser -k "$(SHOWN)"
 	for picture in docs/images/page-*.png; do cp .cache/pictures/$$(basename $$picture) docs/images/; done
 
 clean: ## remove everything the other targets made
