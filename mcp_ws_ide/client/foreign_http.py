@@ -122,8 +122,7 @@ async def _send_all(
 ) -> None:
     async with from_session:
         async for message in from_session:
-            data = messages.one_line(encode(message))
-            inbox.calls.sent(data)
+            data = inbox.calls.sent(messages.one_line(encode(message)))
             try:
                 transport.send(data)
             except TransportClosedError:

@@ -184,9 +184,7 @@ class SessionTransport:
         if link.subprotocol != SUBPROTOCOL_RESUME:
             if end.resumable:
                 raise ProtocolViolationError("the server no longer supports resume")
-            queued = end.start_plain()
-            for message in queued:
-                self._passing_on.foreign.sent(message)
+            queued = [self._passing_on.foreign.sent(message) for message in end.start_plain()]
             self._link = link
             await _write(link, queued)
             self._enter(Connected(resumable=False))
@@ -348,9 +346,9 @@ class SessionTransport:
 
     async def _send(self, data: bytes) -> None:
         async with self._writing:
-            written, channel = self._end.send(data), self._end.channel
             if self._end.plain:
-                self._passing_on.foreign.sent(data)
+                data = self._passing_on.foreign.sent(data)
+            written, channel = self._end.send(data), self._end.channel
             if written is not None and self._link is not None:
                 with suppress(ConnectionClosed):  # it is kept, and sent again on the next link
                     if channel.received - channel.acked >= ACK_WITH_DATA and not self._end.plain:

@@ -14,8 +14,10 @@ from msgspec import UNSET, Raw, UnsetType
 
 from mcp_ws_ide.core.lenient_json import encode, items_of, members_of, text_of, value_of
 from mcp_ws_ide.core.readable_results import Annotations, Icon
+from mcp_ws_ide.core.shown_uris import FAULT, is_usable, shown
 
 TOOLS: Final = "tools"
+RESOURCES: Final = "resources"
 OUTPUT: Final = "outputSchema"
 _EMPTY: Final = Raw(b"{}")
 _NOTHING: Final = (b"", b"null")
@@ -103,7 +105,7 @@ class _Template(_Common, gc=False, kw_only=True):
 _ITEMS: Final[dict[str, type[_Common]]] = {
     TOOLS: _Tool,
     "prompts": _Prompt,
-    "resources": _Resource,
+    RESOURCES: _Resource,
     "resourceTemplates": _Template,
 }
 IDENTITY: Final = {TOOLS: "name", "prompts": "name", "resources": "uri", "resourceTemplates": "uriTemplate"}
@@ -159,11 +161,14 @@ def read_list(key: str, result: bytes, *, strict: bool) -> tuple[bytes, dict[str
     """
     whole, _, _ = (_STRICT if strict else _DECODERS)[key]
     try:
-        whole(result)
+        valid = whole(result)
     except (msgspec.DecodeError, RecursionError):
-        mended, notices = _mended_list(key, members_of(result), strict)
-        return (mended, notices) if notices else (result, {})
-    return result, {}
+        pass
+    else:
+        if not strict or key != RESOURCES or all(is_usable(item.uri) for item in valid.resources):
+            return result, {}
+    mended, notices = _mended_list(key, members_of(result), strict)
+    return (mended, notices) if notices else (result, {})
 
 
 def _mended_list(key: str, members: dict[str, Raw], strict: bool) -> tuple[bytes, dict[str, str]]:
@@ -232,8 +237,18 @@ def read_item(key: str, item: bytes, *, strict: bool = False) -> ListItem:
     try:
         valid = decode(item)
     except (msgspec.DecodeError, RecursionError):
-        return _mended(key, item, decode, optional)
-    return ListItem(_identity_of(valid), item)
+        read = _mended(key, item, decode, optional)
+    else:
+        read = ListItem(_identity_of(valid), item)
+    return _with_shown_uri(read) if strict and key == RESOURCES and not is_usable(read.identity) else read
+
+
+def _with_shown_uri(item: ListItem) -> ListItem:
+    """Return a resource with a URI that every client can read; one that is omitted stays so."""
+    if not item.data:
+        return item
+    data = encode({**members_of(item.data), "uri": shown(item.identity)})
+    return ListItem(item.identity, data, f"{item.fault}; {FAULT}" if item.fault else FAULT)
 
 
 def _identity_of(valid: _Common) -> str:

@@ -24,6 +24,7 @@ def usable(method: str, answer: Message, server: str, *, strict: bool) -> tuple[
         server: the name under which the changes are noted in the result's ``_meta``.
         strict: whether the client is of the handshake era.
     """
+    result, notices = answer.result, dict[str, str]()
     if method in LISTS and answer.result:
         # when first needed: a start of mcp-ws-connect would spend a tenth of its time on importing these
         from mcp_ws_ide.core.list_items import read_list
@@ -32,11 +33,13 @@ def usable(method: str, answer: Message, server: str, *, strict: bool) -> tuple[
     elif answer.odd:
         from mcp_ws_ide.core.call_results import CALLS, read_result
 
-        if method not in CALLS:
-            return answer, {}
-        result, notices = read_result(method, answer.result, strict=strict)
-    else:
-        return answer, {}
+        if method in CALLS:
+            result, notices = read_result(method, result, strict=strict)
+    if strict and method == "resources/read":
+        from mcp_ws_ide.core.shown_uris import shown_contents
+
+        result, more = shown_contents(result)
+        notices = {**notices, **more}
     if not notices:
         return answer, {}
     from mcp_ws_ide.core.list_items import with_note
@@ -52,19 +55,24 @@ class OpenCalls:
         self._methods: dict[IdKey, str] = {}
         self._strict = False
 
-    def sent(self, data: bytes) -> None:
-        """Note a message of the client."""
+    def sent(self, data: bytes) -> bytes:
+        """Note a message of the client; return it as the server is to get it."""
         try:
             message = messages.parse(data)
         except MalformedMessageError:
-            return
+            return data
         if message.kind is messages.REQUEST:
             self._methods[message.id_key] = message.method_name
             self._strict = self._strict or message.method == b'"initialize"'
+            if message.method.startswith(b'"resources/'):
+                from mcp_ws_ide.core.shown_uris import NAMES_RESOURCE, as_written
+
+                return as_written(message).data if message.method_name in NAMES_RESOURCE else data
         elif message.method == _CANCELLED:
             key = messages.token_key(bytes(messages.params_of(message).request_id))
             if key is not None:
                 self._methods.pop(key, None)
+        return data
 
     def received(self, data: bytes) -> bytes:
         """Return a message of the server as the client can use it."""

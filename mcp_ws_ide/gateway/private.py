@@ -1,6 +1,7 @@
 """The private upstream of a session of the handshake era: every message passes verbatim, in both directions.
 
-The exceptions are lists and results of calls with items that no client could read, which are mended."""
+The exceptions are lists and results of calls with items that no client could read, which are mended, and requests that
+name a resource by the URI under which its client sees it."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.bridges.methods import LISTS
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Ping, Reply, Unnamed
 from mcp_ws_ide.core.era import Era
-from mcp_ws_ide.core.messages import Message
+from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.core.shown_uris import NAMES_RESOURCE, READ, as_written
 from mcp_ws_ide.errors import NotAttemptedError
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
@@ -29,8 +31,10 @@ PING_PATIENCE: Final = 2.0
 """Seconds for a client to answer a ping of its server, before the gateway does: servers that wait for 5 s exit then."""
 
 INITIALIZE: Final = "initialize"
-_LOOKED_AT: Final = frozenset({INITIALIZE, *LISTS})
+_LOOKED_AT: Final = frozenset({INITIALIZE, READ, *LISTS})
 """Requests whose responses are not only passed on."""
+_PREPARED: Final = frozenset({INITIALIZE, *NAMES_RESOURCE})
+"""Requests that are not only passed on."""
 
 log: Final = logging.getLogger(__name__)
 
@@ -99,10 +103,16 @@ class PrivateUpstream(Upstream):
         return transport
 
     def transmit(self, session: UpstreamUser, effect: Forward) -> None:
-        self.send(effect.message, effect.pending, session)
-        if effect.pending is not None and effect.pending.method == INITIALIZE:
+        message, pending = effect.message, effect.pending
+        if pending is None or pending.method not in _PREPARED:
+            self.send(message, pending, session)
+        elif pending.method != INITIALIZE:
+            is_request = message.kind is Kind.REQUEST  # else its cancellation
+            self.send(as_written(message) if is_request else message, pending, session)
+        else:
+            self.send(message, pending, session)
             self._answered()
-            self._await(partial(self._handshake_timed_out, effect.pending), self._handshake_timeout)
+            self._await(partial(self._handshake_timed_out, pending), self._handshake_timeout)
 
     def _handshake_timed_out(self, initialize: Pending) -> None:
         """End the session: the server is useless without a handshake, and the client may have no deadline."""

@@ -419,6 +419,23 @@ def test_a_server_that_refuses_discovery_too_answers_with_its_first_error():
     assert delivered.message is original
 
 
+def test_a_resource_without_a_scheme_is_listed_read_and_followed_as_the_server_wrote_it():
+    new = New()
+    (sent,), _ = new.client(id=1, method="resources/list", params={})
+    listed = {"resultType": "complete", "resources": [{"uri": "notes.txt", "name": "n"}]}
+    _, (answer,) = new.server(id=sent["id"], result=listed)
+    (resource,) = answer["result"]["resources"]
+    assert resource["uri"] == "mcp-ws-ide:notes.txt"
+    assert "notes.txt" in str(answer["result"]["_meta"])
+    (read,), _ = new.client(id=2, method="resources/read", params={"uri": resource["uri"]})
+    assert read["params"]["uri"] == "notes.txt"
+    contents = {"resultType": "complete", "contents": [{"uri": "notes.txt", "text": "t"}]}
+    _, (answer,) = new.server(id=read["id"], result=contents)
+    assert answer["result"]["contents"] == [{"uri": resource["uri"], "text": "t"}]
+    (follow,), _ = new.client(id=3, method="resources/subscribe", params={"uri": resource["uri"]})
+    assert follow["params"]["notifications"]["resourceSubscriptions"] == ["notes.txt"]
+
+
 def test_a_content_item_that_clients_of_the_handshake_era_refuse_is_mended():
     new = New()
     sent = new.call(1)

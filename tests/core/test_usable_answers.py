@@ -16,6 +16,25 @@ def test_the_result_of_a_call_is_mended():
     assert json.loads(calls.received(ODD))["result"]["content"] == [{"type": "text", "text": "a"}]
 
 
+def test_a_resource_without_a_scheme_is_read_as_the_server_wrote_it():
+    calls = OpenCalls("there")
+    for message in (
+        b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}',
+        b'{"jsonrpc":"2.0","id":2,"method":"resources/list"}',
+    ):
+        assert calls.sent(message) == message
+    listed = b'{"jsonrpc":"2.0","id":2,"result":{"resources":[{"uri":"my notes.txt","name":"n"}]}}'
+    (resource,) = json.loads(calls.received(listed))["result"]["resources"]
+    asked = json.dumps(
+        {"jsonrpc": "2.0", "id": 3, "method": "resources/read", "params": {"uri": resource["uri"]}}
+    )
+    assert json.loads(calls.sent(asked.encode()))["params"] == {"uri": "my notes.txt"}
+    read = b'{"jsonrpc":"2.0","id":3,"result":{"contents":[{"uri":"my notes.txt","text":"t"}]}}'
+    result = json.loads(calls.received(read))["result"]
+    assert result["contents"] == [{"uri": resource["uri"], "text": "t"}]
+    assert "my notes.txt" in str(result["_meta"])
+
+
 def test_what_answers_no_open_call_stays_as_it_is():
     calls = OpenCalls("there")
     calls.sent(b"{")

@@ -320,6 +320,19 @@ async def test_one_bad_item_costs_no_client_the_list(client, transport, era):
     assert "omitted" in note
 
 
+@pytest.mark.parametrize("transport", ["stdio", "ws", "http"])
+@in_both_eras
+async def test_a_resource_without_a_scheme_is_listed_and_read_by_every_client(client, transport, era):
+    made = await client(transport, era)
+    result = (await made.ended(made.begin("resources/list", {})))["result"]
+    seen = "mcp-ws-ide:notes.txt" if era == "handshake" else "notes.txt"
+    assert [resource["uri"] for resource in result["resources"]] == [seen, "x:1"]
+    assert (UNAVAILABLE_KEY in result.get("_meta", {})) == (era == "handshake")
+    for uri, written in ((seen, "notes.txt"), ("x:1", "x:1")):
+        (contents,) = (await made.ended(made.begin("resources/read", {"uri": uri})))["result"]["contents"]
+        assert (contents["uri"], contents["text"]) == (uri, f"read {written}")
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @in_both_eras
 async def test_one_bad_content_item_costs_no_client_the_result(client, transport, era):

@@ -15,6 +15,7 @@ from typing import Any
 
 TOOLS = {"tools": [{"name": "t", "inputSchema": {"type": "object"}}]}
 BAD_TOOLS = {"tools": [{"name": "null", "inputSchema": None}, 7, *TOOLS["tools"], {"description": "no name"}]}
+RESOURCES = {"resources": [{"uri": "notes.txt", "name": "n"}, {"uri": "x:1", "name": "x"}]}
 MARK = b"\xef\xbb\xbf"
 
 
@@ -22,7 +23,13 @@ def result(message: dict[str, Any]) -> dict[str, Any]:
     method = message["method"]
     if method == "initialize":
         info = {"name": "mangled", "version": "1"}
-        return {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": info}
+        capabilities: dict[str, Any] = {"tools": {}, "resources": {}}
+        return {"protocolVersion": "2025-11-25", "capabilities": capabilities, "serverInfo": info}
+    if method == "resources/list":
+        return RESOURCES
+    if method == "resources/read":
+        uri = message["params"]["uri"]
+        return {"contents": [{"uri": uri, "text": f"read {uri}"}]}
     if method == "tools/call":
         return {"content": [{"type": "text", "text": f"done {message['params']['arguments'].get('n')}"}]}
     return BAD_TOOLS if "bad" in message.get("params", {}) else TOOLS

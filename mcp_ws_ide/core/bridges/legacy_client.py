@@ -40,6 +40,7 @@ from mcp_ws_ide.core.lenient_json import (
 from mcp_ws_ide.core.list_items import read_list, with_note
 from mcp_ws_ide.core.messages import IdKey, Kind, Message
 from mcp_ws_ide.core.session import CANCELLED, SessionCore
+from mcp_ws_ide.core.shown_uris import NAMES_RESOURCE, READ, as_written, shown_contents
 from mcp_ws_ide.errors import GATEWAY_ERRORS, INTERNAL_ERROR, INVALID_PARAMS
 
 REFUSALS: Final = frozenset({-32601, -32022})
@@ -167,6 +168,8 @@ class LegacyClient:
             return [empty_result(self._core, pending)]
         if method == "logging/setLevel":
             return self._set_level(message, pending)
+        if method in NAMES_RESOURCE:
+            message = as_written(message)
         if method in ("resources/subscribe", "resources/unsubscribe"):
             return self._subscription.change(message, pending, method == "resources/subscribe")
         call = _Round(pending, message)
@@ -256,10 +259,13 @@ class LegacyClient:
         """Return a result as clients of the handshake era read it: schemas and structured content are objects."""
         result = _without_modern_members(message.result)
         notices: dict[str, str] = {}
-        if method == "tools/list":
+        if method in ("tools/list", "resources/list"):
             result, notices = read_list(LISTS[method], result, strict=True)
         elif message.odd and method in CALLS:
             result, notices = read_result(method, result, strict=True)
+        if method == READ:
+            result, more = shown_contents(result)
+            notices = {**notices, **more}
         return with_note(result, self._server_name, notices.values()) if notices else result
 
     def _next_round(self, call: _Round, result: _Result, answered: Pending) -> list[Effect]:
