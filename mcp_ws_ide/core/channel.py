@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
 from mcp_ws_ide.core import binding
 
@@ -32,20 +32,9 @@ class PositionError(ValueError):
     acknowledged before."""
 
 
-class Entry(NamedTuple):
-    """One entry of the buffer.
-
-    Attributes:
-        position: the first of its positions.
-        data: the frame; ``b""`` for a gap.
-        weight: how many positions it takes; more than one only for a gap.
-        droppable: whether a gap may replace it.
-    """
-
-    position: int
-    data: bytes
-    weight: int = 1
-    droppable: bool = False
+Entry = tuple[int, bytes, int, bool]
+"""One entry of the buffer: the first of its positions; the frame, ``b""`` for a gap; how many positions it takes, more
+than one only for a gap; and whether a gap may replace it."""
 
 
 class ReliableChannel:
@@ -117,15 +106,16 @@ class ReliableChannel:
 
     def entries_after(self, position: int) -> list[Entry]:
         """Return what the buffer holds after a position, in order; a gap that reaches across it is cut."""
-        last, found = self.sent, []
+        last = self.sent
         if position == last - 1:
             data, _, droppable = self._entries[-1]
-            return [Entry(last, data, 1, droppable)]
+            return [(last, data, 1, droppable)]
+        found = []
         for data, weight, droppable in reversed(self._entries):
             if last <= position:
                 break
             first = max(last - weight, position) + 1
-            found.append(Entry(first, data, last - first + 1, droppable))
+            found.append((first, data, last - first + 1, droppable))
             last -= weight
         return found[::-1]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -16,6 +17,8 @@ from mcp_ws_ide.engines.base import SessionLostError, StoredSession
 from mcp_ws_ide.engines.keys import Sealer, TamperedError, UnknownKeyError, load_sealer
 from mcp_ws_ide.engines.session_table import Entry
 
+_LOG_PLACE: Final = b"log %d"
+"""The place of a row of the log."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode_entries = msgspec.msgpack.Decoder(list[Entry]).decode
 _decode_session = msgspec.msgpack.Decoder(StoredSession).decode
@@ -62,7 +65,7 @@ class Rows:
     def entries(self, number: int, entries: list[Entry]) -> bytes:
         """Return row ``number`` of the log."""
         data = _encode(entries)
-        return data if self._sealer is None else self._sealer.seal(data, _of_log(number))
+        return data if self._sealer is None else self._sealer.seal(data, _LOG_PLACE % number)
 
     def is_newest(self, row: bytes) -> bool:
         """Return whether a row is sealed with the newest key."""
@@ -96,7 +99,7 @@ class Rows:
         entries: list[Entry] = []
         for number, row in rows:
             try:
-                data = row if self._sealer is None else self._sealer.open(row, _of_log(number))
+                data = row if self._sealer is None else self._sealer.open(row, _LOG_PLACE % number)
                 entries += _decode_entries(data)
             except UnknownKeyError as error:
                 raise LostLogError(str(error)) from None
@@ -110,11 +113,6 @@ class Rows:
 def _of_session(session: str) -> bytes:
     """Return the place of a session's row; the word is part of the format of the file."""
     return b"record %b" % session.encode()
-
-
-def _of_log(number: int) -> bytes:
-    """Return the place of a row of the log."""
-    return b"log %d" % number
 
 
 def _cannot_be_opened(session: str, reason: str) -> str:

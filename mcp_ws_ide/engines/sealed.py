@@ -143,23 +143,14 @@ class SealedEngine:
         """Stage a batch for the end of this turn."""
         session, name = batch.session, self._sealer.name
         frames, removed, added, transmitted = batch.frames, batch.removed, batch.added, batch.transmitted
-        sealed = Batch(
-            session,
-            batch.epoch,
-            batch.number,
-            batch.expected_received,
-            batch.expected_sent,
-            batch.received,
-            batch.sent,
-            batch.acknowledged,
-            [self._sealed_frame(session, frame) for frame in frames] if frames else frames,
-            batch.dropped,
-            [name(key) for key in removed] if removed else removed,
-            [self._sealed_request(session, entry) for entry in added] if added else added,
-            [name(key) for key in transmitted] if transmitted else transmitted,
-            None if batch.state is None else self._sealed(session, STATE, batch.state),
-            None if batch.facts is None else self._sealed(session, FACTS, batch.facts),
-            batch.expires_at,
+        sealed = _replace(
+            batch,
+            frames=[self._sealed_frame(session, frame) for frame in frames] if frames else frames,
+            removed=[name(key) for key in removed] if removed else removed,
+            added=[self._sealed_request(session, entry) for entry in added] if added else added,
+            transmitted=[name(key) for key in transmitted] if transmitted else transmitted,
+            state=None if batch.state is None else self._sealed(session, STATE, batch.state),
+            facts=None if batch.facts is None else self._sealed(session, FACTS, batch.facts),
         )
         self._inner.commit(sealed, done)
 

@@ -1,16 +1,20 @@
 """The SQLite file that keeps sessions: how it is opened, checked, written, compacted and set aside.
 
-Blocking; belongs to one thread at a time. It stores sessions and a log of what changed since, and knows what neither
-means: :mod:`.writer` replays the one onto the other. Layout, with ``PRAGMA user_version`` as its version:
+Blocking; belongs to one thread at a time. It stores sessions, and beside itself a log of what changed since
+(:mod:`.log_file`), and knows what neither means: :mod:`.writer` replays the one onto the other. Layout, with
+``PRAGMA user_version`` as its version:
 
 - ``sessions``: one row for each session, as :mod:`.rows` makes it;
-- ``log``: the entries of each commit since those rows were written;
-- ``facts``: whether the file was closed, and which start of the machine wrote it last.
+- ``facts``: whether the file was closed, which start of the machine wrote it last, the token of its log, and the number
+  of the last row of the log that the sessions include.
+
+A file that was closed needs no log: the next start begins a new one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import sqlite3
@@ -23,12 +27,14 @@ from typing import Final
 from mcp_ws_ide.engines import crash_points
 from mcp_ws_ide.engines.base import EngineRefusedError
 from mcp_ws_ide.engines.crash_points import Point
+from mcp_ws_ide.engines.log_file import DamagedFileError, LogFile, identity
 from mcp_ws_ide.engines.machine import boot_id
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 """Version of the layout. A later one needs an entry in :data:`MIGRATIONS`."""
-MIGRATIONS: Final[dict[int, str]] = {}
-"""SQL that turns the layout of this version into the next one."""
+MIGRATIONS: Final[dict[int, str]] = {1: "DROP TABLE log"}
+"""SQL that turns the layout of this version into the next one. Layout 1 had the log in a table; in a file that was
+closed it is empty."""
 APPLICATION: Final = 0x6D637773
 """``PRAGMA application_id``: tells the file from those of other programs."""
 PAGE_BYTES: Final = 4096
@@ -40,44 +46,49 @@ SPARE_PAGES: Final = 1536
 """Unused pages that are kept rather than given back to the file system: more than those of a log that was deleted."""
 JOURNAL_BYTES: Final = 4 << 20
 """Size of SQLite's write-ahead log at which it is moved into the file, and to which it is cut then."""
+LOG_SHARE: Final = 8
+"""The part of the largest size that the log may have: an eighth."""
 
 _CREATE: Final = f"""
     PRAGMA application_id = {APPLICATION};
     CREATE TABLE sessions (id TEXT PRIMARY KEY, record BLOB NOT NULL);
-    CREATE TABLE log (number INTEGER PRIMARY KEY, entries BLOB NOT NULL);
     CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
 log = logging.getLogger(__name__)
 
 
-class DamagedFileError(Exception):
-    """The file is not a database, or contradicts itself; the text says how."""
+class NoRoomError(Exception):
+    """The log has reached its largest size."""
 
 
 class SessionFile:
-    """One open file. All methods but :meth:`open` need it open.
+    """One open file with its log. All methods but :meth:`open` need it open.
 
     Args:
         path: the file; it need not exist.
         durable: whether each commit waits until it is on the disk (``synchronous = FULL``).
-        max_bytes: the size to which the file may grow.
+        max_bytes: the size to which the file and its log may grow.
     """
 
     def __init__(self, path: Path, durable: bool, max_bytes: int) -> None:
         self.path = path
         self.durable = durable
-        self._max_pages = max(16, max_bytes // PAGE_BYTES)
+        self._max_log = max_bytes // LOG_SHARE
+        self._max_pages = max(16, (max_bytes - self._max_log) // PAGE_BYTES)
         self._db: sqlite3.Connection | None = None
+        self._log = LogFile(path.with_name(path.name + "-log"), durable)
+        self._log_is_new = True
+        """Whether the log was begun when the file was opened, so that it need not be read."""
         self._identity = (0, 0)
         self._attempted = 0
-        """Bytes of the last write."""
+        """Bytes of the last write of sessions."""
         self._ahead = 0
         """Bytes in SQLite's write-ahead log, roughly, since the last checkpoint."""
-        self.log_bytes = 0
-        """Bytes in the log, roughly."""
+        self._held = 0
+        """Number of the last row of the log that the sessions include."""
         self.next_number = 1
-        """Number of the next commit in the log."""
+        """Number of the next row of the log."""
         self.machine_failed = False
         """Whether the machine stopped since the file was written, so that its last commits may be missing."""
 
@@ -91,7 +102,6 @@ class SessionFile:
             DamagedFileError: it is damaged; :meth:`set_aside` makes room for a new one.
         """
         _prepare(self.path)
-        self.log_bytes, self.next_number = 0, 1
         try:
             self._connect()
         except BaseException:
@@ -110,7 +120,7 @@ class SessionFile:
             if verdict != "ok":
                 raise DamagedFileError(verdict)
             self._note_start()
-        self._identity = _identity(self.path)
+        self._identity = identity(self.path)
 
     def _lock(self) -> None:
         """Lock the file for this process, then switch to write-ahead logging.
@@ -157,7 +167,10 @@ class SessionFile:
         db = self._open
         if self._is_empty():
             db.executescript(f"BEGIN; {_CREATE} PRAGMA user_version = {SCHEMA}; COMMIT;")
-        for step in range(self._pragma("user_version"), SCHEMA):
+        version = self._pragma("user_version")
+        if version == 1 and db.execute("SELECT 1 FROM log LIMIT 1").fetchone() is not None:
+            raise DamagedFileError("it was not closed, and its log has the form of an older version")
+        for step in range(version, SCHEMA):
             db.executescript(f"BEGIN; {MIGRATIONS[step]}; PRAGMA user_version = {step + 1}; COMMIT;")
 
     def _is_empty(self) -> bool:
@@ -168,12 +181,27 @@ class SessionFile:
         return int(value)
 
     def _note_start(self) -> None:
-        """Find out whether commits of the last run may be missing; note this start unless they are."""
+        """Find out whether commits of the last run may be missing; note this start unless they are. Open the log."""
         facts = dict(self._open.execute("SELECT name, value FROM facts"))
-        unclosed = facts.get("closed") == "no" and facts.get("durable") == "no"
-        self.machine_failed = unclosed and facts.get("boot") != boot_id()
-        if not self.machine_failed:
-            self._note(closed="no", durable="yes" if self.durable else "no", boot=boot_id())
+        unclosed = facts.get("closed") == "no"
+        self.machine_failed = unclosed and facts.get("durable") == "no" and facts.get("boot") != boot_id()
+        self._held = int(facts.get("held", 0))
+        self.next_number = self._held + 1
+        token = facts.get("log") if unclosed else None
+        self._log_is_new = token is None
+        if self.machine_failed:
+            with contextlib.suppress(DamagedFileError, OSError):
+                self._log.open(token or "")
+            return
+        if token is not None:
+            self._log.open(token)
+        else:
+            token = self._log.create()
+        self._note(closed="no", durable=self._durability, boot=boot_id(), log=token)
+
+    @property
+    def _durability(self) -> str:
+        return "yes" if self.durable else "no"
 
     def _note(self, *changes: str, **facts: str) -> None:
         """Note facts, on the disk, in one transaction with these statements."""
@@ -189,10 +217,9 @@ class SessionFile:
 
     def forget_all(self) -> None:
         """Delete all sessions, and note this start: a crash must not let the next one find them."""
-        durable = "yes" if self.durable else "no"
-        changes = ("DELETE FROM log", "DELETE FROM sessions")
-        self._note(*changes, closed="no", durable=durable, boot=boot_id())
-        self.log_bytes, self.next_number = 0, 1
+        facts = {"closed": "no", "durable": self._durability, "boot": boot_id(), "held": "0"}
+        self._note("DELETE FROM sessions", **facts, log=self._log.create())
+        self._held, self.next_number = 0, 1
 
     @property
     def is_open(self) -> bool:
@@ -211,26 +238,40 @@ class SessionFile:
         yield from self._open.execute("SELECT id, record FROM sessions")
 
     def entries(self) -> Iterator[tuple[int, bytes]]:
-        """Yield number and entries of each commit since the sessions were written, oldest first."""
-        for number, entries in self._open.execute("SELECT number, entries FROM log ORDER BY number"):
-            self.log_bytes += len(entries)
+        """Yield number and entries of each commit since the sessions were written, oldest first.
+
+        Raises:
+            DamagedFileError: the log is not what was stored.
+        """
+        if self._log_is_new:
+            return
+        for number, entries in self._log.rows():
+            if number <= self._held:
+                continue  # the log could not be cut when the sessions were written
+            if number != self.next_number:
+                raise DamagedFileError(f"row {self.next_number} of its log is missing")
             self.next_number = number + 1
             yield number, entries
+
+    @property
+    def log_bytes(self) -> int:
+        """Bytes in the log."""
+        return self._log.size
 
     def append(self, entries: bytes) -> None:
         """Commit entries to the log, under :attr:`next_number`.
 
         Raises:
-            sqlite3.Error: nothing was written.
+            NoRoomError, OSError: nothing was written.
         """
-        self._attempted = len(entries)
-        self._open.execute("INSERT INTO log VALUES (?, ?)", (self.next_number, entries))
+        size = self._log.size
+        if size and size + len(entries) > self._max_log:
+            raise NoRoomError
+        self._log.append(self.next_number, entries)
         self.next_number += 1
-        self._ahead += len(entries) + PAGE_BYTES
-        self.log_bytes += len(entries)
 
     def compact(self, changed: Iterable[tuple[str, bytes | None]]) -> None:
-        """Write the rows of changed sessions, or delete them where they are None; delete the log.
+        """Write the rows of changed sessions, or delete them where they are None; empty the log, which they include.
 
         Raises:
             sqlite3.Error: nothing was written.
@@ -238,7 +279,6 @@ class SessionFile:
         db, self._attempted = self._open, 0
         db.execute("BEGIN IMMEDIATE")
         try:
-            db.execute("DELETE FROM log")  # first: its pages hold the sessions
             if crash_points.armed is not None:
                 crash_points.reach(Point.COMPACTING)
             for session_id, row in changed:
@@ -247,6 +287,8 @@ class SessionFile:
                 else:
                     self._attempted += len(row)
                     db.execute("INSERT OR REPLACE INTO sessions VALUES (?, ?)", (session_id, row))
+            held = self.next_number - 1
+            db.execute("INSERT OR REPLACE INTO facts VALUES ('held', ?)", (str(held),))
             if crash_points.armed is not None:
                 crash_points.reach(Point.COMPACTED)
             db.execute("COMMIT")
@@ -256,9 +298,9 @@ class SessionFile:
             raise
         if crash_points.armed is not None:
             crash_points.reach(Point.COMPACTION_STORED)
-        self._ahead += self._attempted + self.log_bytes
-        self.log_bytes = 0
-        self.next_number = 1
+        self._ahead += self._attempted
+        self._held = held
+        self._log.clear()
         self._give_back()
 
     def checkpoint(self) -> None:
@@ -287,7 +329,7 @@ class SessionFile:
             self._ahead = 0
 
     def bytes_used(self) -> int:
-        """Return the bytes in use within the file."""
+        """Return the bytes in use within the file, without its log."""
         return (self._pragma("page_count") - self._pragma("freelist_count")) * PAGE_BYTES
 
     @property
@@ -300,33 +342,37 @@ class SessionFile:
 
     @property
     def in_place(self) -> bool:
-        """Whether the path still names the open file: what is written to a deleted one is lost."""
-        return _identity(self.path) == self._identity
+        """Whether the paths still name the open files: what is written to a deleted one is lost."""
+        return identity(self.path) == self._identity and self._log.in_place
 
     # --- the end --------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """Note that everything was written, and close the file."""
+        """Note that the file holds everything, and close the file; then nobody needs the log."""
         with contextlib.suppress(sqlite3.Error):
             self._note(closed="yes")
+            self._log.delete()
         self.close()
 
     def close(self) -> None:
-        """Close the file without a note."""
+        """Close the file and its log without a note."""
+        self._log.close()
         db, self._db = self._db, None
         if db is not None:
             with contextlib.suppress(sqlite3.Error):
                 db.close()
 
     def set_aside(self) -> Path:
-        """Rename the damaged file, which is closed, and return its new path. An earlier one of that name is replaced.
+        """Rename the damaged file, which is closed, with its log, and return its new path.
+
+        An earlier one of that name is replaced.
 
         Raises:
             EngineRefusedError: it cannot be renamed.
         """
         aside = self.path.with_name(self.path.name + ".damaged")
         try:
-            for suffix in ("", "-wal", "-shm", "-journal"):
+            for suffix in ("", "-wal", "-shm", "-journal", "-log"):
                 Path(f"{aside}{suffix}").unlink(missing_ok=True)
                 with contextlib.suppress(FileNotFoundError):
                     os.replace(f"{self.path}{suffix}", f"{aside}{suffix}")
@@ -344,7 +390,9 @@ def is_damage(error: BaseException) -> bool:
 
 def is_full(error: BaseException) -> bool:
     """Return whether there is no room, on the disk or within the largest size of the file."""
-    return isinstance(error, sqlite3.Error) and _is(error, "SQLITE_FULL")
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, NoRoomError) or (isinstance(error, sqlite3.Error) and _is(error, "SQLITE_FULL"))
 
 
 def _is(error: sqlite3.Error, *names: str) -> bool:
@@ -362,6 +410,10 @@ def _refusing(path: Path) -> Iterator[None]:
         if is_damage(error):
             raise DamagedFileError(str(error)) from None
         raise EngineRefusedError(f"the session file {str(path)!r} cannot be used: {error}") from None
+    except OSError as error:
+        raise EngineRefusedError(
+            f"the log of the session file {str(path)!r} cannot be used: {error.strerror}"
+        ) from None
 
 
 def _prepare(path: Path) -> None:
@@ -391,11 +443,3 @@ def _prepare(path: Path) -> None:
         raise EngineRefusedError(
             f"the session file {str(path)!r} cannot be created or read: {error.strerror}"
         ) from None
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except OSError:
-        return (0, 0)
-    return (status.st_dev, status.st_ino)

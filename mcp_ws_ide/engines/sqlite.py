@@ -1,9 +1,9 @@
-"""The durable engine of one machine: sessions in memory, a log of their changes in an SQLite file.
+"""The durable engine of one machine: sessions in an SQLite file and in memory, a log of their changes beside the file.
 
 :class:`~mcp_ws_ide.engines.session_table.SessionTable` makes all decisions, on the event loop. At the end of a turn,
-everything staged goes to one writing thread, which commits it as one row of the log; from time to time the changed
-sessions are written, and the log is deleted. So a commit costs one statement, however many sessions share it, and a
-disk that does not answer does not block the event loop.
+everything staged is committed as one row of the log, by the event loop itself or by one writing thread; from time to
+time the thread writes the changed sessions into the file and empties the log. So a commit costs one write, however many
+sessions share it, and a disk that does not answer does not block the event loop.
 
 The sessions run ahead of the file while it cannot be written. What was not written stays with the thread and is tried
 again with whatever comes next; an owner whose batch failed sends it again, and it is committed as soon as that is.
@@ -42,8 +42,10 @@ from mcp_ws_ide.engines.writer import Compaction, Staged, Stop, Turn, Writer, Wr
 
 LOG_BYTES: Final = 4 << 20
 """Bytes of log after which the sessions are written, or as many as the sessions had the last time, if that is more."""
-LOG_PART: Final = 8
-"""The part of the largest size that the log may have: an eighth."""
+LOG_PART: Final = 16
+"""The part of the largest size, a sixteenth, after which the sessions are written in any case."""
+LATER_PART: Final = 32
+"""The part of the largest size by which the log grows until sessions that could not be written are tried again."""
 RETRY_SECONDS: Final = 1.0
 """Seconds between two attempts to write after a failure."""
 NEW_SESSIONS_SHARE: Final = 0.75
@@ -201,26 +203,38 @@ class SqliteEngine:
 
     def _take_report(self, written: Written) -> None:
         counters, now = self._statistics, time.perf_counter()
-        self._note_problem(written.problem)
+        if written.problem or self._problem or written.compaction is not None:
+            self._note_outcome(written)
         counters.bytes = written.bytes_used
         for turn in written.turns:
             counters.commits += not written.problem
             counters.failures += bool(written.problem)
             counters.commit_seconds.observe(now - turn.since)
             counters.batches += _report(turn.staged, Outcome.FAILED if written.problem else None)
-        if written.compaction is not None:
-            self._compacting = False
-            self._log_limit = min(max(LOG_BYTES, written.compacted_bytes), self._max_bytes // LOG_PART)
-            if written.problem:
-                self._changed.update(written.compaction.sessions)
-                self._all_due |= written.compaction.whole
         if written.stopped is not None and not written.stopped.done():
             written.stopped.set_result(None)
             return
         self._all_due |= written.renewed
-        failed = written.problem and written.compaction is not None
+        failed = bool(written.problem) and written.compaction is not None
         if not failed and (written.renewed or written.full or written.log_bytes > self._log_limit):
             self._compact()
+
+    def _note_outcome(self, written: Written) -> None:
+        """Note whether commits work, and what became of a compaction."""
+        compaction, problem = written.compaction, written.problem
+        if compaction is None:
+            return self._note_problem(problem)
+        self._compacting = False
+        if not problem:
+            self._log_limit = min(max(LOG_BYTES, written.compacted_bytes), self._max_bytes // LOG_PART)
+            return self._note_problem("")
+        self._changed.update(compaction.sessions)
+        self._all_due |= compaction.whole
+        self._log_limit = written.log_bytes + self._max_bytes // LATER_PART
+        if written.renewed:  # otherwise commits work as long as the log has room
+            return self._note_problem(problem)
+        log.warning("stored sessions cannot be written into the file, so that its log grows: %s", problem)
+        return None
 
     def _note_problem(self, problem: str) -> None:
         if problem and self._retry is None and self._running:
@@ -242,11 +256,11 @@ class SqliteEngine:
     # --- compaction -----------------------------------------------------------------------------
 
     def _compact(self) -> None:
-        """Have the changed sessions written, and the log deleted."""
+        """Have the changed sessions written, and the log emptied."""
         if self._compacting or not self._running:
             return
         self._compacting = True
-        self._end_of_turn()  # what is staged must be in the log that is deleted
+        self._end_of_turn()  # what is staged must be in the log that is emptied
         self._hand_over(self._take_changed())
 
     def _take_changed(self) -> Compaction:

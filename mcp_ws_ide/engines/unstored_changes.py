@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mcp_ws_ide.core.channel import Entry, ReliableChannel
+from mcp_ws_ide.core.channel import ReliableChannel
 from mcp_ws_ide.core.messages import IdKey
 from mcp_ws_ide.engines.base import Batch, Frame, InFlight, StoredSession
 
@@ -31,7 +31,7 @@ class UnstoredChanges:
         channel: its channel toward the client.
 
     Attributes:
-        received: number of data frames from the client, including those that are not stored yet.
+        received: number of data frames from the client, including those that are not stored yet; the owner counts them.
         stored: number of those that are stored.
         sent: the last position toward the client that is stored, and may be sent.
         in_flight: requests from the client without an answer, by decoded id.
@@ -59,10 +59,6 @@ class UnstoredChanges:
         self._expires_at: float | None = None
 
     # --- operations -----------------------------------------------------------------------------
-
-    def count(self) -> None:
-        """Count one data frame from the client."""
-        self.received += 1
 
     def add(self, request: IdKey, raw_id: bytes, *, transmitted: bool) -> None:
         """Add a request to those in flight.
@@ -146,7 +142,7 @@ class UnstoredChanges:
         assert self.outstanding is None
         channel, stored = self._channel, self.sent
         sent = channel.sent
-        batch = self.outstanding = Batch(
+        self.outstanding = batch = Batch(
             self._session.id,
             self._session.epoch,
             self._number + 1,
@@ -155,17 +151,14 @@ class UnstoredChanges:
             self.received,
             sent,
             channel.base,
-            [] if sent == stored else [_frame(entry) for entry in channel.entries_after(stored)],
+            [] if sent == stored else [Frame(*entry) for entry in channel.entries_after(stored)],
         )
         if channel.dropped:
             batch.dropped = [position for position in channel.dropped if position <= stored]
             channel.dropped = []
-        if self._staged:
-            self._move_to(batch)
-        return batch
-
-    def _move_to(self, batch: Batch) -> None:
-        """Put into a batch what is staged."""
+        if not self._staged:
+            return batch
+        self._staged = False
         if self._added:
             batch.added, self._added = list(self._added.values()), {}
         if self._removed:
@@ -174,7 +167,7 @@ class UnstoredChanges:
             batch.transmitted, self._transmitted = self._transmitted, []
         batch.state, batch.facts, batch.expires_at = self._state, self._facts, self._expires_at
         self._state = self._facts = self._expires_at = None
-        self._staged = False
+        return batch
 
     def committed(self) -> None:
         """Note that the outstanding batch is stored."""
@@ -211,7 +204,7 @@ class UnstoredChanges:
             self.received,
             channel.base,
             channel.sent,
-            [_frame(entry) for entry in channel.entries_after(channel.base)],
+            [Frame(*entry) for entry in channel.entries_after(channel.base)],
             list(self.in_flight.values()),
             expires_at,
         )
@@ -221,7 +214,3 @@ class UnstoredChanges:
         self.outstanding = None
         self._number, self.stored = stored.number, stored.received
         self.sent, self._base = stored.sent, stored.base
-
-
-def _frame(entry: Entry) -> Frame:
-    return Frame(entry.position, entry.data, entry.weight, entry.droppable)

@@ -12,7 +12,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Final
@@ -22,12 +22,13 @@ import msgspec
 from mcp_ws_ide.engines import crash_points
 from mcp_ws_ide.engines.base import Done, EngineRefusedError, Outcome, SessionLostError, StoredSession
 from mcp_ws_ide.engines.crash_points import Point
+from mcp_ws_ide.engines.log_file import DamagedFileError
 from mcp_ws_ide.engines.rows import DamagedRowError, LostLogError, Rows
-from mcp_ws_ide.engines.session_file import DamagedFileError, SessionFile, is_damage, is_full
+from mcp_ws_ide.engines.session_file import NoRoomError, SessionFile, is_damage, is_full
 from mcp_ws_ide.engines.session_table import Entry, SessionTable
 
-MEASURE_COMMITS: Final = 64
-"""Commits between two measurements of the file's size, and of whether it is still in its place: by the thread."""
+MEASURE_COMMITS: Final = 256
+"""Commits between two looks, by the thread, whether the file is still in its place."""
 SLOW_SECONDS: Final = 0.1
 """Seconds of one write on the event loop after which the thread writes for a while."""
 THREAD_SECONDS: Final = 10.0
@@ -126,7 +127,8 @@ class Writer:
         """Whether the last attempt failed."""
         self._measured_in = 0
         self._thread_until = 0.0
-        self._bytes_used = self._log_measured = 0
+        self._bytes_used = 0
+        """Bytes in use in the file, without its log."""
 
     def put(self, job: Turn | Compaction | Stop) -> None:
         """Hand one more task to the thread."""
@@ -178,8 +180,9 @@ class Writer:
                 opened.changed.update(opened.table.replay(entry))
         except LostLogError:
             self._forget_all(opened, "key")
-        except DamagedRowError as error:
-            raise DamagedFileError(f"the log cannot be read: {error}") from None
+        except (DamagedRowError, DamagedFileError) as error:
+            if not self._file.machine_failed:
+                raise DamagedFileError(f"the log cannot be read: {error}") from None
         if number := opened.lost["key"]:
             log.error(
                 "%d stored sessions are lost: their keys are not in %r",
@@ -252,7 +255,7 @@ class Writer:
         self._take([turn])
         try:
             self._append()
-        except sqlite3.Error:
+        except (OSError, NoRoomError, sqlite3.Error):
             turn.staged = [(None, done, outcome) for _, done, outcome in turn.staged]  # the entries are taken
             return None
         if crash_points.armed is not None:
@@ -266,7 +269,6 @@ class Writer:
         return written
 
     def _append(self) -> None:
-        self._reopen()
         if self._renewed:
             raise IncompleteFileError("the session file was replaced, and holds no sessions yet")
         if self._unwritten or self._failed:  # after a failure, only a write shows that it is over
@@ -295,6 +297,7 @@ class Writer:
         """Open the file if it could not be opened when it was replaced."""
         if not self._file.is_open:
             self._file.open()
+            deque(self._file.entries(), maxlen=0)  # finds the end of the log
 
     def _attempt(self, write: Callable[[], None]) -> Written:
         """Write; return the outcome."""
@@ -316,7 +319,7 @@ class Writer:
     def _state(self, written: Written) -> Written:
         written.renewed = self._renewed
         written.log_bytes = self._file.log_bytes
-        written.bytes_used = self._bytes_used + max(0, self._file.log_bytes - self._log_measured)
+        written.bytes_used = self._bytes_used + written.log_bytes
         return written
 
     def _explained(self, error: Exception) -> str:
@@ -324,11 +327,12 @@ class Writer:
         if isinstance(error, EngineRefusedError):
             return str(error)
         if is_full(error):
-            at_limit = self._file.at_limit
+            at_limit = isinstance(error, NoRoomError) or self._file.at_limit
             return "engine_max_bytes is reached; raise it, or lower grace" if at_limit else "the disk is full"
-        if not isinstance(error, sqlite3.Error | DamagedFileError | IncompleteFileError):
+        if not isinstance(error, OSError | sqlite3.Error | DamagedFileError | IncompleteFileError):
             log.exception("sessions cannot be stored")
-        return f"the session file {str(self._file.path)!r} cannot be written: {error}"
+        reason = error.strerror if isinstance(error, OSError) else error
+        return f"the session file {str(self._file.path)!r} cannot be written: {reason}"
 
     def _measure(self) -> None:
         """Measure the file from time to time.
@@ -341,7 +345,7 @@ class Writer:
             return
         self._measured_in = MEASURE_COMMITS
         self._file.checkpoint()
-        self._bytes_used, self._log_measured = self._file.bytes_used(), self._file.log_bytes
+        self._bytes_used = self._file.bytes_used()
         if not self._file.in_place:
             raise DamagedFileError("the file was deleted or replaced while it was open")
 

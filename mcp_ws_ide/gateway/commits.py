@@ -177,18 +177,29 @@ class Commits:
         Args:
             trim: whether acknowledged frames alone are worth a batch.
         """
-        if self._outstanding is not None or self._acting or not self.open:
-            return
+        if self._outstanding is None and not self._acting and self.open:
+            self._go_on(None, trim)
+
+    def _go_on(self, actions: Actions | None, trim: bool = False) -> None:
+        """Perform the actions of a stored batch, if any, and those that wait for nothing; then send the next batch."""
         changes = self.changes
-        self._snapshots.stage(changes)
-        if changes.due or (trim and changes.trimmed):
-            self._outstanding, self.actions = self.actions, Actions()
-            self._engine.commit(changes.take(), self._batch_ended)
-        elif self.actions:
-            actions, self.actions = self.actions, Actions()
-            self._act_on(actions)
-        else:
-            self._session.all_stored()
+        while True:
+            if actions is not None:
+                self._acting = True
+                try:
+                    self._session.act(actions)
+                finally:
+                    self._acting = False
+            if not self.open:
+                return
+            self._snapshots.stage(changes)
+            if changes.due or (trim and changes.trimmed):
+                self._outstanding, self.actions = self.actions, Actions()
+                return self._engine.commit(changes.take(), self._batch_ended)
+            actions = self.actions
+            if not actions:
+                return self._session.all_stored()
+            self.actions = Actions()
 
     def _batch_ended(self, outcome: Outcome) -> None:
         """Act on the outcome of the outstanding batch."""
@@ -198,7 +209,7 @@ class Commits:
         if outcome is Outcome.COMMITTED:
             changes.committed()
             self._outstanding, self._failures = None, 0
-            self._act_on(actions)
+            self._go_on(actions)
         elif outcome is Outcome.BEHIND:
             self._rewrite()
         elif outcome is Outcome.FENCED:
@@ -206,22 +217,6 @@ class Commits:
             self._session.fenced()
         else:
             self._failed(self._again)
-
-    def _act_on(self, actions: Actions) -> None:
-        """Perform the actions of a stored batch, then those that wait for nothing; then send the next batch."""
-        self._acting = True
-        try:
-            while True:
-                self._session.act(actions)
-                if not self.actions or self.changes.due:
-                    break
-                self._snapshots.stage(self.changes)
-                if self.changes.due:
-                    break
-                actions, self.actions = self.actions, Actions()
-        finally:
-            self._acting = False
-        self.flush()
 
     # --- failures -------------------------------------------------------------------------------
 
@@ -268,7 +263,7 @@ class Commits:
             if (actions := self._outstanding) is not None:
                 self.changes.rewritten(stored)
                 self._outstanding, self._failures = None, 0
-                self._act_on(actions)
+                self._go_on(actions)
 
     def delete(self, stored: StoredSession) -> None:
         """Delete the session in the background, and stop storing it."""

@@ -175,8 +175,9 @@ class DurableSession(ResumableSession):
             return
         if crash_points.armed is not None:
             crash_points.reach(Point.SENT)
-        self._intake.act(actions)
-        if self._paused is not None and self._intake.empty:
+        if actions.frames or actions.released or self._intake.stored:
+            self._intake.act(actions)
+        if self._paused is not None and not self._intake.stored:
             paused, self._paused = self._paused, None
             paused.set_reading(True)
 

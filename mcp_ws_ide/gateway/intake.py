@@ -28,6 +28,9 @@ class Intake:
 
     Args:
         process: processes a frame that is stored.
+
+    Attributes:
+        stored: frames that are stored and wait to be processed.
     """
 
     def __init__(
@@ -44,18 +47,13 @@ class Intake:
         self._attachments = attachments
         self._listens = listens
         self._process = process
-        self._stored: deque[Inbound] = deque()
+        self.stored: deque[Inbound] = deque()
         self._marking: Actions | None = None
         """Those that wait until a request is stored as transmitted; None if none do."""
 
-    @property
-    def empty(self) -> bool:
-        """Whether no stored frame waits to be processed."""
-        return not self._stored
-
     def clear(self) -> None:
         """Process nothing any more."""
-        self._stored.clear()
+        self.stored.clear()
 
     # --- what arrives ---------------------------------------------------------------------------
 
@@ -67,7 +65,7 @@ class Intake:
         else:
             for message in reader.read_client(frame.data).messages:
                 self._note(message, frame)
-        self._changes.count()
+        self._changes.received += 1
         self._commits.actions.frames.append(frame)
 
     def _note(self, message: Message, frame: Inbound) -> None:
@@ -87,7 +85,7 @@ class Intake:
                 self.forget(messages.decode_id(bytes(messages.params_of(message).request_id) or b"null"))
 
     def _is_noted(self, key: IdKey) -> bool:
-        return key in self._changes.in_flight or key in self._listens
+        return key in self._changes.in_flight or key in self._listens.open
 
     def note_late(self, message: Message) -> None:
         """Note a request whose id was in flight when it arrived, if it was not any more when it was processed."""
@@ -98,7 +96,8 @@ class Intake:
     def forget(self, key: IdKey) -> None:
         """Note that a request is answered or cancelled."""
         self._changes.remove(key)
-        self._listens.remove(key)
+        if self._listens.open:
+            self._listens.remove(key)
 
     # --- what is stored -------------------------------------------------------------------------
 
@@ -108,14 +107,15 @@ class Intake:
             self._marking = None
         for forward, upstream in actions.released:
             self._transmit(forward, upstream)
-        self._stored.extend(actions.frames)
-        stored = self._stored
-        while stored and self._marking is None and not self._must_mark(stored[0]):
+        self.stored.extend(actions.frames)
+        stored = self.stored
+        while stored and self._marking is None and not (stored[0].waits and self._must_mark(stored[0])):
             self._process(stored.popleft())
 
     def _must_mark(self, frame: Inbound) -> bool:
-        """Mark the requests of a frame, if their server has become ready; return whether that has to be stored."""
-        if not frame.waits or not self._attachments.accepts:
+        """Mark the waiting requests of a frame, if their server has become ready; return whether that is to be
+        stored."""
+        if not self._attachments.accepts:
             return False
         waits, frame.waits = frame.waits, []
         if any([self._changes.transmit(key) for key in waits]):

@@ -37,43 +37,41 @@ class Listens:
 
     Attributes:
         changes: the number of changes of :attr:`state`.
+        open: those that have not ended.
     """
 
     def __init__(self) -> None:
         self.changes = 0
-        self._open: dict[IdKey, Listen] = {}
-
-    def __contains__(self, key: IdKey) -> bool:
-        return key in self._open
+        self.open: dict[IdKey, Listen] = {}
 
     def add(self, key: IdKey, data: bytes) -> None:
         """Keep a request."""
-        self._open[key] = Listen(data)
+        self.open[key] = Listen(data)
         self.changes += 1
 
     def remove(self, key: IdKey) -> None:
         """Forget a subscription that has ended, if it is one."""
-        if self._open and self._open.pop(key, None) is not None:
+        if self.open.pop(key, None) is not None:
             self.changes += 1
 
     @property
     def state(self) -> list[Listen]:
         """What another gateway needs."""
-        return list(self._open.values())
+        return list(self.open.values())
 
     def restore(self, state: list[Listen]) -> None:
         """Continue with the subscriptions of another gateway."""
-        self._open = {messages.parse(listen.data).id_key: listen for listen in state}
+        self.open = {messages.parse(listen.data).id_key: listen for listen in state}
 
     def requests(self) -> list[Message]:
         """Return the requests, to be sent to a server again."""
-        return [messages.parse(listen.data) for listen in self._open.values()]
+        return [messages.parse(listen.data) for listen in self.open.values()]
 
     def acknowledged(self, message: Message) -> list[Message]:
         """Return what the client gets for an acknowledgement: the first time that, then what may have changed."""
         meta = messages.params_of(message).meta
         raw_id = bytes(meta.subscription_id) if meta is not None else b""
-        listen = self._open.get(messages.decode_id(raw_id)) if raw_id else None
+        listen = self.open.get(messages.decode_id(raw_id)) if raw_id else None
         if listen is None:
             return [message]
         if listen.acknowledged:

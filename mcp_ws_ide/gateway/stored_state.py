@@ -95,8 +95,11 @@ class Snapshots:
 
     def __init__(self, session: Parts, listens: Listens) -> None:
         self._session = session
+        self._attachments = session.attachments
         self._listens = listens
-        self._counted, self._attached = self._count_changes(), session.attachments.changes
+        self._counted = -1
+        self._attached: object = None
+        self._has_changed()
         self._info = session.info
         self._expires_at: float | None = ATTACHED if session.resumption.deadline is None else None
         """As it was staged last; None if it has to be staged again."""
@@ -126,11 +129,16 @@ class Snapshots:
         left = self._session.resumption.expires_in(time.monotonic())
         return ATTACHED if left is None else time.time() + left
 
-    def _count_changes(self) -> int:
-        """Return a number that increases whenever the snapshot changes otherwise than in its attachments."""
+    def _has_changed(self) -> bool:
+        """Return whether the snapshot has changed since the last call."""
         session, core = self._session, self._session.core
-        eras = core.used_modern + core.used_legacy
-        return session.resumption.changes + self._listens.changes + eras + (session.final is not None)
+        changes = session.resumption.changes + self._listens.changes  # each of the summands only increases
+        changes += core.used_modern + core.used_legacy + (session.final is not None)
+        attached = self._attachments.changes
+        if changes == self._counted and attached == self._attached:
+            return False
+        self._counted, self._attached = changes, attached
+        return True
 
     def expiry_changed(self) -> None:
         """Note that the stored expiry is out of date."""
@@ -141,9 +149,7 @@ class Snapshots:
         session = self._session
         if session.ended:
             return
-        counted, attached_to = self._count_changes(), session.attachments.changes
-        if counted != self._counted or attached_to != self._attached:
-            self._counted, self._attached = counted, attached_to
+        if self._has_changed():
             changes.set_state(self.state)
         if session.info is not self._info:
             self._info = session.info
@@ -248,4 +254,4 @@ def _entry(frame: Frame) -> Entry:
     data = frame.data
     if frame.outcome:
         data = messages.error(frame.data, UPSTREAM_LOST, ENDED, {"outcome": frame.outcome}).data
-    return Entry(frame.position, data, frame.weight, frame.droppable)
+    return frame.position, data, frame.weight, frame.droppable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcp_ws_ide.core.channel import Entry, ReliableChannel
+from mcp_ws_ide.core.channel import ReliableChannel
 
 
 def test_consecutive_gaps_are_merged():
@@ -53,8 +53,8 @@ def test_a_restored_channel_goes_on_where_the_stored_one_was():
     channel.push(b"p", droppable=True)
     channel.accept(5)
     channel.acknowledge(2)
-    assert channel.entries_after(0) == [Entry(3, b"", 1), Entry(4, b"p", 1, True)]
-    assert channel.entries_after(3) == [Entry(4, b"p", 1, True)]
+    assert channel.entries_after(0) == [(3, b"", 1, False), (4, b"p", 1, True)]
+    assert channel.entries_after(3) == [(4, b"p", 1, True)]
     assert channel.entries_after(4) == []
     other = ReliableChannel.restored(8, 1000, channel.received, channel.base, channel.entries_after(2))
     assert (other.base, other.sent, other.received, other.acked) == (2, 4, 1, 1)
@@ -82,4 +82,4 @@ def test_dropped_positions_are_noted_if_the_session_is_stored():
     channel.push(b"q", droppable=True)
     channel.make_room()
     assert channel.dropped == [2]
-    assert channel.entries_after(1) == [Entry(2, b"", 2), Entry(4, b"q", 1, True)]
+    assert channel.entries_after(1) == [(2, b"", 2, False), (4, b"q", 1, True)]

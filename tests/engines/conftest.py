@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from mcp_ws_ide.engines.log_file import LogFile
 from mcp_ws_ide.engines.memory import MemoryEngine
 from mcp_ws_ide.engines.redis import RedisEngine
 from mcp_ws_ide.engines.redis_address import redis_address
@@ -66,6 +67,23 @@ def changed_file(directory: Path) -> Iterator[sqlite3.Connection]:
     with contextlib.closing(sqlite3.connect(directory / "sessions.sqlite")) as db:
         yield db
         db.commit()
+
+
+Row = tuple[int, bytes]
+
+
+def rows_of_log(directory: Path, change: Callable[[list[Row]], list[Row]] = list) -> list[Row]:
+    """Return number and content of each row in the log of an engine that does not run; change them before."""
+    with changed_file(directory) as db:
+        (token,) = db.execute("SELECT value FROM facts WHERE name = 'log'").fetchone()
+    log = LogFile(directory / "sessions.sqlite-log", False)
+    log.open(token)
+    with contextlib.closing(log):
+        rows = change(list(log.rows()))
+        log.clear()
+        for row in rows:
+            log.append(*row)
+    return rows
 
 
 @pytest.fixture(params=list(ENGINES))

@@ -22,7 +22,7 @@ from mcp_ws_ide.engines.memory import MemoryEngine
 from mcp_ws_ide.engines.rows import Rows
 from mcp_ws_ide.engines.sealed import SealedEngine
 from mcp_ws_ide.private_files import PrivateJsonFile
-from tests.engines.conftest import abandon, changed_file, new_sqlite, sealed_sqlite
+from tests.engines.conftest import abandon, changed_file, new_sqlite, rows_of_log, sealed_sqlite
 from tests.engines.owner import Owner, committed, new_session
 
 CANARY = "canary-5f0e2d"
@@ -126,16 +126,22 @@ async def test_a_row_opens_only_in_its_place(tmp_path):
         assert engine.statistics.lost == {"damaged": 1}
 
 
-@pytest.mark.parametrize(
-    "change", ["UPDATE log SET number = number + 100", "UPDATE log SET entries = substr(entries, 1, 40)"]
-)
+LOG_CHANGES = {
+    "a row is missing": lambda rows: rows[1:],
+    "other numbers": lambda rows: [(number + 100, row) for number, row in rows],
+    "cut": lambda rows: [(number, row[:40]) for number, row in rows],
+    "two places": lambda rows: [(1, rows[1][1]), (2, rows[0][1]), *rows[2:]],
+}
+
+
+@pytest.mark.parametrize("change", list(LOG_CHANGES))
 async def test_a_log_that_was_changed_costs_the_sessions_that_it_would_have_continued(tmp_path, change):
     engine = sealed_sqlite(tmp_path)
     await engine.start()
     owner = await Owner.of_new(engine)
+    assert await owner.commit(1) is Outcome.COMMITTED
     await abandon(engine)
-    with changed_file(tmp_path) as db:
-        db.execute(change)
+    rows_of_log(tmp_path, LOG_CHANGES[change])
     async with running(sealed_sqlite(tmp_path)) as engine:
         assert await engine.take(owner.stored.id, "alice") is None
         assert engine.statistics.lost == {"corrupt": 1}
@@ -155,8 +161,8 @@ async def test_without_the_key_of_the_log_no_session_goes_on_as_it_was_before(tm
     assert taker is not None
     assert await taker.commit(1) is Outcome.COMMITTED
     await abandon(engine)
+    assert rows_of_log(tmp_path)
     with changed_file(tmp_path) as db:  # the rows are those of the first key again
-        assert db.execute("SELECT count(*) FROM log").fetchone() != (0,)
         first = Rows(tmp_path / "first.json")
         (tmp_path / "first.json").write_text(json.dumps(content))
         first.load_keys()

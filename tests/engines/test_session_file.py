@@ -28,7 +28,7 @@ from mcp_ws_ide.engines.base import (
 )
 from mcp_ws_ide.engines.sqlite import SqliteEngine
 from tests.conftest import BOUND, until
-from tests.engines.conftest import MAX_BYTES, abandon, new_sqlite
+from tests.engines.conftest import MAX_BYTES, abandon, changed_file, new_sqlite, rows_of_log
 from tests.engines.owner import Owner, committed, new_session, request
 
 
@@ -86,8 +86,7 @@ async def test_the_log_is_compacted_while_sessions_work_and_nothing_is_lost_by_i
         for owner, batch in zip(owners, batches, strict=True):
             owner.note(batch)
     await abandon(engine)
-    with contextlib.closing(sqlite3.connect(tmp_path / "sessions.sqlite")) as db:
-        assert db.execute("SELECT count(*) FROM log").fetchone()[0] < 50
+    assert len(rows_of_log(tmp_path)) < 50
     async with running(new_sqlite(tmp_path)) as engine:
         for owner in owners:
             stored = await owner_after(engine, owner)
@@ -180,7 +179,8 @@ async def test_the_file_is_its_owners_alone(tmp_path, caplog):
     async with running(SqliteEngine(path, False, MAX_BYTES)) as engine:
         await Owner.of_new(engine)
         modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
-        assert modes == {"sessions.sqlite": 0o600, "sessions.sqlite-wal": 0o600}
+        assert modes == {f"sessions.sqlite{suffix}": 0o600 for suffix in ("", "-wal", "-log")}
+    assert [file.name for file in path.parent.iterdir()] == ["sessions.sqlite"]
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     path.chmod(0o644)
     async with running(SqliteEngine(path, False, MAX_BYTES)):
@@ -231,16 +231,35 @@ async def test_a_file_of_a_newer_layout_is_refused(tmp_path):
     path = tmp_path / "sessions.sqlite"
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute(f"PRAGMA user_version = {session_file.SCHEMA + 1}")
-    assert "written by a newer version (layout 2; this one knows up to 1)" in await refusal(path)
+    assert "written by a newer version (layout 3; this one knows up to 2)" in await refusal(path)
 
 
 async def test_a_file_of_an_older_layout_is_migrated_and_keeps_its_sessions(tmp_path, monkeypatch):
     async with running(new_sqlite(tmp_path)) as engine:
         owner = await Owner.of_new(engine)
-    monkeypatch.setattr(session_file, "SCHEMA", 2)
-    monkeypatch.setitem(session_file.MIGRATIONS, 1, "ALTER TABLE sessions ADD COLUMN note TEXT")
+    monkeypatch.setattr(session_file, "SCHEMA", 3)
+    monkeypatch.setitem(session_file.MIGRATIONS, 2, "ALTER TABLE sessions ADD COLUMN note TEXT")
     async with running(new_sqlite(tmp_path)) as engine:
         assert await engine.take(owner.stored.id, "alice") is not None
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+async def test_a_file_with_its_log_in_a_table_keeps_its_sessions_unless_the_log_holds_something(
+    tmp_path, caplog, rows
+):
+    async with running(new_sqlite(tmp_path)) as engine:
+        owner = await Owner.of_new(engine)
+    with changed_file(tmp_path) as db:
+        db.execute("CREATE TABLE log (number INTEGER PRIMARY KEY, entries BLOB NOT NULL)")
+        db.execute("DELETE FROM facts WHERE name IN ('log', 'held')")
+        if rows:
+            db.execute("INSERT INTO log VALUES (1, x'90')")
+            db.execute("UPDATE facts SET value = 'no' WHERE name = 'closed'")
+        db.execute("PRAGMA user_version = 1")
+    async with running(new_sqlite(tmp_path)) as engine:
+        assert (await engine.take(owner.stored.id, "alice") is None) == bool(rows)
+        assert engine.statistics.lost["corrupt"] == rows
+    assert ("its log has the form of an older version" in caplog.text) == bool(rows)
 
 
 # --- damaged ----------------------------------------------------------------------------------------------------------
@@ -255,19 +274,27 @@ def overwrite(path: Path, start: float, end: float, data: bytes) -> None:
         file.write((data * (last - first))[: last - first])
 
 
-DAMAGES: dict[str, Callable[[Path, Path], object]] = {
-    "not a database": lambda path, wal: path.write_bytes(b"MCP" * 5000),
-    "one byte": lambda path, wal: path.write_bytes(b"x"),
-    "empty": lambda path, wal: path.write_bytes(b""),
-    "half": lambda path, wal: os.truncate(path, path.stat().st_size // 2),
-    "zeros at the start": lambda path, wal: overwrite(path, 0, 0.1, b"\0"),
-    "noise in the middle": lambda path, wal: overwrite(path, 0.3, 0.7, b"\xa5"),
-    "noise at the end": lambda path, wal: overwrite(path, 0.8, 1, b"\x5a"),
-    "half of the write-ahead log": lambda path, wal: os.truncate(wal, wal.stat().st_size // 2),
-    "noise in the write-ahead log": lambda path, wal: overwrite(wal, 0.4, 0.6, b"\x77"),
-    "no write-ahead log": lambda path, wal: wal.unlink(),
-    "no file, but a write-ahead log": lambda path, wal: path.unlink(),
+DAMAGES: dict[str, Callable[[Path, Path, Path], object]] = {
+    "not a database": lambda path, wal, log: path.write_bytes(b"MCP" * 5000),
+    "one byte": lambda path, wal, log: path.write_bytes(b"x"),
+    "empty": lambda path, wal, log: path.write_bytes(b""),
+    "half": lambda path, wal, log: os.truncate(path, path.stat().st_size // 2),
+    "zeros at the start": lambda path, wal, log: overwrite(path, 0, 0.1, b"\0"),
+    "noise in the middle": lambda path, wal, log: overwrite(path, 0.3, 0.7, b"\xa5"),
+    "noise at the end": lambda path, wal, log: overwrite(path, 0.8, 1, b"\x5a"),
+    "half of the write-ahead log": lambda path, wal, log: os.truncate(wal, wal.stat().st_size // 2),
+    "noise in the write-ahead log": lambda path, wal, log: overwrite(wal, 0.4, 0.6, b"\x77"),
+    "no write-ahead log": lambda path, wal, log: wal.unlink(),
+    "no file, but logs": lambda path, wal, log: path.unlink(),
+    "half of the log": lambda path, wal, log: os.truncate(log, log.stat().st_size // 2),
+    "noise in the log": lambda path, wal, log: overwrite(log, 0.4, 0.6, b"\x77"),
+    "zeros at the end of the log": lambda path, wal, log: overwrite(log, 0.9, 1, b"\0"),
+    "an empty log": lambda path, wal, log: log.write_bytes(b""),
+    "no log": lambda path, wal, log: log.unlink(),
+    "the log of another file": lambda path, wal, log: overwrite(log, 0, 0.01, b"MCPWSLOG"),
 }
+IN_WORDS = frozenset({"an empty log", "no log", "the log of another file", "noise in the log"})
+"""Damages that must not look like an earlier state: what the sessions did since would be done again."""
 
 
 @pytest.mark.parametrize("damage", list(DAMAGES))
@@ -279,11 +306,13 @@ async def test_a_damaged_file_costs_sessions_but_no_start(tmp_path, monkeypatch,
     owners = [await Owner.of_new(engine) for _ in range(20)]
     for _ in range(10):
         await asyncio.gather(*(owner.commit(1, (b"y" * 200,)) for owner in owners))
-    path, wal = tmp_path / "sessions.sqlite", tmp_path / "sessions.sqlite-wal"
-    shutil.copy(path, tmp_path / "copy"), shutil.copy(wal, tmp_path / "copy-wal")
+    files = [tmp_path / f"sessions.sqlite{suffix}" for suffix in ("", "-wal", "-log")]
+    for file in files:
+        shutil.copy(file, f"{file}.copy")
     await engine.stop()
-    os.replace(tmp_path / "copy", path), os.replace(tmp_path / "copy-wal", wal)
-    DAMAGES[damage](path, wal)
+    for file in files:
+        os.replace(f"{file}.copy", file)
+    DAMAGES[damage](*files)
     async with running(new_sqlite(tmp_path)) as engine:
         for owner in owners:
             with contextlib.suppress(SessionLostError):
@@ -293,6 +322,7 @@ async def test_a_damaged_file_costs_sessions_but_no_start(tmp_path, monkeypatch,
         assert await (await Owner.of_new(engine)).commit(1) is Outcome.COMMITTED
     aside = tmp_path / "sessions.sqlite.damaged"
     assert aside.exists() == ("is damaged" in caplog.text) == bool(engine.statistics.lost["corrupt"])
+    assert aside.exists() or damage not in IN_WORDS
 
 
 async def test_a_record_that_cannot_be_read_costs_its_session_alone(tmp_path):
@@ -310,11 +340,12 @@ async def test_a_record_that_cannot_be_read_costs_its_session_alone(tmp_path):
 
 
 @pytest.mark.parametrize("replaced", [False, True])
+@pytest.mark.parametrize("suffix", ["", "-log"])
 async def test_a_file_that_is_deleted_while_it_is_open_is_written_again(
-    tmp_path, monkeypatch, caplog, replaced
+    tmp_path, monkeypatch, caplog, suffix, replaced
 ):
     monkeypatch.setattr("mcp_ws_ide.engines.writer.MEASURE_COMMITS", 2)
-    path = tmp_path / "sessions.sqlite"
+    path = tmp_path / f"sessions.sqlite{suffix}"
     engine = new_sqlite(tmp_path)
     await engine.start()
     owners = [await Owner.of_new(engine) for _ in range(3)]
@@ -407,13 +438,22 @@ async def test_a_session_that_could_not_be_created_does_not_appear_later(tmp_pat
         assert await engine.sessions() == []
 
 
-async def test_the_file_keeps_to_its_size_and_messages_wait_until_there_is_room(tmp_path):
+async def test_the_file_keeps_to_its_size_and_messages_wait_until_there_is_room(tmp_path, caplog):
     limit = 1 << 20
     async with running(new_sqlite(tmp_path, limit)) as engine:
         owner, other = await Owner.of_new(engine), await Owner.of_new(engine)
         while await owner.commit(1, (b"m" * 20_000,)) is Outcome.COMMITTED:
-            assert (tmp_path / "sessions.sqlite").stat().st_size <= limit
+            sizes = [
+                path.stat().st_size
+                for path in tmp_path.glob("sessions.sqlite*")
+                if path.suffix != ".sqlite-wal"
+            ]
+            assert sum(sizes) <= limit + 4096
         assert "engine_max_bytes" in engine.problem
+        file_full, log_full = (
+            caplog.text.index(t) for t in ("so that its log grows", "sessions cannot be stored")
+        )
+        assert file_full < log_full
         with pytest.raises(EngineUnavailableError, match="engine_max_bytes"):
             await engine.create(new_session())
         waiting = other.batch(1, (b"n",))

@@ -38,7 +38,7 @@ def commit(table: SessionTable, changes: UnstoredChanges) -> None:
 def test_a_request_and_its_answer_are_one_batch_each():
     table, channel, changes = new()
     assert not changes.due
-    changes.count()
+    changes.received += 1
     changes.add(7, b"7", transmitted=True)
     assert changes.due
     commit(table, changes)
@@ -55,9 +55,9 @@ def test_a_request_and_its_answer_are_one_batch_each():
 
 def test_what_is_staged_while_a_batch_is_outstanding_joins_the_next():
     table, channel, changes = new()
-    changes.count()
+    changes.received += 1
     batch = changes.take()
-    changes.count()
+    changes.received += 1
     channel.push(b"a")
     with pytest.raises(AssertionError):
         changes.take()
@@ -70,9 +70,9 @@ def test_what_is_staged_while_a_batch_is_outstanding_joins_the_next():
 
 def test_a_request_that_waits_is_marked_in_a_batch_of_its_own_or_in_its_first():
     table, _, changes = new()
-    changes.count()
+    changes.received += 1
     changes.add(1, b"1", transmitted=False)
-    changes.count()
+    changes.received += 1
     changes.add(2, b"2", transmitted=False)
     assert changes.transmit(2)
     commit(table, changes)
@@ -87,7 +87,7 @@ def test_a_request_that_waits_is_marked_in_a_batch_of_its_own_or_in_its_first():
 
 def test_a_request_that_comes_and_goes_within_one_batch_is_not_mentioned_and_its_id_can_be_used_again():
     table, _, changes = new()
-    changes.count()
+    changes.received += 1
     changes.add(1, b"1", transmitted=True)
     changes.remove(1)
     changes.remove(1)
@@ -133,11 +133,11 @@ def test_acknowledgements_alone_are_worth_a_batch_when_they_free_an_eighth_of_th
 
 def test_a_record_is_whole_with_all_that_is_staged():
     table, channel, changes = new()
-    changes.count()
+    changes.received += 1
     changes.add(1, b"1", transmitted=True)
     batch = changes.take()
     channel.push(b"a")
-    changes.count()
+    changes.received += 1
     whole = changes.whole(b"state", b"facts", ATTACHED)
     assert (whole.number, whole.received, whole.sent) == (batch.number, 2, 1)
     assert whole.in_flight == [InFlight(batch.added[0].key, b"1")]
@@ -182,7 +182,7 @@ class Model:
 
     def request(self) -> None:
         self.ids += 1
-        self.changes.count()
+        self.changes.received += 1
         self.changes.add(self.ids, b"%d" % self.ids, transmitted=self.random.random() < 0.5)
 
     def answer(self) -> None:
@@ -192,7 +192,7 @@ class Model:
 
     def cancel(self) -> None:
         if (key := self.some()) is not None:
-            self.changes.count()
+            self.changes.received += 1
             self.changes.remove(key)
 
     def mark(self) -> None:
@@ -259,7 +259,8 @@ class Model:
         assert {entry.key: entry for entry in stored.in_flight} == {
             entry.key: entry for entry in self.changes.in_flight.values()
         }
-        mine = {p: (e.data, e.droppable) for e in channel.entries_after(channel.base) for p in positions(e)}
+        entries = [Frame(*entry) for entry in channel.entries_after(channel.base)]
+        mine = {p: (e.data, e.droppable) for e in entries for p in positions(e)}
         theirs = {p: (f.data, f.droppable) for f in stored.frames for p in positions(f) if p > channel.base}
         assert mine == theirs
 

@@ -384,7 +384,7 @@ MUTANTS = {
     ),
     "a session that is stored again loses its frames": (
         unstored_changes,
-        "            [_frame(entry) for entry in channel.entries_after(channel.base)],",
+        "            [Frame(*entry) for entry in channel.entries_after(channel.base)],",
         "            [],",
     ),
     "a batch that failed counts as stored": (
@@ -419,13 +419,13 @@ MUTANTS = {
     ),
     "two batches are outstanding": (
         commits,
-        "        if self._outstanding is not None or self._acting or not self.open:",
-        "        if self._acting or not self.open:",
+        "        if self._outstanding is None and not self._acting and self.open:",
+        "        if not self._acting and self.open:",
     ),
     "a stop loses what its client goes on to send": (
         durable,
         "        if self._registry.closing and self._is_left(frame.message):\n",
-        "        if self._registry.closing and self._is_left(frame.message):\n            self._changes.count()\n",
+        "        if self._registry.closing and self._is_left(frame.message):\n            self._changes.received += 1\n",
     ),
 }
 

@@ -50,7 +50,10 @@ def test_an_engine_is_shown_and_its_files_are_private(start):
     files = {
         path.name: stat.S_IMODE(path.stat().st_mode) for path in (jupyter.home / "data/mcp_ws_ide").iterdir()
     }
-    assert files == {"sessions.sqlite": 0o600, "sessions.sqlite-wal": 0o600, "session-keys.json": 0o600}
+    assert files == {
+        **{f"sessions.sqlite{suffix}": 0o600 for suffix in ("", "-wal", "-log")},
+        "session-keys.json": 0o600,
+    }
 
 
 def probe(jupyter: Jupyter, name: str) -> tuple[int, bytes]:

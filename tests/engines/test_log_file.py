@@ -1,0 +1,130 @@
+"""The log beside a session file: rows survive whatever happens to a later one, and nothing else passes for a row."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mcp_ws_ide.engines.log_file import DamagedFileError, LogFile
+
+ROWS = [(number, bytes([64 + number]) * (number * 7)) for number in range(1, 5)]
+
+
+@contextlib.contextmanager
+def written(path: Path, durable: bool = False) -> Iterator[str]:
+    """Write a log and leave it as a killed process does; yield its token."""
+    log = LogFile(path, durable)
+    token = log.create()
+    for row in ROWS:
+        log.append(*row)
+    log.close()
+    yield token
+
+
+def read(path: Path, token: str, durable: bool = False) -> list[tuple[int, bytes]]:
+    """Read a log, and check that what is appended then follows."""
+    log = LogFile(path, durable)
+    log.open(token)
+    with contextlib.closing(log):
+        rows = list(log.rows())
+        log.append(9, b"next")
+        assert list(log.rows()) == [*rows, (9, b"next")]
+    return rows
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_rows_are_read_in_their_order(tmp_path, durable):
+    with written(tmp_path / "log", durable) as token:
+        assert stat.S_IMODE((tmp_path / "log").stat().st_mode) == 0o600
+        assert read(tmp_path / "log", token, durable) == ROWS
+
+
+def test_of_a_row_that_was_cut_anywhere_nothing_is_left_and_those_before_it_are_whole(tmp_path):
+    path = tmp_path / "log"
+    with written(path) as token:
+        content = path.read_bytes()
+        last = len(content) - len(ROWS[-1][1]) - 16
+        for size in range(last, len(content)):
+            path.write_bytes(content[:size])
+            assert read(path, token) == ROWS[:-1]
+
+
+@pytest.mark.parametrize("noise", [b"\0", b"\xa5"])
+def test_a_last_row_that_reached_the_disk_in_part_is_cut_off_if_the_log_is_durable(tmp_path, noise):
+    path = tmp_path / "log"
+    with written(path, durable=True) as token:
+        content = bytearray(path.read_bytes())
+        content[-5:] = noise * 5
+        path.write_bytes(content)
+        assert read(path, token, durable=True) == ROWS[:-1]
+
+
+def test_zeros_after_the_last_row_are_no_row(tmp_path):
+    path = tmp_path / "log"
+    with written(path, durable=True) as token:
+        with path.open("ab") as file:
+            file.write(bytes(500))
+        assert read(path, token, durable=True) == ROWS
+
+
+def test_a_damaged_row_with_others_after_it_is_damage(tmp_path):
+    path = tmp_path / "log"
+    with written(path, durable=True) as token:
+        content = bytearray(path.read_bytes())
+        content[content.index(ROWS[1][1])] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(DamagedFileError, match="is damaged, 23 bytes from the first"):
+            read(path, token, durable=True)
+
+
+def test_the_log_of_another_file_and_a_missing_one_are_damage(tmp_path):
+    path = tmp_path / "log"
+    with written(path), pytest.raises(DamagedFileError, match="belongs to another file"):
+        read(path, "00" * 16)
+    path.unlink()
+    with pytest.raises(DamagedFileError, match="is missing"):
+        read(path, "00" * 16)
+
+
+@pytest.mark.parametrize("room", [0, 1, 16, 20, 500])
+def test_a_row_for_which_there_is_no_room_is_not_there_and_the_next_one_takes_its_place(tmp_path, room):
+    path = tmp_path / "log"
+    log = LogFile(path, False)
+    token = log.create()
+    log.append(*ROWS[0])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + room, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            log.append(2, b"x" * 1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(log.rows()) == ROWS[:1]
+    log.append(*ROWS[1])
+    log.close()
+    assert read(path, token) == ROWS[:2]
+
+
+def test_a_log_that_is_created_replaces_a_file_or_a_symbolic_link_and_does_not_follow_it(tmp_path):
+    (tmp_path / "precious").write_bytes(b"mine")
+    (tmp_path / "log").symlink_to(tmp_path / "precious")
+    with written(tmp_path / "log") as token:
+        assert read(tmp_path / "log", token) == ROWS
+    assert (tmp_path / "precious").read_bytes() == b"mine"
+
+
+def test_a_cleared_log_is_empty_and_a_deleted_one_is_gone(tmp_path):
+    log = LogFile(tmp_path / "log", False)
+    log.create()
+    log.append(*ROWS[0])
+    log.clear()
+    assert (log.size, list(log.rows())) == (0, [])
+    assert log.in_place
+    log.delete()
+    assert os.listdir(tmp_path) == []
