@@ -8,11 +8,14 @@
 import { isObject, parseJson } from "./binding.js";
 import { isId, read, type Message } from "./reader.js";
 import { replacesResponse } from "./stand_ins.js";
+import { usable } from "./usable.js";
 
 /** Milliseconds of silence after part of a body or an event, or after one that cannot be read; then no more is waited for. */
 const SILENCE = 2_500;
 /** Characters that an error quotes. */
 const QUOTED = 200;
+/** Member of `_meta` in each request of 2026-07-28. */
+const VERSION_KEY = "io.modelcontextprotocol/protocolVersion";
 const INTERNAL_ERROR = -32603;
 const EVENT_STREAM = "text/event-stream";
 /**
@@ -21,7 +24,7 @@ const EVENT_STREAM = "text/event-stream";
  * @param posted the body of the POST, as JSON.
  */
 export async function readableResponse(response: Response, posted: unknown): Promise<Response> {
-  const requests = new OpenRequests(posted);
+  const requests = new OpenRequests(posted, response.url.replace(/\?.*$/s, ""));
   if (!response.ok || !requests.open) return response;
   const headers = new Headers(response.headers);
   headers.delete("Content-Length");
@@ -35,28 +38,45 @@ export async function readableResponse(response: Response, posted: unknown): Pro
   return new Response(JSON.stringify(messages.length === 1 ? messages[0] : messages), { status: 200, headers });
 }
 
+/** A request of a POST. */
+interface Sent {
+  readonly id: string | number;
+  readonly method: string;
+  /** Whether it is of the handshake era. */
+  readonly strict: boolean;
+}
+
 /** The requests of one POST that have no response yet. */
 class OpenRequests {
-  readonly #ids: (string | number)[];
+  readonly #open: Sent[];
+  /** The server's address, for notes in its results. */
+  readonly #where: string;
 
-  constructor(posted: unknown) {
+  constructor(posted: unknown, where: string) {
     const text = typeof posted === "string" ? parseJson(posted) : undefined;
     const messages: unknown[] = Array.isArray(text) ? text : [text];
-    this.#ids = messages.filter(isObject).flatMap(({ id, method }) => (method !== undefined && isId(id) ? [id] : []));
+    this.#open = messages.filter(isObject).flatMap(({ id, method, params }) => {
+      const meta = isObject(params) ? params["_meta"] : undefined;
+      const strict = !(isObject(meta) && VERSION_KEY in meta);
+      return typeof method === "string" && isId(id) ? [{ id, method, strict }] : [];
+    });
+    this.#where = where;
   }
 
   get open(): boolean {
-    return this.#ids.length > 0;
+    return this.#open.length > 0;
   }
 
   /** What can be read of a text; a response under a wrong id is that to the only open request. */
   take(text: string): Message[] {
     return read(text).messages.flatMap((message) => {
       if ("method" in message) return [message];
-      const named = this.#ids.findIndex((id) => String(id) === String(message["id"]));
-      const at = named < 0 && this.#ids.length === 1 ? 0 : named;
-      if (at < 0) return [];
-      return [{ ...message, id: this.#ids.splice(at, 1)[0] }];
+      const named = this.#open.findIndex(({ id }) => String(id) === String(message["id"]));
+      const at = named < 0 && this.#open.length === 1 ? 0 : named;
+      const [sent] = at < 0 ? [] : this.#open.splice(at, 1);
+      if (sent === undefined) return [];
+      const { id, method, strict } = sent;
+      return ["result" in message ? { ...message, id, result: usable(method, message["result"], this.#where, strict) } : { ...message, id }];
     });
   }
 
@@ -65,7 +85,7 @@ class OpenRequests {
     const shown = written.length > QUOTED ? `${written.slice(0, QUOTED)}…` : written;
     const message = `the server's response is not a JSON-RPC message: ${shown}`;
     const error = { code: INTERNAL_ERROR, message, data: { outcome: "unknown" } };
-    return this.#ids.splice(0).map((id) => ({ jsonrpc: "2.0", id, error }));
+    return this.#open.splice(0).map(({ id }) => ({ jsonrpc: "2.0", id, error }));
   }
 }
 

@@ -24,6 +24,7 @@ import {
 import { byteLength, PositionError, ReliableChannel } from "./channel.js";
 import { isCanonical, isId as isRequestId, read, type Fault, type Message } from "./reader.js";
 import { replacesResponse, TO_NOTIFICATIONS } from "./stand_ins.js";
+import { usable } from "./usable.js";
 
 /** The gateway broke the protocol. */
 export class Violation extends Error {
@@ -80,6 +81,8 @@ export interface Doubt {
 interface Waiting {
   readonly id: RequestId;
   position: number;
+  /** The method, empty in a session that was continued; only needed where the peer is no gateway. */
+  readonly method: string;
 }
 
 /**
@@ -143,6 +146,8 @@ export class ClientEnd {
   legacy = false;
   /** Whether the server does not resume: what is sent counts as delivered. */
   plain = false;
+  /** The server's address, for notes in its results. */
+  where = "";
   /** Frames sent again at the last resume. */
   replayed = 0;
   /** Messages that the last `gap` frame replaced. */
@@ -167,7 +172,7 @@ export class ClientEnd {
     end.legacy = saved.legacy;
     end.channel = ReliableChannel.continued(saved.window, saved.acknowledged, saved.received, saved.kept);
     end.#written = end.channel.sent;
-    for (const id of saved.waiting) end.#waiting.set(keyOf(id), { id, position: end.#written });
+    for (const id of saved.waiting) end.#waiting.set(keyOf(id), { id, position: end.#written, method: "" });
     return end;
   }
 
@@ -238,7 +243,7 @@ export class ClientEnd {
     const { id, method, params } = message;
     if (typeof method !== "string") return;
     if (isRequestId(id)) {
-      this.#waiting.set(keyOf(id), { id, position: this.channel.sent });
+      this.#waiting.set(keyOf(id), { id, position: this.channel.sent, method });
       this.legacy ||= method === "initialize";
     } else if (method === "notifications/cancelled" && isObject(params) && isRequestId(params["requestId"])) {
       this.#hasCancelled = true;
@@ -256,20 +261,25 @@ export class ClientEnd {
     const control = this.plain ? undefined : checked(text, message);
     if (control !== undefined) return this.#control(control);
     if (!this.live) throw new Violation("the gateway sent data before 'opened' or 'resumed'");
-    const odd = !isCanonical(message) || !this.#noteAnswer(message);
-    if (this.plain) return { ...NOTHING, data: text, message, odd };
+    const waiting = isCanonical(message) && !("method" in message) ? this.#answered(message) : undefined;
+    const odd = !isCanonical(message) || (waiting === undefined && !("method" in message));
+    if (this.plain) return { ...NOTHING, data: text, message: waiting ? this.#usable(waiting, message as Message) : message, odd };
     const write = this.channel.accept(byteLength(text)) ? [this.channel.takeAck()] : [];
     return { data: text, message, odd, write, event: "nothing" };
   }
 
-  /** Whether a message is the response to an open request, or none. */
-  #noteAnswer(message: Message): boolean {
-    if ("method" in message) return true;
-    if (!isRequestId(message["id"])) return false;
-    const key = keyOf(message["id"]);
-    if (!this.#waiting.has(key)) return false;
-    this.#forget(key);
-    return true;
+  /** The request that a response answers, which is no longer open; undefined if it names none. */
+  #answered(response: Message): Waiting | undefined {
+    const { id } = response;
+    const waiting = isRequestId(id) ? this.#waiting.get(keyOf(id)) : undefined;
+    if (waiting !== undefined) this.#forget(keyOf(waiting.id));
+    return waiting;
+  }
+
+  /** A response of a server that is no gateway, with the result as the SDK can read it. */
+  #usable({ id, method }: Waiting, response: Message): Message {
+    if (!this.plain || !("result" in response)) return { ...response, id };
+    return { ...response, id, result: usable(method, response["result"], this.where, this.legacy) };
   }
 
   #forget(key: string): void {
@@ -320,7 +330,7 @@ export class ClientEnd {
     const named = this.#named(id);
     if (named === undefined) return this.#misnamed(message);
     this.#forget(keyOf(named.id));
-    return [{ ...message, id: named.id }];
+    return [this.#usable(named, message)];
   }
 
   /** The open request that an id names, also as text instead of a number. */
@@ -337,7 +347,7 @@ export class ClientEnd {
     if (this.#waiting.size === 1 && !this.#hasCancelled && !notified) {
       const [only] = this.#waiting.values();
       this.#waiting.clear();
-      return [{ ...message, id: (only as Waiting).id }];
+      return [this.#usable(only as Waiting, message)];
     }
     const said = `the server answered with the id ${JSON.stringify(id)}, which names no open request`;
     this.#noteDoubt(error ?? unknownOutcome(said), !notified);

@@ -188,6 +188,7 @@ export class SessionTransport extends TransportEventTarget {
       link.close(CloseCode.DROPPED, "the server no longer supports resume");
       throw new ConnectError(`${this.#opener.where} no longer supports resume`);
     }
+    this.#end.where = this.#opener.where;
     const queued = this.#end.startPlain();
     this.#adopt(link, queued, { resumable: false, session: "", resumed: false, replayed: 0 });
     return "opened";

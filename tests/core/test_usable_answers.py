@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from mcp_ws_ide.core.usable_answers import OpenCalls
+import pytest
+
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.list_items import UNAVAILABLE_KEY
+from mcp_ws_ide.core.usable_answers import OpenCalls, usable
+
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "results.json").read_text())
 
 CALL = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"}}'
 ODD = b'{"jsonrpc":"2.0","id":1,"result":{"content":[{"text":"a"}]}}'
@@ -44,3 +51,22 @@ def test_what_answers_no_open_call_stays_as_it_is():
     note = b'{"jsonrpc":"2.0","method":"notifications/message","params":{}}'
     for message in (ODD, b"{", note):
         assert calls.received(message) == message
+
+
+@pytest.mark.parametrize(
+    "vector", VECTORS["cases"], ids=lambda vector: f"{vector['method']}, {vector['name']}"
+)
+def test_one_bad_item_costs_neither_client_the_good_ones(vector):
+    """The TypeScript client runs the same vectors (``frontend_static/test/usable.test.mjs``)."""
+    written = json.dumps({"jsonrpc": "2.0", "id": 1, "result": vector["result"]}, separators=(",", ":"))
+    answer = messages.parse_server(written.encode())
+    read, notices = usable(vector["method"], answer, "there", strict=vector.get("strict", True))
+    if "shown" not in vector:
+        assert read is answer
+        return
+    result = json.loads(read.data)["result"]
+    assert result["_meta"].pop(UNAVAILABLE_KEY)["there"]
+    if not result["_meta"]:
+        del result["_meta"]
+    assert result == vector["shown"]
+    assert notices
