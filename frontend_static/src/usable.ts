@@ -60,6 +60,8 @@ const CALLS = {
   "tasks/result": mendToolResult,
   "prompts/get": mendPrompt,
   "resources/read": mendContents,
+  "completion/complete": mendCompletion,
+  initialize: mendHandshake,
 } satisfies Record<string, (members: Members, faults: Faults, strict: boolean) => void>;
 
 function isCall(method: string): method is keyof typeof CALLS {
@@ -123,4 +125,72 @@ function mendContents(members: Members, faults: Faults): void {
     addFault(faults, "content", "it was read as contents");
   }
   mendItems("contents", members, faults, readContents);
+}
+
+/** Completions in one result. */
+const MAX_VALUES = 100;
+
+function mendCompletion(members: Members, faults: Faults): void {
+  const given = members["completion"];
+  const completion = isObject(given) ? given : {};
+  const values = Array.isArray(completion["values"]) ? completion["values"] : [];
+  const texts = values.filter((value) => value !== null && typeof value !== "object").map((value) => (typeof value === "string" ? value : String(value)));
+  const kept: Members = { values: texts.slice(0, MAX_VALUES) };
+  if (Number.isInteger(completion["total"])) kept["total"] = completion["total"];
+  if (typeof completion["hasMore"] === "boolean") kept["hasMore"] = completion["hasMore"];
+  if (texts.length > MAX_VALUES) {
+    kept["hasMore"] = true;
+    addFault(faults, "completion", `values after the first ${MAX_VALUES} were omitted`);
+  } else if (!isObject(given) || !sameMembers(kept, completion)) {
+    addFault(faults, "completion", "what clients could not read was omitted");
+  }
+  if (faults.size > 0) members["completion"] = kept;
+}
+
+/** Whether each member that was given in a checked form is kept unchanged; members without a meaning do not count. */
+function sameMembers(kept: Members, given: Members): boolean {
+  const names = ["values", "total", "hasMore"].filter((name) => name in given || name in kept);
+  return names.every((name) => JSON.stringify(kept[name]) === JSON.stringify(given[name]));
+}
+
+/** The protocol version of a server that names none: the one with the fewest features. */
+const OLDEST = "2024-11-05";
+
+function mendHandshake(members: Members, faults: Faults): void {
+  if (typeof members["protocolVersion"] !== "string") {
+    members["protocolVersion"] = OLDEST;
+    addFault(faults, "protocolVersion", `it was read as ${OLDEST}, because it is not a string`);
+  }
+  const offers = isObject(members["capabilities"]) ? members["capabilities"] : {};
+  const offered = Object.fromEntries(Object.entries(offers).flatMap(([name, offer]) => (offer === null || offer === false ? [] : [[name, usableOffer(offer)]])));
+  if (!isObject(members["capabilities"]) || JSON.stringify(offered) !== JSON.stringify(offers)) {
+    members["capabilities"] = offered;
+    addFault(faults, "capabilities", "what clients could not read was completed or ignored");
+  }
+  mendServerInfo(members, faults);
+  if ("instructions" in members && typeof members["instructions"] !== "string") {
+    delete members["instructions"];
+    addFault(faults, "instructions", "it was ignored, because it is not a string");
+  }
+}
+
+/** A capability: an object, whose members of the wrong type are left out. */
+function usableOffer(given: unknown): Members {
+  const flags = ["listChanged", "subscribe"];
+  const members = isObject(given) ? Object.entries(given) : [];
+  return Object.fromEntries(members.filter(([name, value]) => !flags.includes(name) || typeof value === "boolean"));
+}
+
+function mendServerInfo(members: Members, faults: Faults): void {
+  const given = members["serverInfo"];
+  const info: Members = typeof given === "string" ? { name: given } : isObject(given) ? given : {};
+  const usable: Members = { ...info };
+  if ("title" in usable && typeof usable["title"] !== "string") delete usable["title"];
+  for (const name of ["name", "version"]) {
+    const value = usable[name];
+    if (typeof value !== "string") usable[name] = value === undefined || value === null ? "unknown" : JSON.stringify(value);
+  }
+  if (isObject(given) && JSON.stringify(usable) === JSON.stringify(given)) return;
+  members["serverInfo"] = usable;
+  addFault(faults, "serverInfo", "it was completed with a name and a version");
 }

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import * as sdk from "@modelcontextprotocol/sdk/types.js";
 import { ClientEnd } from "../dist/resume.js";
 import { usable } from "../dist/usable.js";
 
@@ -33,4 +34,23 @@ test("a client of plain mcp is given usable results, and one of a gateway what c
   end.send('{"jsonrpc":"2.0","id":2,"method":"tools/call"}');
   const [paired] = end.readable(text.replace('"id":1', '"id":"2"'));
   assert.deepEqual([paired.id, paired.result.content], [2, [{ type: "text", text: "a" }]]);
+});
+
+const SCHEMAS = {
+  "tools/list": sdk.ListToolsResultSchema,
+  "prompts/list": sdk.ListPromptsResultSchema,
+  "resources/list": sdk.ListResourcesResultSchema,
+  "resources/templates/list": sdk.ListResourceTemplatesResultSchema,
+  "tools/call": sdk.CallToolResultSchema,
+  "prompts/get": sdk.GetPromptResultSchema,
+  "resources/read": sdk.ReadResourceResultSchema,
+  "completion/complete": sdk.CompleteResultSchema,
+  initialize: sdk.InitializeResultSchema,
+};
+
+test("the SDK accepts each result as it is shown, and refuses most of them as they were written", () => {
+  const complete = cases.filter(({ strict, result }) => strict !== false && !("task" in result));
+  for (const { name, method, result, shown } of complete) assert.ok(SCHEMAS[method].safeParse(shown ?? result).success, `${method}, ${name}`);
+  const refused = complete.filter(({ method, result }) => !SCHEMAS[method].safeParse(result).success);
+  assert.ok(refused.length >= 60, `${refused.length}`);
 });
