@@ -23,6 +23,8 @@ SCHEME: Final = "mcp-ws-ide:"
 READ: Final = "resources/read"
 NAMES_RESOURCE: Final = frozenset({READ, "resources/subscribe", "resources/unsubscribe"})
 """Requests whose ``params.uri`` names a resource."""
+UPDATED: Final = b'"notifications/resources/updated"'
+"""The method, as JSON, of the notification that a resource was updated."""
 FAULT: Final = "its URI is not absolute, clients see it behind the scheme mcp-ws-ide"
 _HOST: Final = r"(?:\[[0-9a-f:.]+\]|[^\s/?#@:<>\[\]^|\\]*)"
 _PORT: Final = r":(?:[1-5]?\d{0,4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])"
@@ -61,6 +63,15 @@ def as_written(message: Message) -> Message:
         return message
     written = encode(unquote(uri.removeprefix(SCHEME)))
     return messages.rebuild(message, message.id, params=messages.with_member(message.params, "uri", written))
+
+
+def as_shown(update: Message) -> Message:
+    """Return the notification that a resource was updated, with its URI as clients see it."""
+    uri = text_of(messages.member(update.params, "uri"))
+    if not uri or is_usable(uri):
+        return update
+    params = messages.with_member(update.params, "uri", encode(shown(uri)))
+    return messages.rebuild(update, update.id, params=params)
 
 
 def shown_contents(result: bytes) -> tuple[bytes, dict[str, str]]:

@@ -13,6 +13,7 @@ from mcp_ws_ide.core.messages import IdKey, Message
 from mcp_ws_ide.errors import MalformedMessageError
 
 _CANCELLED: Final = b'"notifications/cancelled"'
+_UPDATED: Final = b'"notifications/resources/updated"'
 
 
 def usable(method: str, answer: Message, server: str, *, strict: bool) -> tuple[Message, dict[str, str]]:
@@ -45,6 +46,12 @@ def usable(method: str, answer: Message, server: str, *, strict: bool) -> tuple[
     from mcp_ws_ide.core.list_items import with_note
 
     return messages.rebuild(answer, answer.id, result=with_note(result, server, notices.values())), notices
+
+
+def _shown_update(message: Message) -> Message:
+    from mcp_ws_ide.core.shown_uris import as_shown
+
+    return as_shown(message)
 
 
 class OpenCalls:
@@ -81,6 +88,6 @@ class OpenCalls:
         except MalformedMessageError:
             return data
         if message.kind is not messages.RESPONSE:
-            return data
+            return _shown_update(message).data if self._strict and message.method == _UPDATED else data
         method = self._methods.pop(message.id_key, "")
         return usable(method, message, self._server, strict=self._strict)[0].data

@@ -16,7 +16,7 @@ from mcp_ws_ide.core.bridges.methods import LISTS
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Ping, Reply, Unnamed
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.messages import Kind, Message
-from mcp_ws_ide.core.shown_uris import NAMES_RESOURCE, READ, as_written
+from mcp_ws_ide.core.shown_uris import NAMES_RESOURCE, READ, UPDATED, as_shown, as_written
 from mcp_ws_ide.errors import NotAttemptedError
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
@@ -136,7 +136,10 @@ class PrivateUpstream(Upstream):
         effect = self._session.core.from_legacy_server(message)
         if type(effect) is Deliver:
             delivered, answered = effect.message, effect.answered
-            if answered is not None and (delivered.odd or answered.method in _LOOKED_AT):
+            if answered is None:
+                if delivered.method == UPDATED:
+                    delivered = as_shown(delivered)
+            elif delivered.odd or answered.method in _LOOKED_AT:
                 if answered.method == INITIALIZE:
                     self._answered()
                     if message.error:

@@ -434,6 +434,10 @@ def test_a_resource_without_a_scheme_is_listed_read_and_followed_as_the_server_w
     assert answer["result"]["contents"] == [{"uri": resource["uri"], "text": "t"}]
     (follow,), _ = new.client(id=3, method="resources/subscribe", params={"uri": resource["uri"]})
     assert follow["params"]["notifications"]["resourceSubscriptions"] == ["notes.txt"]
+    acknowledge(new, follow)
+    note = {"uri": "notes.txt", "_meta": {messages.SUBSCRIPTION_ID_KEY: follow["id"]}}
+    _, (updated,) = new.server(method="notifications/resources/updated", params=note)
+    assert updated["params"] == {"uri": resource["uri"]}
 
 
 def test_a_content_item_that_clients_of_the_handshake_era_refuse_is_mended():

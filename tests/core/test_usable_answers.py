@@ -40,6 +40,9 @@ def test_a_resource_without_a_scheme_is_read_as_the_server_wrote_it():
     result = json.loads(calls.received(read))["result"]
     assert result["contents"] == [{"uri": resource["uri"], "text": "t"}]
     assert "my notes.txt" in str(result["_meta"])
+    for written, seen in (("my notes.txt", resource["uri"]), ("x:1", "x:1")):
+        update = {"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": written}}
+        assert json.loads(calls.received(json.dumps(update).encode()))["params"] == {"uri": seen}
 
 
 def test_what_answers_no_open_call_stays_as_it_is():

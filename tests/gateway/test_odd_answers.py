@@ -333,6 +333,15 @@ async def test_a_resource_without_a_scheme_is_listed_and_read_by_every_client(cl
         assert (contents["uri"], contents["text"]) == (uri, f"read {written}")
 
 
+async def test_a_resource_without_a_scheme_is_followed_under_the_uri_that_the_client_sees(client):
+    made = await client("stdio", "handshake")
+    for uri in ("mcp-ws-ide:notes.txt", "x:1"):
+        await made.ended(made.begin("resources/subscribe", {"uri": uri}))
+        await until(
+            lambda uri=uri: {"uri": uri} in [message.get("params") for message in made.link.sent], LATEST, uri
+        )
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @in_both_eras
 async def test_one_bad_content_item_costs_no_client_the_result(client, transport, era):

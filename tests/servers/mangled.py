@@ -27,6 +27,8 @@ def result(message: dict[str, Any]) -> dict[str, Any]:
         return {"protocolVersion": "2025-11-25", "capabilities": capabilities, "serverInfo": info}
     if method == "resources/list":
         return RESOURCES
+    if method == "resources/subscribe":
+        return {}
     if method == "resources/read":
         uri = message["params"]["uri"]
         return {"contents": [{"uri": uri, "text": f"read {uri}"}]}
@@ -177,6 +179,9 @@ def mangled(message: dict[str, Any]) -> bytes:
     if message["method"] == "server/discover":
         error = {"code": -32601, "message": "Method not found"}
         return line({"jsonrpc": "2.0", "id": message["id"], "error": error})
+    if message["method"] == "resources/subscribe":
+        update = {"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": message["params"]}
+        return line(answer(message)) + b"\n" + line(update)
     rng = random.Random(arguments.get("seed"))
     return HOW[arguments.get("how", "plain")](rng, answer(message))
 

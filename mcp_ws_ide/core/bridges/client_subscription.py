@@ -19,6 +19,7 @@ from mcp_ws_ide.core.effects import Again, Deliver, Effect, Forward, Pending
 from mcp_ws_ide.core.lenient_json import encode, error_code, error_text, object_of, text_of, texts_of
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.core.session import CANCELLED, SessionCore
+from mcp_ws_ide.core.shown_uris import shown
 from mcp_ws_ide.errors import GATEWAY_ERRORS, INTERNAL_ERROR, INVALID_PARAMS, LIMIT_EXCEEDED
 
 RESOURCE_NOT_FOUND: Final = -32002
@@ -246,7 +247,7 @@ class ClientSubscription:
         """Announce everything that is followed as changed."""
         changed = [messages.notification(method) for method in self._lists().values()]
         updated = "notifications/resources/updated"
-        changed += [messages.notification(updated, encode({"uri": uri})) for uri in sorted(self._uris)]
+        changed += [messages.notification(updated, encode({"uri": shown(uri)})) for uri in sorted(self._uris)]
         return [Deliver(message) for message in changed]
 
     def _lost(self) -> list[Effect]:

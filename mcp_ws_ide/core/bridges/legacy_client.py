@@ -40,7 +40,7 @@ from mcp_ws_ide.core.lenient_json import (
 from mcp_ws_ide.core.list_items import read_list, with_note
 from mcp_ws_ide.core.messages import IdKey, Kind, Message
 from mcp_ws_ide.core.session import CANCELLED, SessionCore
-from mcp_ws_ide.core.shown_uris import NAMES_RESOURCE, READ, as_written, shown_contents
+from mcp_ws_ide.core.shown_uris import NAMES_RESOURCE, READ, UPDATED, as_shown, as_written, shown_contents
 from mcp_ws_ide.errors import GATEWAY_ERRORS, INTERNAL_ERROR, INVALID_PARAMS
 
 REFUSALS: Final = frozenset({-32601, -32022})
@@ -359,7 +359,8 @@ class LegacyClient:
         params = messages.with_meta(message.params, messages.SUBSCRIPTION_ID_KEY, b"")
         if messages.member(params, "_meta") == b"{}":
             params = messages.with_member(params, "_meta", b"")
-        return [Deliver(messages.rebuild(message, b"", params=params))]
+        tagless = messages.rebuild(message, b"", params=params)
+        return [Deliver(as_shown(tagless) if message.method == UPDATED else tagless)]
 
 
 def refuses_handshake(answer: Message) -> bool:
