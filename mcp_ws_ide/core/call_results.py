@@ -21,7 +21,8 @@ from mcp_ws_ide.core.content_items import (
 )
 from mcp_ws_ide.core.lenient_json import encode, items_of, members_of, text_of, value_of
 from mcp_ws_ide.core.list_items import fault_texts
-from mcp_ws_ide.core.readable_results import MAX_VALUES, is_handshake, is_readable
+from mcp_ws_ide.core.readable_results import is_handshake, is_readable
+from mcp_ws_ide.core.result_types import MAX_VALUES
 
 _NOTHING: Final = (b"", b"null")
 _FALSE: Final = ("", "false", "no", "0", "none", "null")

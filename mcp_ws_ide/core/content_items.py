@@ -14,18 +14,8 @@ from msgspec import Raw
 
 from mcp_ws_ide.core.lenient_json import encode, items_of, members_of, text_of, value_of
 from mcp_ws_ide.core.list_items import mend_optional, optional_decoders
-from mcp_ws_ide.core.readable_results import (
-    Contents,
-    Embedded,
-    Image,
-    Link,
-    Text,
-    are_contents,
-    encoded,
-    is_base64,
-    is_item,
-    is_prompt_message,
-)
+from mcp_ws_ide.core.readable_results import are_contents, encoded, is_base64, is_item, is_prompt_message
+from mcp_ws_ide.core.result_types import Contents, Embedded, Image, Link, Text
 
 TEXT: Final = "text"
 NO_URI: Final = "about:blank"

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from mcp_ws_ide.core.lenient_json import encode, items_of, members_of, text_of, value_of
-from mcp_ws_ide.core.readable_results import Annotations, Icon
+from mcp_ws_ide.core.result_types import Annotations, Icon
 from mcp_ws_ide.core.shown_uris import FAULT, is_usable, shown
 
 TOOLS: Final = "tools"

@@ -169,17 +169,16 @@ def _parse_usual(data: bytes, *, by_server: bool = False) -> Message | None:
         raw_id, method = tail[1] or b"", head[1] or b""
         payload = data[head.end() - 1 : tail.start() + 1]
     try:
-        if not method:
-            odd = False
-            if by_server:
-                odd = not is_readable(payload)
-            else:
-                _decode_raw(payload)
-            return Message(RESPONSE, data, raw_id, result=payload, odd=odd) if raw_id else None
-        routing = _decode_params(payload)
+        if method:
+            routing = _decode_params(payload)
+            kind = REQUEST if raw_id else NOTIFICATION
+            return Message(kind, data, raw_id, method, payload, routing=routing)
+        odd = by_server and not is_readable(payload)
+        if not by_server:
+            _decode_raw(payload)
+        return Message(RESPONSE, data, raw_id, b"", b"", payload, odd=odd) if raw_id else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return Message(REQUEST if raw_id else NOTIFICATION, data, raw_id, method, payload, routing=routing)
 
 
 def _from_envelope(data: bytes, envelope: Envelope) -> Message:
@@ -477,17 +476,14 @@ def error_response(raw_id: bytes, code: int, text: str, data: dict[str, Any] | N
 
 def with_id(message: Message, raw_id: bytes) -> Message:
     """Return the message with another id; payload and unknown members stay as they came."""
-    return _build(
-        *(message.kind, raw_id, message.method, message.params, message.result, message.error, message.extra),
-        odd=message.odd,
-    )
+    kind, method, params, result = message.kind, message.method, message.params, message.result
+    return _build(kind, raw_id, method, params, result, message.error, message.extra, message.odd)
 
 
 def rebuild(message: Message, raw_id: bytes, *, params: bytes = b"", result: bytes = b"") -> Message:
     """Return the message with another id and another payload; an error and unknown members stay as they came."""
-    return _build(
-        *(message.kind, raw_id, message.method, params, result, message.error, message.extra), odd=message.odd
-    )
+    error, extra = message.error, message.extra
+    return _build(message.kind, raw_id, message.method, params, result, error, extra, message.odd)
 
 
 def _build(

@@ -2,24 +2,33 @@
 
 The SDKs' clients validate a result as a whole: one content item without a type, or an image that is not base64, costs
 them all items. This module only tells such results from the others, in the one decoding that the parser needs anyway;
-:mod:`mcp_ws_ide.core.call_results` mends them. The members of all kinds of calls are checked at once, because the
-parser does not know which request a response answers (MCP, server/tools, server/prompts, server/resources).
+:mod:`mcp_ws_ide.core.call_results` mends them.
 """
 
 from __future__ import annotations
 
 import binascii
 import re
-from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Raw
+
+from mcp_ws_ide.core.result_types import (
+    Audio,
+    Contents,
+    Embedded,
+    Image,
+    Initialized,
+    Item,
+    LongText,
+    PromptMessage,
+    Result,
+    SmallResult,
+)
 
 SMALL: Final = 1 << 14
 """Results up to this size, in bytes, are decoded with their texts, which is faster than looking at each item."""
-MAX_VALUES: Final = 100
-"""Completions in one result (MCP, server/utilities/completion)."""
 CHECKED: Final = 1 << 12
 """Bytes of base64 that are checked completely; of more, both ends and what usually goes wrong."""
 _END: Final = 64
@@ -28,164 +37,13 @@ _QUOTE: Final = ord('"')
 _BLANK: Final = re.compile(rb"\s|\\[nrt]|\\(?=/)")
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/]*={0,2}", re.ASCII)
 
-
-class Annotations(msgspec.Struct, gc=False):
-    """Annotations of resources and content items."""
-
-    audience: list[Literal["user", "assistant"]] | UnsetType = UNSET
-    priority: Annotated[float, msgspec.Meta(ge=0, le=1)] | UnsetType = UNSET
-    lastModified: Annotated[datetime, msgspec.Meta(tz=True)] | UnsetType = UNSET
-
-
-class Icon(msgspec.Struct, gc=False):
-    """An icon of a tool, prompt or resource."""
-
-    src: str
-    mimeType: str | UnsetType = UNSET
-    sizes: list[str] | UnsetType = UNSET
-    theme: Literal["light", "dark"] | UnsetType = UNSET
-
-
-class AnyObject(msgspec.Struct, gc=False):
-    """Any JSON object, of which nothing is decoded."""
-
-
-class _Item(msgspec.Struct, gc=False, kw_only=True):
-    annotations: Annotations | UnsetType = UNSET
-    meta: AnyObject | UnsetType = msgspec.field(name="_meta", default=UNSET)
-
-
-class Text(_Item, gc=False, kw_only=True):
-    """A text. Without a union around it, msgspec would not insist on a tag."""
-
-    type: Literal["text"]
-    text: str
-
-
-class LongText(_Item, gc=False, tag="text"):
-    """A text that is not decoded."""
-
-    text: Raw
-
-
-class Image(_Item, gc=False, tag="image"):
-    """An image in base64."""
-
-    data: Raw
-    mimeType: str
-
-
-class Audio(_Item, gc=False, tag="audio"):
-    """A sound in base64."""
-
-    data: Raw
-    mimeType: str
-
-
-class Link(_Item, gc=False, kw_only=True, tag="resource_link"):
-    """A resource that can be read."""
-
-    uri: str
-    name: str
-    title: str | UnsetType = UNSET
-    description: str | UnsetType = UNSET
-    mimeType: str | UnsetType = UNSET
-    size: int | UnsetType = UNSET
-    icons: list[Icon] | UnsetType = UNSET
-
-
-class Contents(msgspec.Struct, gc=False):
-    """The contents of a resource: text, or binary data in base64."""
-
-    uri: str
-    mimeType: str | UnsetType = UNSET
-    text: Raw = Raw()
-    blob: Raw = Raw()
-    meta: AnyObject | UnsetType = msgspec.field(name="_meta", default=UNSET)
-
-
-class Embedded(_Item, gc=False, tag="resource"):
-    """A resource with its contents."""
-
-    resource: Contents
-
-
-Item = LongText | Image | Audio | Link | Embedded
-
-
-class PromptMessage(msgspec.Struct, gc=False):
-    """A message of a prompt."""
-
-    role: Literal["user", "assistant"]
-    content: Item
-
-
-class _Completion(msgspec.Struct, gc=False):
-    values: Annotated[list[str], msgspec.Meta(max_length=MAX_VALUES)]
-    total: int | UnsetType = UNSET
-    hasMore: bool | UnsetType = UNSET
-
-
-class _AnyResult(msgspec.Struct, gc=False, kw_only=True):
-    structuredContent: AnyObject | UnsetType = UNSET
-    isError: bool | UnsetType = UNSET
-    meta: AnyObject | UnsetType = msgspec.field(name="_meta", default=UNSET)
-    description: str | UnsetType = UNSET
-    completion: _Completion | UnsetType = UNSET
-
-
-class _TextContents(msgspec.Struct, gc=False):
-    uri: str
-    text: str
-    mimeType: str | UnsetType = UNSET
-    meta: AnyObject | UnsetType = msgspec.field(name="_meta", default=UNSET)
-
-
-class _TextMessage(msgspec.Struct, gc=False):
-    role: Literal["user", "assistant"]
-    content: Text
-
-
-class _SmallResult(_AnyResult, gc=False, kw_only=True):
-    """A result of nothing but texts: the usual one."""
-
-    content: list[Text] | UnsetType = UNSET
-    contents: list[_TextContents] | UnsetType = UNSET
-    messages: list[_TextMessage] | UnsetType = UNSET
-
-
-class _Result(_AnyResult, gc=False, kw_only=True):
-    content: list[Item] | UnsetType = UNSET
-    contents: list[Contents] | UnsetType = UNSET
-    messages: list[PromptMessage] | UnsetType = UNSET
-
-
-class _Offer(msgspec.Struct, gc=False):
-    listChanged: bool | UnsetType = UNSET
-    subscribe: bool | UnsetType = UNSET
-
-
-class _ServerInfo(msgspec.Struct, gc=False):
-    name: str
-    version: str
-    title: str | UnsetType = UNSET
-
-
-class _Initialized(msgspec.Struct, gc=False):
-    protocolVersion: str
-    capabilities: dict[str, _Offer]
-    serverInfo: _ServerInfo
-    instructions: str | UnsetType = UNSET
-    meta: AnyObject | UnsetType = msgspec.field(name="_meta", default=UNSET)
-
-
-_decode_initialized = msgspec.json.Decoder(_Initialized).decode
-_decode_small = msgspec.json.Decoder(_SmallResult).decode
-_decode_any = msgspec.json.Decoder(_Result).decode
-_decode_item = msgspec.json.Decoder(Item).decode
-_decode_contents = msgspec.json.Decoder(Contents).decode
-_decode_message = msgspec.json.Decoder(PromptMessage).decode
-_decode_raw = msgspec.json.Decoder(Raw).decode
+_decode_initialized: Final = msgspec.json.Decoder(Initialized).decode
+_decode_small: Final = msgspec.json.Decoder(SmallResult).decode
+_decode_any: Final = msgspec.json.Decoder(Result).decode
+_decode_item: Final = msgspec.json.Decoder(Item).decode
+_decode_contents: Final = msgspec.json.Decoder(Contents).decode
+_decode_message: Final = msgspec.json.Decoder(PromptMessage).decode
+_decode_raw: Final = msgspec.json.Decoder(Raw).decode
 
 
 def is_readable(result: bytes) -> bool:
@@ -219,7 +77,7 @@ def is_readable(result: bytes) -> bool:
     )
 
 
-def _has_items(result: _SmallResult | _Result) -> bool:
+def _has_items(result: SmallResult | Result) -> bool:
     """Return whether a result has the member that one of a call must have."""
     return not (
         result.content is UNSET

@@ -98,13 +98,13 @@ class SessionCore:
         return self._notification(message)
 
     def _request(self, message: Message, now: float) -> Effect:
-        key = message.id_key
+        key: IdKey = messages.decode_id(message.id)
         if key in self.pending:
             text = f"the id {message.id.decode()} is already in flight; use each id only once"
             return Deliver(messages.error(b"", INVALID_REQUEST, text))
         if len(self.pending) >= self._most:
             return Deliver(self._over_limit(message.id, now))
-        params = messages.params_of(message)
+        params = message.routing or messages.params_of(message)
         modern = params.meta is not None and params.meta.version is not ABSENT
         if (
             modern and message.method == b'"initialize"'
@@ -169,7 +169,7 @@ class SessionCore:
     def from_legacy_server(self, message: Message) -> Effect:
         """Return what to do with a message of the session's private upstream: it passes verbatim."""
         if message.kind is RESPONSE:
-            key = message.id_key
+            key: IdKey = messages.decode_id(message.id)
             pending = self.pending.get(key)
             if pending is None:
                 pending = self.pending.get(messages.of_other_type(key) or key)

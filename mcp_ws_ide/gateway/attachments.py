@@ -170,7 +170,7 @@ class Attachments:
 
     def forward(self, effect: Forward) -> None:
         """Pass a client's message on to the upstream of its era, or to the bridge."""
-        if self._bridge is None and not effect.modern and self._needs_bridge:
+        if self._bridge is None and self._private is None and not effect.modern and self._needs_bridge:
             self._bridge = LegacyClient(self.core, self._server.name)
         if self._bridge is not None:
             self._perform(self._bridge.from_client(effect), 0.0)
@@ -179,11 +179,12 @@ class Attachments:
         else:
             if effect.message.method == b'"initialize"':
                 self._initialize = effect
-            self._private_upstream().forward(self, effect)
+            private = self._private or self._started_private()
+            private.forward(self, effect)
 
     def forward_modern(self, effect: Forward) -> None:
         """Pass a modern message on to the upstream it belongs to."""
-        if not self._may_forward_modern():
+        if (self.stateless or self._server.era is LEGACY) and not self._may_forward_modern():
             return self.refuse_modern(effect)
         upstream = self._modern_upstream(effect)
         if upstream is None:
@@ -244,9 +245,7 @@ class Attachments:
     def _needs_bridge(self) -> bool:
         """Whether a client of the handshake era is bridged from its first message on."""
         spec = self._server.spec
-        return (
-            spec.bridge and self._private is None and (self._server.needs_bridge or spec.sharing == "always")
-        )
+        return spec.bridge and (self._server.needs_bridge or spec.sharing == "always")
 
     def handshake_refused(self, pending: Pending, answer: Message) -> None:
         """Bridge the client if the server, which answered ``initialize`` with an error, may speak the modern era."""
@@ -290,11 +289,10 @@ class Attachments:
 
     # --- which upstream -------------------------------------------------------------------------
 
-    def _private_upstream(self) -> PrivateUpstream:
-        if self._private is None:
-            self._private = self._new_private()
-            self._private.start()
-            self._hold_new(self._private)
+    def _started_private(self) -> PrivateUpstream:
+        self._private = self._new_private()
+        self._private.start()
+        self._hold_new(self._private)
         return self._private
 
     def _new_private(self, kept: bytes = b"") -> PrivateUpstream:

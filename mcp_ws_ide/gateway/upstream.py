@@ -384,7 +384,7 @@ class Upstream(Conversation, ABC):
     def message_received(self, data: bytes) -> None:
         """Handle one message from the server, as it was written."""
         now = time.perf_counter()
-        if not messages.is_text(data):
+        if not data.isascii() and not messages.is_text(data):
             return self._odd.read(data)
         try:
             message = messages.parse_server(data)
