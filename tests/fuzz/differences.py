@@ -151,8 +151,11 @@ def framing(mutator: Mutator) -> None:
         if piece:
             received += layer.receive(piece)
             reference.receive(piece)
+        if rng.random() < 0.5:  # the layer may forget its protocol now
+            layer.ping()
+            layer.data_to_send()
     assert received == reference.messages, wire
-    close = layer._protocol.close_sent
+    close = layer._protocol.close_sent if layer._protocol is not None else None
     if not layer._kept:  # the quick way judges a header when it is complete, the plain one byte by byte
         assert (None if close is None else close.code) == reference.code, wire
     layer = FrameLayer(LIMIT)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -121,7 +124,7 @@ def test_arbitrary_bytes_never_raise(chunks: list[bytes]):
     for chunk in chunks:
         layer.receive(chunk)
         layer.data_to_send()
-        if layer._protocol.eof_sent:
+        if layer._protocol is not None and layer._protocol.eof_sent:
             break
 
 
@@ -207,6 +210,47 @@ def test_the_fast_path_equals_the_reference(frames: list[bytes], cuts: list[int]
         if chunk:
             out += layer.receive(chunk)
             reference.receive(chunk)
+        if size % 2:  # the layer may forget its protocol now
+            layer.ping()
+            layer.data_to_send()
     assert out == reference.messages
-    close = layer._protocol.close_sent
+    close = layer._protocol.close_sent if layer._protocol is not None else None
     assert (None if close is None else close.code) == reference.code
+
+
+def test_fragments_survive_the_pings_and_pongs_between_them():
+    layer = FrameLayer(1 << 20)
+    assert layer.receive(masked(TEXT, b"on", fin=False)) == []
+    layer.ping()
+    layer.data_to_send()
+    assert layer.receive(masked(PONG, b"mcp") + masked(CONT, b"e", fin=False) + masked(PING, b"p")) == []
+    layer.data_to_send()
+    layer.ping()
+    assert layer.receive(masked(CONT, b"!") + masked(TEXT, b"two")) == [b"one!", b"two"]
+    assert layer.pongs == 1
+
+
+@pytest.mark.parametrize("pong", [b"\x8a\x03mcp", b"\xca\x83\0\0\0\0mcp", b"\x0a\x83\0\0\0\0mcp"])
+def test_an_illegal_pong_is_a_violation(pong: bytes):
+    layer = FrameLayer(1 << 20)
+    layer.receive(pong)
+    assert closed_with(layer) == 1002
+    assert layer.pongs == 0
+
+
+def test_an_idle_layer_takes_little_memory_after_every_kind_of_frame():
+    wire = masked(TEXT, b"a", fin=False) + masked(CONT, b"b") + masked(PING, b"p") + masked(TEXT, b"c" * 9000)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        layers = [FrameLayer(1 << 20) for _ in range(300)]
+        for layer in layers:
+            assert layer.receive(wire[:30]) + layer.receive(wire[30:]) == [b"ab", b"c" * 9000]
+            layer.data_to_send()
+            layer.ping()
+            layer.data_to_send()
+            layer.receive(masked(PONG, b"mcp"))
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] / len(layers) < 500, "the protocol alone takes 1,200 bytes"
+    finally:
+        tracemalloc.stop()
