@@ -28,34 +28,39 @@ HERE = Path(__file__).parent
 TOKEN = "benchmark"
 ROWS = [(32, 1024), (1, 1024), (1, 65536)]
 """Clients and request size in bytes."""
+UNLIMITED = (
+    "--MCPWebSocketApp.max_links_per_second=0",
+    "--MCPWebSocketApp.max_sessions=100000",
+    "--MCPWebSocketApp.max_sessions_per_principal=100000",
+)
+"""Options of a gateway for as many sessions as one client opens here."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--calls", type=int, default=20_000, help="calls per round at 32 clients")
-    parser.add_argument("--sessions", type=int, default=2000, help="idle sessions for the memory figure")
+    parser.add_argument("--sessions", type=int, default=10_000, help="idle sessions for the memory figure")
+    parser.add_argument("--only-memory", action="store_true", help="measure the memory, but not the CPU")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         build = Path(folder)
         compile_programs(build)
         with Rig(build) as rig:
-            print(f"{options.rounds} interleaved rounds; median (min … max)\n")
-            print(
-                "| clients | bytes | gateway µs/call | Tornado echo µs/call | ratio | load client µs/call |"
-            )
-            print("|---|---|---|---|---|---|")
-            for clients, size in ROWS:
-                calls = (
-                    options.calls
-                    if clients > 1
-                    else options.calls // 4
-                    if size < 4096
-                    else options.calls // 10
-                )
-                print(row(rig, clients, size, calls, options.rounds), flush=True)
-            print("\n" + resume_cost(rig, 2 * options.calls, options.rounds + 2), flush=True)
+            if not options.only_memory:
+                print_costs(rig, options.calls, options.rounds)
             print(f"\nKiB per idle session: {asyncio.run(memory(rig, options.sessions)):.1f}")
+
+
+def print_costs(rig: Rig, calls: int, rounds: int) -> None:
+    """Print the CPU of a call for each row, and what resuming adds."""
+    print(f"{rounds} interleaved rounds; median (min … max)\n")
+    print("| clients | bytes | gateway µs/call | Tornado echo µs/call | ratio | load client µs/call |")
+    print("|---|---|---|---|---|---|")
+    for clients, size in ROWS:
+        some = calls if clients > 1 else calls // 4 if size < 4096 else calls // 10
+        print(row(rig, clients, size, some, rounds), flush=True)
+    print("\n" + resume_cost(rig, 2 * calls, rounds + 2), flush=True)
 
 
 def compile_programs(build: Path, *more: str) -> None:
@@ -115,7 +120,7 @@ class Rig:
         return self
 
     def _start_all(self, configuration: Path) -> None:
-        self.start_gateway("gateway", configuration)
+        self.start_gateway("gateway", configuration, *UNLIMITED)
         port = free_port()
         self._start("echo", [sys.executable, str(HERE / "tornado_echo.py"), str(port)], port)
         wait_for(f"http://127.0.0.1:{self.ports['echo']}/", any_status=True)

@@ -443,7 +443,9 @@ def text_in(raw: bytes) -> str | None:
 
 def request(raw_id: bytes, method: str, params: bytes) -> Message:
     """Build a request; ``raw_id`` and ``params`` are JSON."""
-    return _build(REQUEST, raw_id, _encode(method), params=params)
+    name = _encode(method)
+    parts = (b'{"jsonrpc":"2.0","id":', raw_id, b',"method":', name, b',"params":', params, b"}")
+    return Message(REQUEST, b"".join(parts), raw_id, name, params)
 
 
 def notification(method: str, params: bytes = b"") -> Message:
@@ -453,7 +455,8 @@ def notification(method: str, params: bytes = b"") -> Message:
 
 def response(raw_id: bytes, result: bytes) -> Message:
     """Build a response; ``raw_id`` and ``result`` are JSON."""
-    return _build(RESPONSE, raw_id, b"", result=result)
+    data = b"".join((b'{"jsonrpc":"2.0","id":', raw_id, b',"result":', result, b"}"))
+    return Message(RESPONSE, data, raw_id, b"", b"", result)
 
 
 def failure(raw_id: bytes, error: bytes) -> Message:
@@ -476,14 +479,20 @@ def error_response(raw_id: bytes, code: int, text: str, data: dict[str, Any] | N
 
 def with_id(message: Message, raw_id: bytes) -> Message:
     """Return the message with another id; payload and unknown members stay as they came."""
-    kind, method, params, result = message.kind, message.method, message.params, message.result
-    return _build(kind, raw_id, method, params, result, message.error, message.extra, message.odd)
+    return rebuild(message, raw_id, params=message.params, result=message.result)
 
 
 def rebuild(message: Message, raw_id: bytes, *, params: bytes = b"", result: bytes = b"") -> Message:
     """Return the message with another id and another payload; an error and unknown members stay as they came."""
-    error, extra = message.error, message.extra
-    return _build(message.kind, raw_id, message.method, params, result, error, extra, message.odd)
+    kind, method, error, extra, odd = message.kind, message.method, message.error, message.extra, message.odd
+    if raw_id and not (error or extra):  # nearly all
+        if result and not (method or params):
+            data = b"".join((b'{"jsonrpc":"2.0","id":', raw_id, b',"result":', result, b"}"))
+            return Message(kind, data, raw_id, b"", b"", result, odd=odd)
+        if method and params and not result:
+            parts = (b'{"jsonrpc":"2.0","id":', raw_id, b',"method":', method, b',"params":', params, b"}")
+            return Message(kind, b"".join(parts), raw_id, method, params)
+    return _build(kind, raw_id, method, params, result, error, extra, odd)
 
 
 def _build(
@@ -496,14 +505,6 @@ def _build(
     extra: bytes = b"",
     odd: bool = False,
 ) -> Message:
-    if not extra and raw_id and result and not (method or params or error):
-        data = b"".join((b'{"jsonrpc":"2.0","id":', raw_id, b',"result":', result, b"}"))
-        return Message(kind, data, raw_id, result=result, odd=odd)
-    if not extra and raw_id and method and params and not (result or error):
-        data = b"".join(
-            (b'{"jsonrpc":"2.0","id":', raw_id, b',"method":', method, b',"params":', params, b"}")
-        )
-        return Message(kind, data, raw_id, method, params)
     parts = [b'{"jsonrpc":"2.0"']
     if raw_id:
         parts += (b',"id":', raw_id)

@@ -154,7 +154,9 @@ class SessionCore:
             return Drop("cancellation that matches no request in flight")
         del self.pending[pending.key]
         self.has_cancelled = True
-        self._keep_recent(pending)
+        if self.recent is _NONE_RECENT:
+            self._keep_recent()
+        self.recent.append(pending)
         return Forward(message, pending.modern, params, pending)
 
     def _named_by(self, params: messages.Params) -> Pending | None:
@@ -178,7 +180,9 @@ class SessionCore:
             if pending.modern:
                 return Drop("response to a request that another server process received")
             del self.pending[pending.key]
-            self._keep_recent(pending)
+            if self.recent is _NONE_RECENT:
+                self._keep_recent()
+            self.recent.append(pending)
             if message.id != pending.raw_id:
                 message = messages.with_id(message, pending.raw_id)
             return Deliver(message, pending)
@@ -194,10 +198,8 @@ class SessionCore:
             return Deliver(message)
         return Deliver(message, None, message.method in DROPPABLE)
 
-    def _keep_recent(self, pending: Pending) -> None:
-        if self.recent is _NONE_RECENT:
-            self.recent = deque(maxlen=MAX_RECENT)
-        self.recent.append(pending)
+    def _keep_recent(self) -> None:
+        self.recent = deque(maxlen=MAX_RECENT)
 
     def answer_ping(self, ping: Message) -> Message | None:
         """Return a response to a ping in place of the client, which is too late; None if the client has responded."""
