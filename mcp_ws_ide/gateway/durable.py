@@ -50,6 +50,9 @@ class DurableSession(ResumableSession):
         engine: stores the session.
         stored: the stored session to continue; None for a new one.
 
+    Attributes:
+        asleep: whether it is restored, and its client is not back yet.
+
     Raises:
         UnreadableStateError: the stored session cannot be read.
     """
@@ -75,7 +78,7 @@ class DurableSession(ResumableSession):
         """Whether further messages are left to the next gateway, because this one is shutting down."""
         self._releasing = False
         self._deleted = False
-        self.restored = self._asleep = stored is not None
+        self.restored = self.asleep = stored is not None
         if stored is not None:
             self.created = stored.created
             restore_parts(self, self._listens, stored, services.limits)
@@ -280,12 +283,12 @@ class DurableSession(ResumableSession):
         self._update_flow()
         if self.final is not None:
             return self.close_link(*self.final)
-        if self._asleep:
+        if self.asleep:
             self._wake()
 
     def _wake(self) -> None:
         """Attach the restored session to its server, and make its subscriptions again: the client is there."""
-        self._asleep = False
+        self.asleep = False
         self.attachments.wake()
         for request in self._listens.requests():
             effect = self.core.from_client(request, time.perf_counter())

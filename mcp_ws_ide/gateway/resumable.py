@@ -63,13 +63,15 @@ class ResumableSession(Session):
     ) -> None:
         super().__init__(services, owner, pool, server, link, info, session_id)
         self._registry = owner
+        self._metrics = services.metrics
+        self.final: tuple[CloseCode, str] | None = None
+        """How the session ends as soon as its client has fetched the rest; None while it continues."""
+        if session_id:
+            return  # a stored session has its end of the resumption already
         limits = services.limits
         token, digest = new_resume_token(self.id)
         window = Window(limits.window_frames, limits.window_bytes)
         self.resumption = GatewayEnd(link, digest, window, limits.grace, live_window(limits))
-        self._metrics = services.metrics
-        self.final: tuple[CloseCode, str] | None = None
-        """How the session ends as soon as its client has fetched the rest; None while it continues."""
         self._announce(self.resumption.opened(self.id, token, limits.message_bytes(server.spec)))
 
     def _announce(self, opened: bytes) -> None:

@@ -137,7 +137,6 @@ class SessionRegistry:
             session.core.throttle(throttled)
         server.sessions += 1
         if session.restored:
-            log.info("session %s restored: server %s", session.id, server.name)
             return session.observe("restored", "another gateway process opened this session")
         if info.link != "http":
             log.info("session %s opened: server %s, from %s", session.id, server.name, info.remote)
@@ -231,7 +230,10 @@ class SessionRegistry:
         self._detached.discard(session)
         self._metrics.resumes["resumed"] += 1
         self._metrics.replayed += replayed
-        log.info("session %s resumed: %d messages replayed", session.id, replayed)
+        event = "restored" if isinstance(session, DurableSession) and session.asleep else "resumed"
+        log.info(
+            "session %s %s: server %s, %d messages replayed", session.id, event, session.server.name, replayed
+        )
         session.observe("resumed", f"{replayed} replayed")
 
     def session_left(self, session: ResumableSession, reason: str) -> None:
