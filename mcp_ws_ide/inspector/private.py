@@ -41,7 +41,7 @@ from mcp_ws_ide.ide_entries import grouped_entries
 from mcp_ws_ide.rest_client import GatewayClient
 from mcp_ws_ide.sanitise import visible
 
-START: Final = 30.0
+START: Final = 90.0
 """Seconds that the gateway may take to start."""
 FIRST_ANSWER: Final = 15.0
 """Seconds to wait for the server's first response; a server that takes longer continues to load."""

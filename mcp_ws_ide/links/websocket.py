@@ -21,7 +21,7 @@ from mcp_ws_ide.write_batching import WriteBatcher
 
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds that the client has to answer a close frame."""
-SLOW_CLOSE_TIMEOUT: Final = 30.0
+SLOW_CLOSE_TIMEOUT: Final = 60.0
 """The same for a client that is closed because it reads too slowly: it has to read what is on its way first."""
 MISSED_PONGS: Final = 2
 """Unanswered Pings after which a link is closed."""

@@ -226,7 +226,7 @@ async def test_a_server_slow_to_answer_the_probe_is_still_detected_as_modern(odd
     assert notes().count("start") == 1
 
 
-@pytest.mark.parametrize("limits", [Limits(probe_timeout=0.1)])
+@pytest.mark.parametrize("limits", [Limits(probe_timeout=0.5)])
 async def test_a_server_that_refuses_the_handshake_and_never_answers_the_probe_is_reported(odd):
     configure, _ = odd
     gateway = configure("mute-modern")

@@ -4,7 +4,7 @@ import { createServer, request } from "node:http";
 
 const [port, target, path, token] = process.argv.slice(2);
 
-createServer((from, answer) => {
+const server = createServer((from, answer) => {
   const headers = { ...from.headers, authorization: `Bearer ${token}` };
   const to = request({ host: "127.0.0.1", port: target, path, method: from.method, headers }, (response) => {
     answer.writeHead(response.statusCode, response.headers);
@@ -13,4 +13,6 @@ createServer((from, answer) => {
   to.on("error", () => answer.destroy());
   answer.on("close", () => to.destroy());
   from.pipe(to);
-}).listen(Number(port), "127.0.0.1");
+});
+server.keepAliveTimeout = 0; // never: after the default 5 s a client may send on a connection that is being closed
+server.listen(Number(port), "127.0.0.1");

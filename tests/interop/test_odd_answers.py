@@ -10,13 +10,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import TESTS, Jupyter
-from tests.gateway.test_odd_answers import served
+from tests.gateway.test_odd_answers import LATEST, served
 from tests.interop.test_typescript import program
 from tests.servers import mangled
 
 MANGLED = str(TESTS / "servers" / "mangled.py")
-LATEST = 5.0
-"""Seconds within which an odd answer must have ended its request; half a second more is for the client."""
 ALL_FAILING = frozenset(mangled.FAILING)
 HOWS = [*mangled.FAILING, "foreign id", "nan", "array", "bad items", "lone item", "odd members"]
 
@@ -32,7 +30,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
 def assert_all_ended(printed: str, record_property, failing: frozenset[str] = ALL_FAILING) -> None:
     ended = json.loads(printed.splitlines()[-1])
     record_property("seconds", {how: round(seconds, 2) for how, (_, seconds) in ended.items()})
-    late = {how: seconds for how, (_, seconds) in ended.items() if seconds > LATEST + 0.5}
+    late = {how: seconds for how, (_, seconds) in ended.items() if seconds > LATEST}
     assert not late
     failed = {how for how, (end, _) in ended.items() if end.startswith("error")}
     assert failed == failing

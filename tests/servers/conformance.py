@@ -14,6 +14,7 @@ import sys
 from typing import Annotated, Any
 
 import mcp_types as types
+import uvicorn
 from mcp.server.mcpserver import Context, MCPServer, Resolve, Sample
 from mcp.server.mcpserver.prompts.base import UserMessage
 from mcp.server.streamable_http import EventMessage, EventStore
@@ -467,6 +468,8 @@ class Events(EventStore):
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        server.run("streamable-http", port=int(sys.argv[1]), event_store=Events(), retry_interval=100)
+        app = server.streamable_http_app(event_store=Events(), retry_interval=100)
+        # By default an idle connection is closed after 5 s, perhaps just as a slow machine's client sends on it.
+        uvicorn.run(app, port=int(sys.argv[1]), log_level="warning", timeout_keep_alive=3600)
     else:
         server.run("stdio")

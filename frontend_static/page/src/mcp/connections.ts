@@ -11,8 +11,8 @@ import { Connection, type SavedConnection } from "./connection.js";
 import { connections, SAVED } from "./registry.js";
 import { gatewayTarget, type Target } from "./target.js";
 
-/** Seconds after which the gateway ends sessions that were left and not resumed. */
-const RESUME_WITHIN = 30;
+/** Seconds after which the gateway ends sessions that were left and not resumed: JupyterLab behind a hub can take a minute to load. */
+const RESUME_WITHIN = 120;
 /** Milliseconds to wait for the lock of a session, which the previous load may still hold. */
 const LOCK_TIMEOUT = 3_000;
 
