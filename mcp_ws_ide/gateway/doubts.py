@@ -1,9 +1,9 @@
 """Responses that do not show which open request they belong to (docs/reference/reading.md).
 
 If one request is open, the response belongs to it. If several are, those that get a response of their own are ruled
-out; when one is left, or after :data:`RULING_OUT` seconds, all that are left fail: none stays open, and none is sent
-again. If the response may belong to no request at all, each request gets :data:`SUSPICION` seconds to be answered.
-Knows requests only by their ids toward the server.
+out; when one is left, or none was ruled out for :data:`RULING_OUT` seconds, all that are left fail: none stays open,
+and none is sent again. If the response may belong to no request at all, each request gets :data:`SUSPICION` seconds to
+be answered. Knows requests only by their ids toward the server.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Final
 from mcp_ws_ide.core.stand_ins import SUSPICION as SUSPICION
 
 RULING_OUT: Final = 2.0
-"""Seconds during which other responses can rule requests out."""
+"""Seconds to wait for the next response that rules a request out."""
+LONGEST: Final = 10.0
+"""Seconds after which no response gives the others more time."""
 INTERVAL: Final = 0.25
 """Seconds between two checks of which requests are still open."""
 
@@ -47,7 +49,8 @@ class Doubts:
         """
         candidates = self._open_ids()
         if candidates:
-            self._look(set(candidates), error, self._loop.time() + RULING_OUT, self._fail, sure=1)
+            now = self._loop.time()
+            self._look(set(candidates), error, now + RULING_OUT, self._fail, sure=1, longest=now + LONGEST)
         return bool(candidates)
 
     def suspect(self, candidates: list[bytes], error: bytes, fail: Fail) -> None:
@@ -75,17 +78,31 @@ class Doubts:
         timer = self._loop.call_later(SUSPICION, decide)
         self._timers.add(timer)
 
-    def _look(self, candidates: set[bytes], error: bytes, deadline: float, fail: Fail, sure: int) -> None:
-        """Fail the candidates that are still open, if there are at most ``sure`` of them, or after the deadline."""
+    def _look(
+        self,
+        candidates: set[bytes],
+        error: bytes,
+        deadline: float,
+        fail: Fail,
+        sure: int,
+        longest: float = 0.0,
+    ) -> None:
+        """Fail the candidates that are still open, if there are at most ``sure`` of them, or after the deadline.
+
+        A candidate that was answered moves the deadline, up to ``longest``: the server is still writing responses.
+        """
         left = [raw_id for raw_id in self._open_ids() if raw_id in candidates]
-        if len(left) <= sure or self._loop.time() >= deadline:
+        now = self._loop.time()
+        if len(left) < len(candidates):
+            deadline = max(deadline, min(now + RULING_OUT, longest))
+        if len(left) <= sure or now >= deadline:
             for raw_id in left:
                 fail(raw_id, error)
             return
 
         def again() -> None:
             self._timers.discard(timer)
-            self._look(candidates, error, deadline, fail, sure)
+            self._look(set(left), error, deadline, fail, sure, longest)
 
         timer = self._loop.call_later(INTERVAL, again)
         self._timers.add(timer)
