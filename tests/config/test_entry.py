@@ -167,7 +167,7 @@ from tests.config.loading import ENTRY, JSON, load, one, only_problem
         (
             {"mcpServers": {"a": {"command": "x", "args": ["${input:key}"]}}},
             "mcpServers.a.args[0]",
-            "VS Code",
+            "asks for a value, which the gateway cannot do",
         ),
         ({"mcp_servers": [{"command": "x"}]}, "mcp_servers[0]", "name"),
         ('{"mcpServers": {"a": {"command": "x"}, "a": {"command": "y"}}}', "a", "twice"),
