@@ -26,7 +26,8 @@ _HEAD: Final = struct.Struct("<8s16s")
 _ROW: Final = struct.Struct("<IIQ")
 """Length of what follows, its CRC-32 (0 if the log is not durable), and the row's number."""
 _MARK: Final = b"MCPWSLOG"
-_write_head = _ROW.pack
+_sync: Final = getattr(os, "fdatasync", os.fsync)
+"""Waits until the rows are on the disk; macOS has no ``fdatasync``."""
 
 
 class DamagedFileError(Exception):
@@ -133,14 +134,14 @@ class LogFile:
         Raises:
             OSError: it is not committed.
         """
-        head = _write_head(len(row), zlib.crc32(row) if self._durable else 0, number)
+        head = _ROW.pack(len(row), zlib.crc32(row) if self._durable else 0, number)
         data, end = head + row, _HEAD.size + self.size
         try:
             written = os.pwrite(self._file, data, end)
             if written != len(data):
                 self._write_rest(data, end, written)
             if self._durable:
-                os.fdatasync(self._file)
+                _sync(self._file)
         except OSError:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, end)
