@@ -6,6 +6,7 @@ import contextlib
 import os
 import resource
 import stat
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,17 +99,17 @@ def test_a_row_for_which_there_is_no_room_is_not_there_and_the_next_one_takes_it
     log = LogFile(path, False)
     token = log.create()
     log.append(*ROWS[0])
+    like_rows = (struct.pack("<IIQ", 3, 0, 7) + b"abc") * 60
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + room, hard))
     try:
         with pytest.raises(OSError, match="File too large"):
-            log.append(2, b"x" * 1000)
+            log.append(2, like_rows)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert list(log.rows()) == ROWS[:1]
-    log.append(*ROWS[1])
+    log.append(2, b"y" * 19)  # ends where one of these would begin
     log.close()
-    assert read(path, token) == ROWS[:2]
+    assert read(path, token) == [ROWS[0], (2, b"y" * 19)]
 
 
 def test_a_log_that_is_created_replaces_a_file_or_a_symbolic_link_and_does_not_follow_it(tmp_path):
