@@ -28,6 +28,7 @@ from mcp_ws_ide.engines.base import EngineRefusedError
 from mcp_ws_ide.engines.choosing import DURABILITIES, EngineSettings, check_address
 from mcp_ws_ide.gateway import Limits
 from mcp_ws_ide.handlers import ROUTES
+from mcp_ws_ide.handlers.passed_requests import answer_passed
 from mcp_ws_ide.handlers.repeat_router import RepeatRouter
 from mcp_ws_ide.observe.redaction import BadPatternError, Redactor
 from mcp_ws_ide.runtime import Host, Runtime, Settings
@@ -38,8 +39,8 @@ HERE = Path(__file__).parent
 LIMITS = Limits()
 ENGINE_MAX_BYTES: Final = 256 << 20
 """Default size of stored sessions, in bytes."""
-STOP_SECONDS: Final = 8.0
-"""Seconds that the gateway may take to stop."""
+STOP_SECONDS: Final = 6.0
+"""Seconds beyond ``drain_timeout`` that the gateway may take to stop."""
 
 
 def inspect_command() -> str:
@@ -394,9 +395,9 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         times["mcp_ws_ide"] = datetime.now(tz=UTC)
 
     async def stop_extension(self) -> None:
-        """Stop the gateway within :data:`STOP_SECONDS`; a failure must not keep Jupyter from stopping."""
+        """Stop the gateway in bounded time; a failure must not keep Jupyter from stopping."""
         try:
-            async with asyncio.timeout(STOP_SECONDS):
+            async with asyncio.timeout(self.drain_timeout + STOP_SECONDS):
                 await self.runtime.aclose()
         except Exception:
             self.log.exception("mcp-ws-ide did not stop cleanly")
@@ -435,6 +436,7 @@ def _host(app: MCPWebSocketApp) -> Host:
         app.own_secrets,
         lambda: getattr(getattr(serverapp, "http_server", None), "_connections", ()),
         app.note_activity,
+        lambda *passed: answer_passed(serverapp.web_app, *passed),
     )
 
 

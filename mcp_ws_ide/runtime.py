@@ -46,6 +46,7 @@ from mcp_ws_ide.transports.oauth import Authorizations
 
 if TYPE_CHECKING:
     from mcp_ws_ide.fleet import Fleet
+    from mcp_ws_ide.fleet.peer_requests import AnswerRequest
 
 HANDSHAKES_PER_TURN: Final = 2
 """Handshakes per turn of the event loop: about a millisecond, in which open links wait."""
@@ -124,6 +125,8 @@ class Host:
     """The HTTP/1 connections of Tornado's server."""
     note_activity: Callable[[], None]
     """Tell the idle culler that messages passed."""
+    answer: AnswerRequest
+    """Answers a request that another gateway passes on."""
 
 
 class Runtime:
@@ -253,7 +256,8 @@ class Runtime:
             from mcp_ws_ide.fleet import Fleet
 
             address = self.settings.peer_address
-            fleet = Fleet(engine, engine.shared, self.gateway, address, self.tokens, self.token_revoked)
+            revoked, answer = self.token_revoked, self._host.answer
+            fleet = Fleet(engine, engine.shared, self.gateway, address, self.tokens, revoked, answer)
             await fleet.start()
             self.fleet = fleet
 

@@ -61,7 +61,7 @@ class CloseCode(IntEnum):
     INTERNAL = 1011
     """An internal error of the gateway."""
     SERVICE_RESTART = 1012
-    """The gateway is shutting down; a resumable session is gone, unless the gateway stores sessions."""
+    """The gateway is shutting down or draining; a resumable session is gone, unless the gateway stores sessions."""
     TRY_AGAIN_LATER = 1013
     """There is no room for a new session (the reason names the limit), or sessions cannot be stored now."""
     NO_HELLO = 4400

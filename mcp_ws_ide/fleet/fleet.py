@@ -8,6 +8,7 @@ from collections.abc import Callable
 from mcp_ws_ide.engines.base import EngineRefusedError, EngineUnavailableError, SharedEngine
 from mcp_ws_ide.engines.sealed import SealedEngine
 from mcp_ws_ide.fleet.instances import Instances
+from mcp_ws_ide.fleet.peer_requests import AnswerRequest
 from mcp_ws_ide.fleet.peers import Peers
 from mcp_ws_ide.fleet.shared_tokens import SYNC_SECONDS, SharedTokens
 from mcp_ws_ide.gateway import Gateway
@@ -21,6 +22,7 @@ class Fleet:
         address: ``host:port`` of the peer port; port 0 for any.
         tokens: the gateway tokens of this gateway.
         revoked: called with the id of each token that another gateway has revoked.
+        answer: answers requests that other gateways pass on.
 
     Attributes:
         instances: the gateways, as each describes itself.
@@ -34,13 +36,15 @@ class Fleet:
         address: str,
         tokens: TokenStore,
         revoked: Callable[[str], None],
+        answer: AnswerRequest,
     ) -> None:
         self.instances = Instances(engine, shared, gateway)
         self._gateway = gateway
         self._address = address
         self._tokens = SharedTokens(engine, shared, tokens, revoked)
         host, _, port = address.rpartition(":")
-        self._peers = Peers(gateway, self.instances, engine.peer_key, (host.strip("[]"), int(port)))
+        there = (host.strip("[]"), int(port))
+        self._peers = Peers(gateway, self.instances, engine.peer_key, there, answer)
 
     async def start(self) -> None:
         """Listen at the peer port, and take out the lease.

@@ -36,8 +36,9 @@ class InstanceFacts(msgspec.Struct):
         started: when it started, in seconds since the epoch.
         sessions, links: how many sessions it has, and how many of these have a link.
         processes: how many server processes run for it.
-        draining: whether it is shutting down.
+        draining: whether it gives its sessions away, or is shutting down.
         peer: address of its peer port; ``""`` if it has none.
+        to_drain: while it drains, how many sessions it still gives away, or lets finish their requests.
     """
 
     id: str
@@ -48,6 +49,7 @@ class InstanceFacts(msgspec.Struct):
     processes: int
     draining: bool
     peer: str = ""
+    to_drain: int = 0
 
 
 _encode = msgspec.json.Encoder().encode
@@ -88,8 +90,9 @@ class Instances:
             len(gateway.sessions),
             sum(session.attached for session in gateway.sessions.values()),
             gateway.process_count(),
-            gateway.closing,
+            gateway.draining,
             self.peer,
+            gateway.to_drain if gateway.draining else 0,
         )
 
     @property
@@ -147,13 +150,15 @@ class Instances:
         }
         return rows
 
-    async def peer_of(self, instance: str) -> str:
-        """Return the address of the peer port of a gateway; ``""`` if it is not known."""
+    async def peer_of(self, instance: str) -> str | None:
+        """Return the address of the peer port of a gateway; ``""`` if it is not known, None if its lease has ended."""
         if instance not in self.living:
             try:
-                await self._read_all()
+                rows = await self._read_all()
             except EngineUnavailableError:
                 return ""
+            if rows.get(instance) is None:
+                return None
         facts = self.living.get(instance)
         return facts.peer if facts is not None else ""
 

@@ -1,13 +1,14 @@
-"""The peer port of a gateway, and how it passes links on to the gateways that serve their sessions.
+"""The peer port of a gateway, and how it passes links and requests on to the gateways that serve their sessions.
 
 A link stays where its client is connected: its frames, heartbeat and credentials are checked there. Its messages go to
-the session over one connection for each link.
+the session over one connection for each link. So does each HTTP request that names a link of another gateway.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from typing import Final
 
@@ -16,9 +17,10 @@ import msgspec
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.fleet.instances import Instances
 from mcp_ws_ide.fleet.peer_link import CLOSE, FRAME, PeerLink, close_frame, drained, read_close
+from mcp_ws_ide.fleet.peer_requests import BODY, AnswerRequest, PeerReply, PeerResponse
 from mcp_ws_ide.fleet.sealed_stream import TIMEOUT, PeerLostError, SealedStream, greet
 from mcp_ws_ide.gateway import Gateway, ResumeHandshake
-from mcp_ws_ide.gateway.elsewhere import PeerUnreachableError
+from mcp_ws_ide.gateway.elsewhere import PassedRequest, PeerUnreachableError
 from mcp_ws_ide.links.base import HIGH_WATER, LinkInfo, Rebindable
 
 CALL: Final = b"I"
@@ -27,8 +29,12 @@ HERE: Final = b"H"
 ELSEWHERE: Final = b"E"
 OPEN: Final = b"O"
 """Kind: :class:`Passed`; frames follow."""
-SLACK_BYTES: Final = 1 << 16
-"""Bytes of a frame beside its message."""
+ASK: Final = b"R"
+"""Kind: :class:`~mcp_ws_ide.gateway.elsewhere.PassedRequest`; its body follows."""
+SLACK_BYTES: Final = 4 << 20
+"""Bytes of a frame beside its message: a poll carries several."""
+OWNER: Final = re.compile(r"([0-9a-f]{16})\.")
+"""How the id of a link begins (:attr:`Gateway.link_prefix`): with the gateway that gave it."""
 LOST_REASON: Final = "the gateway that serves the session has ended; resume to continue at another"
 
 log = logging.getLogger(__name__)
@@ -50,6 +56,7 @@ class Passed(msgspec.Struct):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Passed).decode
+_decode_request = msgspec.msgpack.Decoder(PassedRequest).decode
 
 
 class Peers:
@@ -59,13 +66,23 @@ class Peers:
     Args:
         key: the key that the gateways of one engine share.
         address: host to listen on, and that the others reach; and the port, 0 for any.
+        answer: answers requests that others pass on.
     """
 
-    def __init__(self, gateway: Gateway, instances: Instances, key: bytes, address: tuple[str, int]) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        instances: Instances,
+        key: bytes,
+        address: tuple[str, int],
+        answer: AnswerRequest,
+    ) -> None:
         self._gateway = gateway
         self._instances = instances
         self._key = key
         self._host, self._port = address
+        self._answer_request = answer
+        self._passages: set[Passage] = set()
         self._server: asyncio.Server | None = None
 
     async def start(self) -> str:
@@ -100,6 +117,8 @@ class Peers:
             kind, data = await stream.receive()
             if kind == OPEN:
                 await self._serve(stream, _decode(data))
+            elif kind == ASK:
+                await self._respond(stream, _decode_request(data))
         except (PeerLostError, TimeoutError, msgspec.DecodeError) as error:
             log.info("a call at the peer port failed: %s", error)
         finally:
@@ -120,6 +139,15 @@ class Peers:
         hello.receive(passed.hello, time.perf_counter())
         await link.run()
 
+    async def _respond(self, stream: SealedStream, request: PassedRequest) -> None:
+        """Answer a request."""
+        kind, body = await stream.receive()
+        if kind != BODY:
+            raise PeerLostError("a request without a body")
+        response = PeerResponse(stream, self._gateway.tasks)
+        await self._answer_request(request, body, response)
+        await response.wait()
+
     # --- calls to others ------------------------------------------------------------------------
 
     async def _greet(
@@ -135,8 +163,10 @@ class Peers:
             PeerUnreachableError: it does not answer, but may be alive.
         """
         address = await self._instances.peer_of(instance)
+        if address is None:
+            return None
         if not address:
-            raise PeerUnreachableError(f"gateway {instance} has no peer port")
+            raise PeerUnreachableError(f"gateway {instance} has no peer port that this version knows")
         host, _, port = address.rpartition(":")
         try:
             async with asyncio.timeout(TIMEOUT):
@@ -171,6 +201,39 @@ class Peers:
             stream.close()
         return stream is None
 
+    def close_links(self, reason: str) -> None:
+        """Close the links whose sessions other gateways have, so that their clients reach another gateway."""
+        for passage in list(self._passages):
+            passage.close(CloseCode.SERVICE_RESTART, reason)
+
+    @property
+    def instance(self) -> str:
+        """The id of this gateway."""
+        return self._instances.id
+
+    @property
+    def others(self) -> list[str]:
+        """The ids of the other gateways that live."""
+        return [instance for instance in self._instances.living if instance != self.instance]
+
+    def owner(self, link_id: str) -> str:
+        """Return the gateway that gave a link this id; ``""`` if that is this one, or the id names none."""
+        named = OWNER.match(link_id)
+        return named[1] if named is not None and named[1] != self._instances.id else ""
+
+    async def ask(self, instance: str, request: PassedRequest, body: bytes) -> PeerReply | None:
+        """Have another gateway answer a request; return None if it has surely ended.
+
+        Raises:
+            PeerUnreachableError: it does not answer, and may live.
+        """
+        stream = await self._call(instance)
+        if stream is None:
+            return None
+        stream.send(ASK, _encode(request))
+        stream.send(BODY, body)
+        return PeerReply(stream)
+
     async def pass_on(
         self, instance: str, server: str, link: Rebindable, info: LinkInfo, hello: bytes
     ) -> None:
@@ -186,7 +249,12 @@ class Peers:
         if stream is None:
             raise PeerUnreachableError(f"gateway {instance} has ended")
         stream.send(OPEN, _encode(Passed(server, info, hello)))
-        await Passage(stream, link, self._gateway).run()
+        passage = Passage(stream, link, self._gateway)
+        self._passages.add(passage)
+        try:
+            await passage.run()
+        finally:
+            self._passages.discard(passage)
 
 
 class Passage:
@@ -211,13 +279,17 @@ class Passage:
                     self._link.send(data)
                 elif kind == CLOSE:
                     code, reason = read_close(data)
-                    self._closing = True
-                    self._link.close(CloseCode(code), reason)
+                    self.close(CloseCode(code), reason)
         except PeerLostError:
             if not self._ended and not self._closing:
                 self._link.close(CloseCode.SERVICE_RESTART, LOST_REASON)
         finally:
             self._stream.close()
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Close the link."""
+        self._closing = True
+        self._link.close(code, reason)
 
     def _received(self, data: bytes, now: float) -> None:
         """Pass on a frame of the client."""

@@ -134,6 +134,13 @@ class Attachments:
             return AttachmentsState(private=True, kept=self._private.kept)
         return AttachmentsState()
 
+    @property
+    def movable(self) -> bool:
+        """Whether nothing is lost if another gateway continues: no process or connection of its own, no parked call."""
+        if self._private is not None and self._bridge is None and not self._private.kept:
+            return False
+        return self._shared is None or not self._shared.parked
+
     def restore(self, state: AttachmentsState) -> str:
         """Continue a stored session; :meth:`wake` follows when its client is there.
 

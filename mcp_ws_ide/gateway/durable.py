@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Final
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import CloseCode, Control
@@ -34,6 +35,8 @@ from mcp_ws_ide.gateway.upstream import INTERNAL
 from mcp_ws_ide.links.base import LinkInfo, Rebindable
 from mcp_ws_ide.tokens import new_resume_token
 
+LEAVING: Final = "the gateway is draining or shutting down; resume to continue"
+
 log = logging.getLogger(__name__)
 
 
@@ -52,6 +55,8 @@ class DurableSession(ResumableSession):
 
     Attributes:
         asleep: whether it is restored, and its client is not back yet.
+        leaving: whether further requests are left to the next gateway, because this one drains.
+        holding: whether a message was left to it; so are all that follow on this link.
 
     Raises:
         UnreadableStateError: the stored session cannot be read.
@@ -74,10 +79,8 @@ class DurableSession(ResumableSession):
         self._arriving: Arrival | None = None
         self._paused: Rebindable | None = None
         """A link that is not read until everything that came over it is stored."""
-        self._holding = False
-        """Whether further messages are left to the next gateway, because this one is shutting down."""
-        self._releasing = False
-        self._deleted = False
+        self.leaving, self.holding = owner.closing, False
+        self._releasing = self._deleted = False
         self.restored = self.asleep = stored is not None
         if stored is not None:
             self.created = stored.created
@@ -131,7 +134,7 @@ class DurableSession(ResumableSession):
             frame = Inbound(data, messages.parse(data), now)
         except MalformedMessageError:
             frame = Inbound(data, None, now)
-        if self._registry.closing and self._is_left(frame.message):
+        if (self.leaving or self.holding) and self._is_left(frame.message):
             return
         self._intake.take(frame)
         self._commits.flush()
@@ -156,10 +159,9 @@ class DurableSession(ResumableSession):
         return super()._take_control(end, control)
 
     def _is_left(self, message: Message | None) -> bool:
-        """Return whether a message is left to the next gateway, to which the client sends it again: from the first
-        request on, as this one is shutting down."""
-        self._holding = self._holding or message is None or message.kind is REQUEST
-        return self._holding
+        """Return whether a message is left to the next gateway: the client sends it again, from its next request on."""
+        self.holding = self.holding or message is None or message.kind is REQUEST
+        return self.holding
 
     # --- what a stored batch allows -------------------------------------------------------------
 
@@ -258,11 +260,12 @@ class DurableSession(ResumableSession):
         if self._commits.stalled:
             raise StoreUnavailableError(f"the session cannot be stored: {self._engine.problem}")
         if self._releasing:
-            raise StoreUnavailableError("the gateway is shutting down")
+            raise StoreUnavailableError(LEAVING)
         token, digest = new_resume_token(self.id)
         self.resumption.admit(link, presented, recv, digest, now, self._changes.sent)
         self._close_links(CloseCode.SUPERSEDED, "another link of this client took over")
         self._link, self.info = None, info
+        self.holding = False
         self._rules = tool_rules(self.server, info)
         self._link_full = False
         self._arriving = self._commits.actions.arrival = Arrival(link, recv, token)
@@ -349,7 +352,7 @@ class DurableSession(ResumableSession):
         if self.ended:
             self._delete()
         elif self._releasing:
-            self._leave_stored(CloseCode.SERVICE_RESTART, "the gateway is shutting down")
+            self._leave_stored(CloseCode.SERVICE_RESTART, LEAVING)
 
     def _delete(self) -> None:
         if not self._deleted:
@@ -363,7 +366,7 @@ class DurableSession(ResumableSession):
 
     def abandon(self) -> None:
         """Leave the session to the next gateway now, whatever is stored of it."""
-        self._leave_stored(CloseCode.SERVICE_RESTART, "the gateway is shutting down")
+        self._leave_stored(CloseCode.SERVICE_RESTART, LEAVING)
 
     def fenced(self) -> None:
         """Drop the session: another gateway owns it."""

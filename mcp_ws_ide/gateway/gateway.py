@@ -18,7 +18,7 @@ from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.server_registry import GROUPS_LABEL, ServerRegistry
 from mcp_ws_ide.gateway.services import Limits, Services
 from mcp_ws_ide.gateway.session import Session
-from mcp_ws_ide.gateway.session_registry import SessionRegistry
+from mcp_ws_ide.gateway.session_registry import DRAINING, SessionRegistry
 from mcp_ws_ide.gateway.shared import SharedPool
 from mcp_ws_ide.gateway.stored_sessions import StoredSessions
 from mcp_ws_ide.links.base import Link, LinkInfo, Rebindable
@@ -156,9 +156,10 @@ class Gateway:
 
     # --- sessions -------------------------------------------------------------------------------
 
-    def check_admission(self, principal: str) -> None:
-        """Check that one more session of this principal fits; raise ``LimitExceededError`` if not."""
-        self._sessions.check_admission(principal)
+    def check_admission(self, principal: str, *, brief: bool = False) -> None:
+        """Check that one more session of this principal fits (see :meth:`SessionRegistry.check_admission`); raise
+        ``LimitExceededError`` if not."""
+        self._sessions.check_admission(principal, brief=brief)
 
     def check_link_rate(self) -> None:
         """Count one more link; raise ``LimitExceededError`` if there are too many in this second."""
@@ -194,6 +195,15 @@ class Gateway:
         """Pass links on to other gateways, where those serve their sessions."""
         assert self._stored is not None
         self.elsewhere = self._stored.elsewhere = elsewhere
+
+    @property
+    def link_prefix(self) -> str:
+        """How the ids of links begin that clients name in later requests, which may reach another gateway."""
+        return "" if self.elsewhere is None else f"{self.elsewhere.instance}."
+
+    def owner_of_link(self, link_id: str) -> str:
+        """Return the other gateway that gave a link this id; ``""`` if there is none."""
+        return "" if self.elsewhere is None else self.elsewhere.owner(link_id)
 
     async def waiting_sessions(self, principal: str) -> list[StoredSummary]:
         """Return a user's stored sessions whose clients are not back yet.
@@ -236,6 +246,27 @@ class Gateway:
 
     # --- as a whole -----------------------------------------------------------------------------
 
+    def drain(self) -> None:
+        """Give all sessions away that other gateways of the engine can continue, and accept no new ones; the others
+        go on until the gateway is shut down. Idempotent."""
+        if self.draining:
+            return
+        log.info("the gateway drains: %d sessions can move or have requests in flight", self.to_drain)
+        self.tasks.spawn(self._sessions.give_away(), "drain")
+        self._sessions.draining = True
+        if self.elsewhere is not None:
+            self.elsewhere.close_links(DRAINING)
+
+    @property
+    def draining(self) -> bool:
+        """Whether the gateway gives its sessions away, or is shutting down."""
+        return self._sessions.draining
+
+    @property
+    def to_drain(self) -> int:
+        """The number of sessions that :meth:`drain` gives away, or lets finish their requests."""
+        return self._sessions.to_drain
+
     @property
     def closing(self) -> bool:
         """Whether the gateway is shutting down."""
@@ -273,6 +304,8 @@ class Gateway:
 
         Bounded by about ``drain_timeout`` + ``timeout`` s.
         """
+        if self.elsewhere is not None:
+            self.elsewhere.close_links(DRAINING)
         await self._sessions.drain()
         servers = self._servers.all
         ends = [upstream.aclose() for server in servers for upstream in list(server.upstreams)]

@@ -146,7 +146,7 @@ class GroupTransport(MessageTransport):
         if refusal is not None:
             return f"server {member!r} cannot start: {refusal}"
         try:
-            self._registry.check_admission(self._info.principal)
+            self._registry.check_admission(self._info.principal, brief=True)
         except LimitExceededError as error:
             return str(error)
         session = self._registry.open(server, _MemberLink(self, member), self._info)

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from mcp_ws_ide.core.binding import CloseCode
+from mcp_ws_ide.core.multiplexer import LISTEN
 from mcp_ws_ide.engines.base import Engine, StoredSession
 from mcp_ws_ide.errors import LimitExceededError
 from mcp_ws_ide.gateway.durable import DurableSession
@@ -34,6 +35,8 @@ REMEMBERED_ENDS: Final = 1000
 """Ended sessions whose reason is kept, for clients that return too late."""
 STORE_TIMEOUT: Final = 1.0
 """Seconds after ``drain_timeout`` in which the last messages of a session must be stored at a shutdown."""
+DRAINING: Final = "the gateway is draining; connect again to reach another"
+"""Why links are closed and sessions refused."""
 DRAIN_POLL: Final = 0.05
 """Seconds between two checks whether the last requests were answered."""
 
@@ -46,14 +49,15 @@ class SessionRegistry:
     Attributes:
         sessions: by session id.
         http_sessions: handshake-era sessions over HTTP, by ``Mcp-Session-Id``.
-        closing: whether the gateway is shutting down.
+        draining: whether the gateway gives its sessions away and accepts no new ones.
+        closing: whether it is shutting down.
         ack_due: resumable sessions that have something to acknowledge within a second.
     """
 
     def __init__(self, services: Services, pool: SharedPool, stored: StoredSessions | None = None) -> None:
         self.sessions: dict[str, Session] = {}
         self.http_sessions: dict[str, Session] = {}
-        self.closing = False
+        self.draining = self.closing = False
         self.ack_due: set[ResumableSession] = set()
         self._services = services
         self._limits = services.limits
@@ -67,14 +71,19 @@ class SessionRegistry:
 
     # --- admission ------------------------------------------------------------------------------
 
-    def check_admission(self, principal: str) -> None:
+    def check_admission(self, principal: str, *, brief: bool = False) -> None:
         """Check that one more session of this principal fits.
+
+        Args:
+            brief: whether it ends with its first request, so that a gateway that drains can still serve it.
 
         Raises:
             LimitExceededError: it does not; the text names the trait to raise.
         """
         if self.closing:
             raise LimitExceededError("closing", "the gateway is shutting down")
+        if self.draining and not brief:
+            raise LimitExceededError("draining", DRAINING)
         most = self._limits.max_sessions
         if len(self.sessions) >= most:
             text = f"max_sessions ({most}) is reached; close a session or raise MCPWebSocketApp.max_sessions"
@@ -317,16 +326,36 @@ class SessionRegistry:
     def _opened_by(self, token_id: str) -> list[Session]:
         return [session for session in self.sessions.values() if session.info.token_id == token_id]
 
+    @property
+    def to_drain(self) -> int:
+        """The number of sessions that can be given away, or have a request in flight that will be answered."""
+        movable = self._movable
+        return len(movable) + sum(_awaits_answer(s) for s in self.sessions.values() if s not in movable)
+
+    @property
+    def _movable(self) -> set[DurableSession]:
+        """The sessions that another gateway can continue."""
+        return {s for s in self.sessions.values() if isinstance(s, DurableSession) and _can_move(s)}
+
+    async def give_away(self) -> None:
+        """Leave each session that can move to another gateway as soon as it has no request in flight; until the
+        gateway is shut down."""
+        while not self.closing:
+            for session in [s for s in self.sessions.values() if isinstance(s, DurableSession)]:
+                _give_away(session)
+            await asyncio.sleep(DRAIN_POLL)
+
     async def drain(self) -> None:
         """Let requests finish for at most ``drain_timeout`` s; end each session as soon as it has none in flight.
 
         A stored session is instead left to the next gateway, and so are the requests that its client sends from now on.
         """
-        self.closing = True
+        self.draining = self.closing = True
         for session in self.sessions.values():
-            session.closing = not isinstance(
-                session, DurableSession
-            )  # these leave requests to the next gateway
+            if isinstance(session, DurableSession):
+                session.leaving = True
+            else:
+                session.closing = True
         end = time.monotonic() + self._limits.drain_timeout
         while self.sessions:
             now = time.monotonic()
@@ -337,3 +366,22 @@ class SessionRegistry:
                     session.abandon()
             if self.sessions:
                 await asyncio.sleep(DRAIN_POLL)
+
+
+def _give_away(session: DurableSession) -> None:
+    """Leave a session to another gateway, if it can move and has no request in flight."""
+    session.leaving = _can_move(session)
+    if session.leaving and not session.busy:
+        session.end_for_shutdown()
+    elif session.holding and not session.leaving:  # it was given a process of its own meanwhile
+        session.close_link(CloseCode.SERVICE_RESTART, "resume to send again what was left to another gateway")
+
+
+def _can_move(session: DurableSession) -> bool:
+    """Return whether another gateway can continue a session."""
+    return session.commits.open and not session.ended and session.attachments.movable
+
+
+def _awaits_answer(session: Session) -> bool:
+    """Return whether a request is in flight that will be answered, unlike a subscription."""
+    return any(pending.method != LISTEN for pending in session.core.pending.values())

@@ -87,8 +87,7 @@ class SharedUpstream(Upstream):
         return len(self._users)
 
     def _new_transport(self) -> Transport:
-        session = self._sole_user
-        stateless = session is not None and session.stateless
+        stateless = self._sole_user is not None and self._sole_user.stateless
         return self.server.new_transport(self.owner, stateless=stateless)
 
     # --- era detection ----------------------------------------------------------------------------
@@ -247,6 +246,11 @@ class SharedUpstream(Upstream):
         if self._bridge is not None and self.accepts:
             self._perform(self._bridge.expire(now))
 
+    @property
+    def parked(self) -> int:
+        """The number of calls that are parked here."""
+        return 0 if self._bridge is None else self._bridge.parked
+
     def attach(self, session: UpstreamUser) -> None:
         """Note that ``session`` uses this upstream from now on."""
         self._users.add(session)
@@ -279,10 +283,9 @@ class SharedUpstream(Upstream):
         return self._services.limits.idle_timeout if configured is None else configured
 
     def _close_if_idle(self) -> None:
-        if self._bridge is not None and self._bridge.parked:  # their clients return as other sessions
+        if self.parked:  # their clients return as other sessions
             self._idle = self._services.loop.call_later(self._idle_timeout() or 1.0, self._close_if_idle)
         elif not self._users:
-            self._on_leaving(self)
             self.close()
 
     def close(self) -> None:
@@ -302,8 +305,7 @@ class SharedUpstream(Upstream):
 
     def _seen_by(self, session: UpstreamUser | None) -> str | None:
         """Return None behind a shared bridge: a message may be for several sessions, and only the owner may see it."""
-        shared_bridge = self._bridge is not None and self._sole_user is None
-        return None if shared_bridge else super()._seen_by(session)
+        return None if self._bridge is not None and self.shared else super()._seen_by(session)
 
     def _meant_for(self, message: Message) -> UpstreamUser | None:
         return self._sole_user or self.mux.addressee(message)

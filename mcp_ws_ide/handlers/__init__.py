@@ -44,6 +44,7 @@ ROUTES: list[tuple[str, type[Any]]] = [
     (r"/mcp-ws/api/live", health.LiveHandler),
     (r"/mcp-ws/api/ready", health.ReadyHandler),
     (r"/mcp-ws/api/instances", health.InstancesHandler),
+    (r"/mcp-ws/api/instances/([0-9a-f]{1,64})/drain", health.DrainHandler),
     (r"/mcp-ws/api/network", network.NetworkHandler),
     (r"/mcp-ws/api/openapi.json", health.OpenApiHandler),
     (r"/mcp-ws/api/tap", TapHandler),

@@ -13,7 +13,6 @@ from tornado import web
 
 from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.intermediaries import SEEN, SENDS, lost_header, read_report
-from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.credentials import Watched, credential_of
 from mcp_ws_ide.handlers.base import GatewayHandler
 from mcp_ws_ide.handlers.origin import needs_no_credential
@@ -40,8 +39,6 @@ def token_covers(servers: Sequence[str], name: str) -> bool:
 class EndpointHandler(GatewayHandler):
     """Base of MCP endpoints and the tap: accepts every kind of credential (docs/reference/binding.md, section 3)."""
 
-    token_id: str | None = None
-    token_tools: ToolRules | None = None
     cookie_needs_origin = True
     _owner: str | None = None
     _arrived: str | None = None
@@ -52,13 +49,15 @@ class EndpointHandler(GatewayHandler):
         """Close ``watched`` when this request's gateway token, Jupyter credential, or that of its ticket, ends."""
         if self.token_id is not None:
             return self.runtime.credentials.add_token(self.token_id, watched)
+        if self.passed is not None:
+            return  # the gateway that has the credential ends the request
         credential = credential_of(self) if self._ticket is None else self._ticket.credential
         self.runtime.credentials.add(credential, self.principal, watched)
 
     @property
     def repeatable(self) -> bool:
         """Whether the same head may be admitted again for a moment: it has a token and comes from no page."""
-        if "Origin" in self.request.headers:
+        if "Origin" in self.request.headers or self.passed is not None:
             return False
         return self.token_id is not None or (self._owner is None and bool(self.token_authenticated))
 
@@ -76,6 +75,9 @@ class EndpointHandler(GatewayHandler):
             return self.check_policy()
         await self.runtime.turnstile.enter()
         server = self._server_of_url()
+        if (passed := self.passed) is not None:
+            self.token_id, self.token_tools = passed.token_id, passed.tools
+            return self.trust_peer(passed)
         secret, ticket = self._presented_token(), self.get_query_argument("ticket", "")
         self._arrived = self.request.headers.get("Authorization")
         if not self.check_host():
@@ -202,6 +204,17 @@ class EndpointHandler(GatewayHandler):
             self.set_header("Access-Control-Expose-Headers", EXPOSED)
             if self.allow_credentials:
                 self.set_header("Access-Control-Allow-Credentials", "true")
+
+    async def pass_on(self, link_id: str, path: str, body: bytes = b"") -> bool:
+        """Have the gateway answer that gave a link this id; return False if that is this one, or one that has ended.
+
+        Args:
+            path: as of :class:`~.passed_requests.PassedOn`.
+        """
+        owner = "" if self.passed is not None else self.runtime.gateway.owner_of_link(link_id)
+        if not owner:
+            return False
+        return await self.have_answered(owner, path, body)
 
     async def check_authorized(self, action: str, resource: str) -> None:
         """Refuse with 403 if Jupyter's authorizer does not allow ``action`` on ``resource``."""

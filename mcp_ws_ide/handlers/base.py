@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable
 from typing import Any, Final
 
+from jupyter_server.auth.authorizer import AllowAllAuthorizer, Authorizer
+from jupyter_server.auth.identity import User
 from jupyter_server.base.handlers import JupyterHandler
 from tornado import web
 from tornado.concurrent import future_set_result_unless_cancelled
 from tornado.iostream import StreamClosedError
 
 from mcp_ws_ide.core.intermediaries import TEST, sentence
-from mcp_ws_ide.credentials import principal_of
+from mcp_ws_ide.core.tools import ToolRules
+from mcp_ws_ide.credentials import Watched, credential_of, principal_of
+from mcp_ws_ide.gateway.elsewhere import PassedRequest
 from mcp_ws_ide.handlers.bodies import MAX_BODY_SECONDS, REFUSED_BYTES, REFUSED_SECONDS, limit_body
 from mcp_ws_ide.handlers.origin import (
     from_no_foreign_page,
@@ -24,6 +29,7 @@ from mcp_ws_ide.handlers.origin import (
     origin_of,
     refusal_message,
 )
+from mcp_ws_ide.handlers.passed_requests import Fetched, PassedOn, fetch
 from mcp_ws_ide.handlers.requester import http_error_message, refusal
 from mcp_ws_ide.proxy_environment import this_machine
 from mcp_ws_ide.runtime import Runtime
@@ -42,6 +48,11 @@ class GatewayHandler(JupyterHandler):
 
     _stream_request_body = True  # what tornado.web.stream_request_body sets
     _chunks: list[bytes] | None = None
+    _passed_on: PassedOn | None = None
+    token_id: str | None = None
+    """The gateway token that was presented, if any."""
+    token_tools: ToolRules | None = None
+    """The tools that this token allows; None for all."""
 
     def initialize(self, **kwargs: Any) -> None:
         """Tornado's constructor hook."""
@@ -56,9 +67,59 @@ class GatewayHandler(JupyterHandler):
         return self.settings["mcp_ws_ide_runtime"]
 
     @property
+    def passed(self) -> PassedRequest | None:
+        """What another gateway says that has authorized this request; None if it comes from its client."""
+        return getattr(self.request, "passed", None)
+
+    @property
+    def authorizer(self) -> Authorizer:
+        """Jupyter's authorizer; the one that allows everything where another gateway has asked its own."""
+        return super().authorizer if self.passed is None else AllowAllAuthorizer()
+
+    @property
     def principal(self) -> str:
         """The owner of what this request creates or sees."""
-        return principal_of(self, self.current_user)
+        return principal_of(self, self.current_user) if self.passed is None else self.passed.principal
+
+    def trust_peer(self, passed: PassedRequest) -> None:
+        """Take the user of a request from the gateway that has authenticated it."""
+        self.current_user = self._jupyter_current_user = User(passed.principal)
+
+    async def have_answered(self, instance: str, path: str, body: bytes = b"") -> bool:
+        """Have another gateway answer this request, which was authorized; return False if that gateway has ended.
+
+        Args:
+            path: as of :class:`~.passed_requests.PassedOn`.
+
+        Raises:
+            HTTPError: 503, that gateway does not answer.
+        """
+        self._passed_on = PassedOn(self, self.request.method or "", path, body)
+        return await self._passed_on.run(instance)
+
+    async def ask_others(self, path: str) -> dict[str, Fetched | None]:
+        """Return what each other gateway answers to this request, by its id; nothing if another one has passed it on.
+
+        Args:
+            path: as of :class:`~.passed_requests.PassedOn`.
+        """
+        elsewhere = self.runtime.gateway.elsewhere
+        if elsewhere is None or self.passed is not None:
+            return {}
+        others = elsewhere.others
+        method = self.request.method or ""
+        answers = await asyncio.gather(*(fetch(self, method, instance, path) for instance in others))
+        return dict(zip(others, answers, strict=True))
+
+    def on_connection_close(self) -> None:
+        """Tornado's hook: the client is gone."""
+        if self._passed_on is not None:
+            self._passed_on.client_left()
+        super().on_connection_close()
+
+    def watch_credential(self, watched: Watched) -> None:
+        """Close ``watched`` when the credential of this request stops being valid."""
+        self.runtime.credentials.add(credential_of(self), self.principal, watched)
 
     def set_default_headers(self) -> None:
         """Forbid pages of other origins to embed a response."""

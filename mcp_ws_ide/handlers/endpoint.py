@@ -39,7 +39,8 @@ class ServerEndpointHandler(StreamableHttpHandler):
         open_link(self, server, subprotocol, stream)
 
     async def _get_over_http(self, name: str) -> None:
-        headers, server = self.request.headers, find_server(self, name)
+        headers = self.request.headers
         if EVENT_STREAM in headers.get("Accept", "") and "Mcp-Session-Id" in headers:
-            return await self.stream(server)
+            return await self.stream(name)
+        find_server(self, name)
         return self.not_allowed()

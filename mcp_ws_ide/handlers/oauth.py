@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from html import escape
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from jupyter_server.auth.decorator import authorized
 from tornado import web
@@ -38,6 +39,8 @@ class CallbackHandler(GatewayHandler):
 
     async def prepare(self) -> None:
         """Authenticate without a redirect to the login page, because its URL would put the code into logs."""
+        if self.passed is not None:
+            return self.trust_peer(self.passed)
         try:
             await super().prepare(_redirect_to_login=False)
         except web.HTTPError:
@@ -61,18 +64,33 @@ class CallbackHandler(GatewayHandler):
             raise self.refuse(400, "oauth", f"a parameter is longer than {MAX_PARAMETER} characters")
         authorizations = self.runtime.gateway.authorizations
         name = authorizations.complete(self.principal, answer) if authorizations is not None else None
+        if name is None and await self._completed_elsewhere(answer):
+            return
         if name is None:
             raise self.refuse(400, "oauth", NOT_EXPECTED)
         outcome = "was authorized" if "code" in answer else "was not authorized"
         self._page(f"The gateway {outcome} for server {name}. You can close this page.")
+
+    async def _completed_elsewhere(self, answer: dict[str, str]) -> bool:
+        """Pass the response on to the gateway whose requests wait for it; return whether there is one."""
+        others = await self.ask_others(f"oauth/callback?{urlencode(answer)}")
+        for fetched in others.values():
+            if fetched is not None and fetched.status == 200:
+                self._headers_of_page()
+                self.finish(fetched.body)
+                return True
+        return False
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Write an error as a page, because a person reads it."""
         error = kwargs.get("exc_info", (None, None, None))[1]
         self._page(http_error_message(error) or self._reason)
 
-    def _page(self, text: str) -> None:
+    def _headers_of_page(self) -> None:
         self.set_header("Content-Type", "text/html; charset=UTF-8")
         self.set_header("Cache-Control", "no-store")
         self.set_header("Referrer-Policy", "no-referrer")
+
+    def _page(self, text: str) -> None:
+        self._headers_of_page()
         self.finish(f"<!doctype html><title>mcp-ws-ide</title><p>{escape(text)}</p>\n")

@@ -20,6 +20,7 @@ from mcp_ws_ide.errors import LimitExceededError
 from mcp_ws_ide.gateway import ResumeHandshake
 from mcp_ws_ide.handlers.auth import EndpointHandler
 from mcp_ws_ide.handlers.bodies import SLACK_BYTES
+from mcp_ws_ide.handlers.passed_requests import endpoint_path
 from mcp_ws_ide.handlers.post_exchange import RETRY_AFTER
 from mcp_ws_ide.handlers.requester import link_info, resumable_server, usable_server
 from mcp_ws_ide.links.poll import PollLink
@@ -87,7 +88,8 @@ class PollHandler(EndpointHandler):
             self.error_headers["Retry-After"] = RETRY_AFTER
             raise self.refuse(429, error.limit, str(error)) from None
         gateway = self.runtime.gateway
-        link = PollLink(self.principal, server.name, gateway.limits.max_queued_bytes, self.token_tools)
+        most, tools = gateway.limits.max_queued_bytes, self.token_tools
+        link = PollLink(self.principal, server.name, most, tools, gateway.link_prefix)
         info = link_info(self, "poll", binding.SUBPROTOCOL_RESUME)
         greeting = ResumeHandshake(gateway, server, link, info)
         link.start(greeting.receive, greeting.closed)
@@ -100,6 +102,8 @@ class PollHandler(EndpointHandler):
             head, frames, end = binding.parse_poll(body)
         except ControlError as error:
             raise self.refuse(400, "message", str(error)) from None
+        if await self.pass_on(head.link, f"{endpoint_path(name)}/poll", body):
+            return
         link = self._known(name, head)
         link.touch()
         self._check_sizes(name, link, frames)

@@ -122,7 +122,7 @@ class PostExchange:
         if message.method == b'"subscriptions/listen"' and not self._head.takes_events:
             text = f"subscriptions/listen needs {EVENT_STREAM} in Accept"
             raise refusal(self._runtime, 406, "media", text)
-        self._admit()
+        self._admit(brief=True)
         exchange = Exchange()
         info = link_info(self._responder, "http")
         session = self._runtime.gateway.open_session(server, exchange, info)
@@ -173,7 +173,7 @@ class PostExchange:
     def _new_session(self, server: Server) -> tuple[Session, HttpLink]:
         self._admit()
         gateway = self._runtime.gateway
-        link = HttpLink(gateway.limits.window_frames, gateway.limits.window_bytes)
+        link = HttpLink(gateway.limits.window_frames, gateway.limits.window_bytes, gateway.link_prefix)
         return gateway.open_http_session(server, link, link_info(self._responder, "http")), link
 
     def known_session(self, server: Server) -> tuple[Session, HttpLink]:
@@ -205,9 +205,9 @@ class PostExchange:
         assert link is not None
         return session, link
 
-    def _admit(self) -> None:
+    def _admit(self, *, brief: bool = False) -> None:
         try:
-            self._runtime.gateway.check_admission(self._responder.principal)
+            self._runtime.gateway.check_admission(self._responder.principal, brief=brief)
         except LimitExceededError as error:
             self._responder.error_headers["Retry-After"] = RETRY_AFTER
             raise refusal(self._runtime, 503, error.limit, str(error)) from None

@@ -17,6 +17,7 @@ from mcp_ws_ide.handlers.kept_alive import (
     TornadoConnection,
     install_reader,
 )
+from mcp_ws_ide.handlers.passed_requests import RequestOfPeer
 from mcp_ws_ide.handlers.post_headers import read_head
 from mcp_ws_ide.handlers.post_response import COMMIT_AFTER
 from mcp_ws_ide.handlers.repeated_post import (
@@ -43,6 +44,8 @@ class RepeatRouter(Router):
         self, request: httputil.HTTPServerRequest, **kwargs: Any
     ) -> httputil.HTTPMessageDelegate | None:
         """Return a delegate if the request's head was admitted recently, or its answer has begun."""
+        if isinstance(request, RequestOfPeer):
+            return None
         admission = self._runtime.admissions.find(request)
         if request.method == "POST":
             return self._post(request, admission)

@@ -15,6 +15,7 @@ from tornado import httputil
 from mcp_ws_ide.admissions import ADMITTED_BODY_SECONDS, Admission
 from mcp_ws_ide.handlers.bodies import SLACK_BYTES
 from mcp_ws_ide.handlers.kept_alive import Connection, Head
+from mcp_ws_ide.handlers.passed_requests import PassedOn, endpoint_path
 from mcp_ws_ide.handlers.post_exchange import PostExchange
 from mcp_ws_ide.handlers.post_headers import PostHead
 from mcp_ws_ide.handlers.post_response import PendingResponse, ResponseWriter
@@ -105,6 +106,28 @@ class RepeatedPost(RepeatedResponse):
         return self.start()
 
     def start(self) -> None:
+        """Handle the message, unless another gateway has its session."""
+        owner = ""
+        if self._head.session_id is not None:
+            owner = self._runtime.gateway.owner_of_link(self._head.session_id)
+        if owner:
+            return self._connection.carry_on(partial(self._pass_on, owner))
+        return self._handle()
+
+    def _pass_on(self, owner: str, connection: Connection) -> None:
+        self._connection = connection
+        passed = PassedOn(self, self.method, endpoint_path(self._admission.server), self.request.body)
+        connection.set_close_callback(passed.client_left)
+        self._runtime.gateway.tasks.spawn(self._answered_by(passed, owner), "POST")
+
+    async def _answered_by(self, passed: PassedOn, owner: str) -> None:
+        try:
+            if not await passed.run(owner):
+                self._handle()
+        except Exception as error:
+            self._failed(error)
+
+    def _handle(self) -> None:
         """Handle the message. An answer that is alone and quick needs no task; everything else gets one."""
         exchange = PostExchange(self, self._head)
         self._connection.set_close_callback(exchange.writer.client_left)

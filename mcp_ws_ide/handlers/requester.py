@@ -59,13 +59,13 @@ def refusal(runtime: Runtime, status: int, reason: str, message: str) -> web.HTT
     return web.HTTPError(status, message)
 
 
-def refusal_body(status: int, message: str) -> dict[str, Any]:
-    """Return the body of an HTTP refusal by an MCP endpoint.
+def refusal_body(status: int, message: str, outcome: str = "") -> dict[str, Any]:
+    """Return the body of an HTTP refusal by an MCP endpoint; ``outcome`` if the status does not tell it.
 
     It is a JSON-RPC error, because SDKs show the reason of such a one only, and has the members ``message`` and
     ``status`` of every error of the gateway. Its id is null: no message was read.
     """
-    data = {"status": status, "outcome": "unknown" if status == 500 else "not_sent"}
+    data = {"status": status, "outcome": outcome or ("unknown" if status == 500 else "not_sent")}
     error = {"code": REFUSED, "message": message, "data": data}
     return {"jsonrpc": "2.0", "id": None, "error": error, "message": message, "status": status}
 

@@ -15,9 +15,9 @@ from tornado import web
 from mcp_ws_ide.admissions import ADMITTED_FOR, Admission, head_of
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.credentials import credential_of
-from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.handlers.auth import EndpointHandler
 from mcp_ws_ide.handlers.kept_alive import reader_of
+from mcp_ws_ide.handlers.passed_requests import endpoint_path
 from mcp_ws_ide.handlers.post_exchange import PostExchange, response_end
 from mcp_ws_ide.handlers.post_headers import read_head
 from mcp_ws_ide.handlers.post_response import PendingResponse, priming_event
@@ -54,7 +54,13 @@ class StreamableHttpHandler(EndpointHandler):
         if self.repeatable:
             self.runtime.admissions.remember(self._head, self._admission(name))
         self.request.body = self.take_body()
-        await self.exchange.run(name)
+        if not await self._answered_elsewhere(name, self.request.body):
+            await self.exchange.run(name)
+
+    async def _answered_elsewhere(self, name: str, body: bytes = b"") -> bool:
+        """Return whether another gateway has the session that the request names, and has answered."""
+        session_id = self.request.headers.get("Mcp-Session-Id", "")
+        return await self.pass_on(session_id, endpoint_path(name), body)
 
     def _admission(self, name: str) -> Admission:
         headers = {
@@ -78,6 +84,8 @@ class StreamableHttpHandler(EndpointHandler):
     async def delete(self, name: str) -> None:
         """End a handshake-era session."""
         await self.check_authorized("execute", "mcp")
+        if await self._answered_elsewhere(name):
+            return
         server = find_server(self, name)
         if "Mcp-Session-Id" not in self.request.headers:
             return self.not_allowed()
@@ -86,8 +94,11 @@ class StreamableHttpHandler(EndpointHandler):
         self.set_status(204)
         self.finish()
 
-    async def stream(self, server: Server) -> None:
+    async def stream(self, name: str) -> None:
         """Answer GET: messages that belong to no request, or everything after ``Last-Event-ID``."""
+        if await self._answered_elsewhere(name):
+            return
+        server = find_server(self, name)
         exchange = self.exchange
         _, link = exchange.known_session(server)
         last = self.request.headers.get("Last-Event-ID")

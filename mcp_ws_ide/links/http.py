@@ -147,10 +147,11 @@ class HttpLink:
 
     Args:
         max_events, max_bytes: limits of the events kept for ``Last-Event-ID``, and for a GET that has not come yet.
+        prefix: how its id begins.
     """
 
-    def __init__(self, max_events: int, max_bytes: int) -> None:
-        self.id = secrets.token_hex(16)
+    def __init__(self, max_events: int, max_bytes: int, prefix: str = "") -> None:
+        self.id = prefix + secrets.token_hex(16)
         self.closed = False
         self.last_used = time.monotonic()
         self._general = Stream(GENERAL)

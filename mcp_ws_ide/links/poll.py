@@ -34,12 +34,18 @@ class PollLink:
     Args:
         principal, server, tools: of the request that opened it; a POST with any other is refused.
         max_queued_bytes: bytes queued for the client, above which the link is closed with 1008.
+        prefix: how its id begins.
     """
 
     def __init__(
-        self, principal: str, server: str, max_queued_bytes: int, tools: ToolRules | None = None
+        self,
+        principal: str,
+        server: str,
+        max_queued_bytes: int,
+        tools: ToolRules | None = None,
+        prefix: str = "",
     ) -> None:
-        self.id = secrets.token_urlsafe(24)
+        self.id = prefix + secrets.token_urlsafe(24)
         self.principal, self.server, self.tools = principal, server, tools
         self.closed = self.closing = False
         self._max_queued_bytes = max_queued_bytes

@@ -52,8 +52,13 @@ class Fleet:
 
     def sessions(self, place: int) -> list[dict[str, Any]]:
         """The sessions that one Jupyter serves."""
-        sessions = self.jupyters[place].rest("GET", "sessions")[1]["sessions"]
-        return [session for session in sessions if session["link"] != "group"]
+        sessions, own = self.jupyters[place].rest("GET", "sessions")[1]["sessions"], self.instance(place)
+        return [one for one in sessions if one["link"] != "group" and one["instance"] == own]
+
+    def instance(self, place: int) -> str:
+        """The id of one Jupyter's gateway."""
+        (own,) = [one for one in self.jupyters[place].rest("GET", "instances")[1]["instances"] if one["self"]]
+        return own["id"]
 
     async def killed(self, place: int) -> None:
         await asyncio.to_thread(self.jupyters[place].kill)

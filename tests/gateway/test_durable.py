@@ -14,7 +14,7 @@ from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.engines.base import SessionLostError
 from mcp_ws_ide.errors import UPSTREAM_LOST
-from mcp_ws_ide.gateway import Limits, commits
+from mcp_ws_ide.gateway import Limits, commits, durable
 from mcp_ws_ide.links.base import LinkInfo
 from tests.conftest import until
 from tests.gateway.stored import Client, House, fast
@@ -193,7 +193,7 @@ async def test_a_stop_lets_calls_finish_and_leaves_new_ones_to_the_next_gateway(
     later = client.call("echo", {"text": "later"})
     wire = client.wire
     await stopping
-    assert wire.closes == [(CloseCode.SERVICE_RESTART, "the gateway is shutting down")]
+    assert wire.closes == [(CloseCode.SERVICE_RESTART, durable.LEAVING)]
     assert (await client.answer(finishes))["result"]
     assert later not in client.answers
     await client.connected()

@@ -424,8 +424,8 @@ MUTANTS = {
     ),
     "a stop loses what its client goes on to send": (
         durable,
-        "        if self._registry.closing and self._is_left(frame.message):\n",
-        "        if self._registry.closing and self._is_left(frame.message):\n            self._changes.received += 1\n",
+        "        if (self.leaving or self.holding) and self._is_left(frame.message):\n",
+        "        if (self.leaving or self.holding) and self._is_left(frame.message):\n            self._changes.received += 1\n",
     ),
 }
 

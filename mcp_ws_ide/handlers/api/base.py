@@ -38,6 +38,9 @@ class ApiHandler(GatewayHandler, APIHandler):
         await self.checks_before_body(self._check())
 
     async def _check(self) -> None:
+        self._track_activity = False
+        if self.passed is not None:
+            return self.trust_peer(self.passed)
         try:
             await super().prepare()
         except web.HTTPError as error:
@@ -53,7 +56,6 @@ class ApiHandler(GatewayHandler, APIHandler):
                 raise self.interfered("authorization_removed", 401, "credential")
             raise self.refuse(401, "credential", CREDENTIAL)
         self.check_policy()
-        self._track_activity = False
         if "name" in self.path_kwargs:  # in whatever spelling
             self.path_kwargs["name"] = self.runtime.gateway.address(self.path_kwargs["name"])
 

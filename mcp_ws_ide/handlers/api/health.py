@@ -32,7 +32,7 @@ class HealthHandler(ApiHandler):
         )
         self.finish(
             {
-                "status": "closing" if gateway.closing else "ok",
+                "status": "closing" if gateway.closing else "draining" if gateway.draining else "ok",
                 "version": __version__,
                 "sessions": len(gateway.sessions),
                 "links": sum(session.attached for session in gateway.sessions.values()),
@@ -64,6 +64,25 @@ class InstancesHandler(ApiHandler):
         )
 
 
+class DrainHandler(ApiHandler):
+    """``api/instances/{id}/drain``."""
+
+    @web.authenticated
+    @authorized("execute", resource="mcp-drain")
+    async def post(self, instance: str) -> None:
+        """Have a gateway give its sessions to the others, and accept no new ones."""
+        fleet = self.runtime.fleet
+        if fleet is None or (self.passed is not None and instance != fleet.instances.id):
+            raise web.HTTPError(404, f"gateway {instance!r} does not exist")
+        if instance != fleet.instances.id:
+            if not await self.have_answered(instance, f"api/instances/{instance}/drain"):
+                raise web.HTTPError(404, f"gateway {instance!r} does not exist, or has ended")
+            return
+        self.runtime.gateway.drain()
+        self.set_status(202)
+        self.finish({"to_drain": self.runtime.gateway.to_drain})
+
+
 class LiveHandler(GatewayHandler):
     """``api/live``: for probes, without a credential and without a body."""
 
@@ -86,13 +105,14 @@ class ReadyHandler(LiveHandler):
 
     @allow_unauthenticated
     async def get(self) -> None:
-        """Learn whether the gateway accepts sessions: its engine was started, and it is not shutting down.
+        """Learn whether the gateway accepts sessions: its engine was started, and it does not drain or shut
+        down.
 
         An engine that fails later does not count: it fails all gateways at once, and clients get a better answer than
         a balancer without servers.
         """
         runtime = self.runtime
-        self.answer_probe(not runtime.not_ready and not runtime.gateway.closing)
+        self.answer_probe(not runtime.not_ready and not runtime.gateway.draining)
 
 
 class OpenApiHandler(ApiHandler):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from typing import Any
 
@@ -10,7 +11,7 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from mcp_ws_ide.core.binding import CloseCode
-from mcp_ws_ide.engines.base import EngineUnavailableError, StoredSummary
+from mcp_ws_ide.engines.base import EngineUnavailableError, OwnedError, StoredSummary
 from mcp_ws_ide.gateway import ResumableSession, Session
 from mcp_ws_ide.handlers.api.base import ApiHandler
 
@@ -21,22 +22,32 @@ class SessionsHandler(ApiHandler):
     @web.authenticated
     @authorized("execute", resource="mcp")
     async def get(self) -> None:
-        """List the caller's sessions."""
+        """List the caller's sessions, at every gateway of the engine."""
         gateway, principal = self.runtime.gateway, self.principal
-        listed = [session_model(s) for s in gateway.sessions.values() if s.info.principal == principal]
+        here = "" if gateway.elsewhere is None else gateway.elsewhere.instance
+        listed = [session_model(s, here) for s in gateway.sessions.values() if s.info.principal == principal]
+        if self.passed is not None:
+            return self.finish({"sessions": listed})
+        silent = []
+        for instance, answer in (await self.ask_others("api/sessions")).items():
+            if answer is None or answer.status != 200:
+                silent.append(instance)
+            else:
+                listed += json.loads(answer.body)["sessions"]
+        known = {session["id"] for session in listed}
         with contextlib.suppress(EngineUnavailableError):
-            listed += [
-                stored_model(stored, principal) for stored in await gateway.waiting_sessions(principal)
-            ]
-        self.finish({"sessions": listed})
+            waiting = await gateway.waiting_sessions(principal)
+            listed += [stored_model(stored, principal) for stored in waiting if stored.id not in known]
+        self.finish({"sessions": listed, "silent": silent})
 
 
-def session_model(session: Session) -> dict[str, Any]:
-    """A session as REST shows it."""
+def session_model(session: Session, instance: str) -> dict[str, Any]:
+    """A session as REST shows it; ``instance`` is this gateway's id."""
     info = session.info
     end = session.resumption if isinstance(session, ResumableSession) else None
     return {
         "id": session.id,
+        "instance": instance,
         "server": session.server.name,
         "principal": info.principal,
         "era": session.era,
@@ -61,6 +72,7 @@ def stored_model(stored: StoredSummary, principal: str) -> dict[str, Any]:
     """A stored session whose client is not back yet, as REST shows it; what is sealed is empty."""
     return {
         "id": stored.id,
+        "instance": "",
         "server": stored.server,
         "principal": principal,
         "era": "unknown",
@@ -89,7 +101,8 @@ class SessionHandler(ApiHandler):
     async def delete(self, session_id: str) -> None:
         """End a session at once, or if it is detached and not resumed within ``after`` seconds."""
         after = _seconds(self.get_query_argument("after", "0"))
-        if session_id not in self.runtime.gateway.sessions and await self._end_stored(session_id, after):
+        here = session_id in self.runtime.gateway.sessions or self.passed is not None
+        if not here and await self._ended_elsewhere(session_id, after):
             self.set_status(204)
             return self.finish()
         session = self.session_of(session_id)
@@ -100,9 +113,21 @@ class SessionHandler(ApiHandler):
         self.set_status(204)
         self.finish()
 
+    async def _ended_elsewhere(self, session_id: str, after: float) -> bool:
+        """End a session that is only stored, or that another gateway has; return whether there is one."""
+        try:
+            if await self._end_stored(session_id, after):
+                return True
+        except OwnedError:
+            pass  # its owner ends it
+        answers = await self.ask_others(f"api/sessions/{session_id}?after={after:g}")
+        return any(answer is not None and answer.status == 204 for answer in answers.values())
+
     async def _end_stored(self, session_id: str, after: float) -> bool:
         try:
             return await self.runtime.gateway.end_waiting(session_id, self.principal, after)
+        except OwnedError:
+            raise
         except EngineUnavailableError as error:
             raise web.HTTPError(503, f"stored sessions are not available: {error}") from None
 
