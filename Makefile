@@ -39,7 +39,7 @@ CLEAN := env -i $(foreach name,$(filter $(KEPT),$(.VARIABLES)),$(name)="$$$(name
 SIDE_BY_SIDE := -n 6 --dist loadfile --no-loadscope-reorder
 PYTEST := $(CLEAN) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: help run fuzz properties lab frontend page environments test test-compiled test-quick check format coverage interop bounds interop-ides binder soak bench bench-instructions bench-http bench-scale bench-memory bench-tap bench-start bench-engine bench-stored docs docs-serve screenshots clean
+.PHONY: help run fuzz properties lab fleet frontend page environments test test-compiled test-quick check format coverage interop bounds interop-ides binder soak bench bench-instructions bench-http bench-scale bench-memory bench-tap bench-start bench-engine bench-stored docs docs-serve screenshots clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -52,6 +52,10 @@ $(BIN)/python:
 $(VENV)/.run: $(BIN)/python pyproject.toml hatch_build.py $(FRONTEND_SOURCES)
 	@echo "installing; what has changed of the front end is built, which takes about a minute the first time"
 	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.redis: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --editable ".[redis]"
 	@touch $@
 
 $(STAMP): $(BIN)/python pyproject.toml hatch_build.py
@@ -132,6 +136,9 @@ $(PEERS_STAMP): benchmarks/peers/package.json benchmarks/peers/requirements.txt 
 	$(PYTHON) -m venv .peers/venv
 	.peers/venv/bin/python -m pip install --quiet -r benchmarks/peers/requirements.txt
 	@touch $@
+
+fleet: $(VENV)/.run $(VENV)/.redis ## Redis, three gateways and HAProxy on this machine; prints their URLs
+	@$(BIN)/python -m mcp_ws_ide.demo.fleet --port $(PORT)
 
 run: $(VENV)/.run ## install, then start Jupyter with the extension and the demo server
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m mcp_ws_ide.demo.run --port $(PORT)

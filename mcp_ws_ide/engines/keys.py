@@ -6,11 +6,13 @@ read them.
 
 from __future__ import annotations
 
+import argparse
 import base64
 import hmac
 import logging
 import os
 import secrets
+import sys
 import time
 from pathlib import Path
 from typing import Final
@@ -236,3 +238,21 @@ def _decoded(text: str) -> bytes:
     if len(data) != KEY_BYTES:
         raise ValueError("a key must have 32 bytes")
     return data
+
+
+def main(argv: list[str] | None = None) -> int:
+    """``python -m mcp_ws_ide.engines.keys FILE``: create a key file for several gateways."""
+    parser = argparse.ArgumentParser(
+        description="Create a file of keys that seal stored sessions, if there is none."
+    )
+    parser.add_argument("file", type=Path)
+    try:
+        load_sealer(parser.parse_args(argv).file, rotate=False)
+    except EngineRefusedError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -43,6 +43,11 @@ class Balancer:
         """Refuse every further connection."""
         self._ports = []
 
+    def leave_out(self, place: int) -> None:
+        """Give no further connection to one server, as a balancer does whose check fails."""
+        del self._ports[place]
+        self.turn = 0
+
     def endpoint(self, server: str) -> str:
         return f"ws://127.0.0.1:{self.port}/mcp-ws/servers/{server}"
 
