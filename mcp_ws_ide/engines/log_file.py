@@ -5,7 +5,8 @@ The file begins with :data:`_HEAD`, whose token the session file names, too, so 
 recognized; then follow rows, each behind a :data:`_ROW`.
 
 **Half a row.** A row is committed when its write has returned, or, if the log is durable, when it is on the disk. So
-only the last row can be incomplete, and then it was never reported as committed: it is cut off. A killed process leaves
+only the last row can be incomplete, and then it was never reported as committed: it is cut off, unless the number of
+the row after it is found behind it. A killed process leaves
 at most the beginning of a row, a machine that stops may leave anything in its place; therefore the rows of a durable
 log have checksums, and those of another are worth nothing after that.
 """
@@ -25,6 +26,8 @@ _HEAD: Final = struct.Struct("<8s16s")
 """Marks the file, and names its token."""
 _ROW: Final = struct.Struct("<IIQ")
 """Length of what follows, its CRC-32 (0 if the log is not durable), and the row's number."""
+_NUMBER: Final = struct.Struct("<Q")
+"""The number of a row, as :data:`_ROW` has it."""
 _MARK: Final = b"MCPWSLOG"
 _sync: Final = getattr(os, "fdatasync", os.fsync)
 """Waits until the rows are on the disk; macOS has no ``fdatasync``."""
@@ -84,10 +87,19 @@ class LogFile:
             self._open(0)
         except FileNotFoundError:
             raise DamagedFileError("its log is missing") from None
-        if os.pread(self._file, _HEAD.size, 0) != _HEAD.pack(_MARK, bytes.fromhex(token)):
+        if os.pread(self._file, _HEAD.size, 0) != _HEAD.pack(_MARK, _bytes(token)):
             raise DamagedFileError("its log belongs to another file")
         if self._durable:  # it may not have been, so far
             os.fsync(self._file)
+
+    def left(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the rows of a log of any token that lies in the place of this one, as :meth:`rows` does."""
+        try:
+            self._open(0)
+        except OSError:
+            return
+        if os.pread(self._file, len(_MARK), 0) == _MARK:
+            yield from self.rows()
 
     def _open(self, flags: int) -> None:
         self.close()
@@ -105,23 +117,28 @@ class LogFile:
         """
         try:
             data = self._read()
-            start = 0
+            start = last = 0
             while len(data) - start >= _ROW.size:
                 length, checksum, number = _ROW.unpack_from(data, start)
                 end = start + _ROW.size + length
                 if end > len(data):
+                    following = (last + 1 if last else number) + 1
+                    if _NUMBER.pack(following % (1 << 64)) in data[start + _ROW.size :]:
+                        raise _damaged(start)  # its length is wrong, as another row follows
                     break
                 row = data[start + _ROW.size : end]
                 if not number or (checksum and checksum != zlib.crc32(row)):
                     if data[end:].strip(b"\0"):
-                        raise DamagedFileError(f"a row of its log is damaged, {start} bytes from the first")
+                        raise _damaged(start)
                     break
                 yield number, row
-                start = end
+                start, last = end, number
             self.size = start
             os.ftruncate(self._file, _HEAD.size + start)
         except OSError as error:
             raise DamagedFileError(f"its log cannot be read: {error.strerror}") from None
+        except MemoryError:
+            raise DamagedFileError("its log is larger than the memory") from None
 
     def _read(self) -> bytes:
         with open(self._file, "rb", closefd=False) as file:
@@ -176,6 +193,17 @@ class LogFile:
         self.close()
         with contextlib.suppress(OSError):
             self.path.unlink()
+
+
+def _bytes(token: str) -> bytes:
+    try:
+        return bytes.fromhex(token)
+    except ValueError:
+        return b""  # no log has it
+
+
+def _damaged(start: int) -> DamagedFileError:
+    return DamagedFileError(f"a row of its log is damaged, {start} bytes from the first")
 
 
 def identity(path: Path) -> tuple[int, int]:

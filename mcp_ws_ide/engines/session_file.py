@@ -8,7 +8,8 @@ Blocking; belongs to one thread at a time. It stores sessions, and beside itself
 - ``facts``: whether the file was closed, which start of the machine wrote it last, the token of its log, and the number
   of the last row of the log that the sessions include.
 
-A file that was closed needs no log: the next start begins a new one.
+A file that was closed needs no log: the next start begins a new one. If there is a log with later rows nevertheless,
+the file is an earlier state of itself, for example because SQLite's write-ahead log is missing.
 """
 
 from __future__ import annotations
@@ -66,13 +67,13 @@ class SessionFile:
     """One open file with its log. All methods but :meth:`open` need it open.
 
     Args:
-        path: the file; it need not exist.
+        path: the file; it need not exist. Symbolic links are followed, so that its log lies beside the file itself.
         durable: whether each commit waits until it is on the disk (``synchronous = FULL``).
         max_bytes: the size to which the file and its log may grow.
     """
 
     def __init__(self, path: Path, durable: bool, max_bytes: int) -> None:
-        self.path = path
+        self.path = path = Path(os.path.realpath(path))
         self.durable = durable
         self._max_log = max_bytes // LOG_SHARE
         self._max_pages = max(16, (max_bytes - self._max_log) // PAGE_BYTES)
@@ -182,22 +183,43 @@ class SessionFile:
 
     def _note_start(self) -> None:
         """Find out whether commits of the last run may be missing; note this start unless they are. Open the log."""
-        facts = dict(self._open.execute("SELECT name, value FROM facts"))
+        facts = self._facts()
         unclosed = facts.get("closed") == "no"
         self.machine_failed = unclosed and facts.get("durable") == "no" and facts.get("boot") != boot_id()
-        self._held = int(facts.get("held", 0))
+        self._held = _number(facts.get("held", "0"))
         self.next_number = self._held + 1
         token = facts.get("log") if unclosed else None
         self._log_is_new = token is None
         if self.machine_failed:
-            with contextlib.suppress(DamagedFileError, OSError):
+            try:
                 self._log.open(token or "")
+            except (DamagedFileError, OSError):
+                self._log_is_new = True  # there is nothing to read: it may not have reached the disk
             return
         if token is not None:
             self._log.open(token)
         else:
+            self._check_left_log()
             token = self._log.create()
         self._note(closed="no", durable=self._durability, boot=boot_id(), log=token)
+
+    def _facts(self) -> dict[str, str]:
+        try:
+            return dict(self._open.execute("SELECT name, value FROM facts"))
+        except sqlite3.OperationalError as error:
+            if _is(error, "SQLITE_ERROR"):  # the table is not what it was
+                raise DamagedFileError(str(error)) from None
+            raise
+
+    def _check_left_log(self) -> None:
+        """Check that no log of a file that was closed, or is new, has rows that the sessions do not include.
+
+        Raises:
+            DamagedFileError: it has: calls since this state of the file would run again.
+        """
+        for number, _ in self._log.left():
+            if number > self._held:
+                raise DamagedFileError("it is older than its log")
 
     @property
     def _durability(self) -> str:
@@ -381,6 +403,13 @@ class SessionFile:
                 f"the session file {str(self.path)!r} is damaged, and cannot be renamed: {error.strerror}"
             ) from None
         return aside
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise DamagedFileError("a number in it is not what was stored") from None
 
 
 def is_damage(error: BaseException) -> bool:

@@ -165,7 +165,7 @@ class Writer:
         return opened
 
     def _read(self) -> Opened:
-        opened = Opened()
+        opened, at_least = Opened(), ""
         for session_id, row in self._file.sessions():
             try:
                 opened.table.put(self._rows.read_session(session_id, row))
@@ -180,14 +180,17 @@ class Writer:
                 opened.changed.update(opened.table.replay(entry))
         except LostLogError:
             self._forget_all(opened, "key")
+            opened.lost["key"] = (
+                opened.lost["key"] or 1
+            )  # the number of those that only the log had is not known
+            at_least = "at least "
         except (DamagedRowError, DamagedFileError) as error:
             if not self._file.machine_failed:
                 raise DamagedFileError(f"the log cannot be read: {error}") from None
         if number := opened.lost["key"]:
             log.error(
-                "%d stored sessions are lost: their keys are not in %r",
-                number,
-                self._rows.keys_file,
+                "%s%d stored sessions are lost: their keys are not in %r",
+                *(at_least, number, self._rows.keys_file),
             )
         if self._file.machine_failed:
             log.warning(

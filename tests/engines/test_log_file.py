@@ -84,6 +84,18 @@ def test_a_damaged_row_with_others_after_it_is_damage(tmp_path):
             read(path, token, durable=True)
 
 
+@pytest.mark.parametrize("damaged", [0, 1, 2])
+def test_a_row_whose_length_is_damaged_is_no_half_row_while_another_follows(tmp_path, damaged):
+    path = tmp_path / "log"
+    with written(path) as token:
+        content = bytearray(path.read_bytes())
+        content[content.index(ROWS[damaged][1]) - 14] ^= 0x40  # 4 MiB more
+        path.write_bytes(content)
+        with pytest.raises(DamagedFileError, match="is damaged"):
+            read(path, token)
+        assert path.read_bytes() == content
+
+
 def test_the_log_of_another_file_and_a_missing_one_are_damage(tmp_path):
     path = tmp_path / "log"
     with written(path), pytest.raises(DamagedFileError, match="belongs to another file"):

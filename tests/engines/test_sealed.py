@@ -349,6 +349,19 @@ async def test_without_their_keys_sessions_are_lost_and_the_gateway_starts(tmp_p
     assert "3 stored sessions are lost: their keys are not in" in caplog.text
 
 
+async def test_without_the_keys_of_its_log_sessions_that_only_the_log_had_are_not_lost_silently(
+    tmp_path, caplog
+):
+    engine = sealed_sqlite(tmp_path)
+    await engine.start()
+    await Owner.of_new(engine)
+    await abandon(engine)
+    (tmp_path / "keys.json").unlink()
+    async with running(sealed_sqlite(tmp_path)) as engine:
+        assert engine.statistics.lost == {"key": 1}
+    assert "at least 1 stored sessions are lost: their keys are not in" in caplog.text
+
+
 async def test_a_session_whose_key_was_removed_is_lost_and_the_others_go_on(tmp_path, sealed):
     path = tmp_path / "keys.json"
     async with running(sealed(tmp_path)) as engine:

@@ -110,6 +110,20 @@ async def test_after_the_machine_has_stopped_sessions_are_lost_unless_each_commi
     assert "engine_durability" in caplog.text
 
 
+async def test_after_the_machine_has_stopped_a_log_that_did_not_reach_the_disk_costs_no_start(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(machine, "BOOT_ID", boot_file(tmp_path, "first"))
+    engine = new_sqlite(tmp_path)
+    await engine.start()
+    await Owner.of_new(engine)
+    await abandon(engine)
+    (tmp_path / "sessions.sqlite-log").unlink()
+    monkeypatch.setattr(machine, "BOOT_ID", boot_file(tmp_path, "second"))
+    async with running(new_sqlite(tmp_path)) as engine:
+        assert await (await Owner.of_new(engine)).commit(1) is Outcome.COMMITTED
+
+
 def boot_file(directory: Path, name: str) -> Path:
     path = directory / name
     path.write_text(name)
@@ -262,6 +276,17 @@ async def test_a_file_with_its_log_in_a_table_keeps_its_sessions_unless_the_log_
     assert ("its log has the form of an older version" in caplog.text) == bool(rows)
 
 
+async def test_a_symbolic_link_and_its_file_are_one_file_with_one_log(tmp_path):
+    engine = new_sqlite(tmp_path)
+    await engine.start()
+    owner = await Owner.of_new(engine)
+    await abandon(engine)
+    (tmp_path / "link").symlink_to(tmp_path / "sessions.sqlite")
+    async with running(SqliteEngine(tmp_path / "link", False, MAX_BYTES)) as engine:
+        assert await engine.take(owner.stored.id, "alice") is not None
+    assert sorted(os.listdir(tmp_path)) == ["link", "sessions.sqlite"]
+
+
 # --- damaged ----------------------------------------------------------------------------------------------------------
 
 
@@ -293,7 +318,9 @@ DAMAGES: dict[str, Callable[[Path, Path, Path], object]] = {
     "no log": lambda path, wal, log: log.unlink(),
     "the log of another file": lambda path, wal, log: overwrite(log, 0, 0.01, b"MCPWSLOG"),
 }
-IN_WORDS = frozenset({"an empty log", "no log", "the log of another file", "noise in the log"})
+IN_WORDS = frozenset(
+    {"no file, but logs", "empty", "an empty log", "no log", "the log of another file", "noise in the log"}
+)
 """Damages that must not look like an earlier state: what the sessions did since would be done again."""
 
 
@@ -323,6 +350,46 @@ async def test_a_damaged_file_costs_sessions_but_no_start(tmp_path, monkeypatch,
     aside = tmp_path / "sessions.sqlite.damaged"
     assert aside.exists() == ("is damaged" in caplog.text) == bool(engine.statistics.lost["corrupt"])
     assert aside.exists() or damage not in IN_WORDS
+
+
+async def test_an_earlier_state_of_a_file_is_not_continued_beside_the_log_of_a_later_one(tmp_path, caplog):
+    path = tmp_path / "sessions.sqlite"
+    async with running(new_sqlite(tmp_path)) as engine:
+        owner = await Owner.of_new(engine)
+    earlier = path.read_bytes()
+    engine = new_sqlite(tmp_path)
+    await engine.start()
+    again = await Owner.taking(engine, owner.stored.id)
+    assert again is not None
+    await again.commit(1)
+    await abandon(engine)
+    path.write_bytes(earlier)
+    async with running(new_sqlite(tmp_path)) as engine:
+        assert await engine.sessions() == []
+        assert engine.statistics.lost == {"corrupt": 1}
+    assert "it is older than its log" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE facts SET value = '1x' WHERE name = 'held'",
+        "UPDATE facts SET value = 'zz' WHERE name = 'log'",
+        "ALTER TABLE facts RENAME TO facte",
+    ],
+)
+async def test_facts_that_are_damaged_cost_no_start(tmp_path, caplog, change):
+    engine = new_sqlite(tmp_path)
+    await engine.start()
+    await Owner.of_new(engine)
+    engine._compact()
+    await until(lambda: not engine._compacting)
+    await abandon(engine)
+    with changed_file(tmp_path) as db:
+        db.execute(change)
+    async with running(new_sqlite(tmp_path)) as engine:
+        assert await (await Owner.of_new(engine)).commit(1) is Outcome.COMMITTED
+    assert "is damaged" in caplog.text
 
 
 async def test_a_record_that_cannot_be_read_costs_its_session_alone(tmp_path):
