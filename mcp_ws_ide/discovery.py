@@ -308,12 +308,14 @@ def _read_token(path: str | None) -> str | None:
     if path is None:
         return None
     try:
-        token = Path(path).read_text().strip()
+        token = Path(path).read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UnusableArgumentError(f"the token file {path} cannot be read: {reason}") from None
     if not token:  # falling back to another credential would be a surprise
         raise UnusableArgumentError(f"the token file {path} is empty")
+    if not (token.isascii() and token.isprintable()):
+        raise UnusableArgumentError(f"the token file {path} does not hold one line of printable ASCII text")
     return token
 
 

@@ -238,3 +238,10 @@ def _where(address: str) -> str:
         return ""
     shown = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{shown}" + (f":{port}" if port is not None else "")
+
+
+def untrusted(detail: str) -> str:
+    """Return the cure, to append to an error with this detail, if it is a certificate that is not trusted."""
+    if "certificate verify failed" not in detail.lower().replace("_", " "):
+        return ""
+    return "; if you trust the certificate, set SSL_CERT_FILE to a PEM file with its authority"

@@ -22,7 +22,7 @@ from mcp_ws_ide.core.binding import TAP_SUBPROTOCOL
 from mcp_ws_ide.core.intermediaries import KINDS, SENDS, TEST, of_status
 from mcp_ws_ide.discovery import RunningGateway, find_gateway, undecided_gateways, websocket_url
 from mcp_ws_ide.errors import ConnectError, UnauthorizedError
-from mcp_ws_ide.proxy_environment import proxy_for, route, via
+from mcp_ws_ide.proxy_environment import proxy_for, route, untrusted, via
 from mcp_ws_ide.tokens import TOKEN_PREFIX
 
 TIMEOUT: Final = 15.0
@@ -169,10 +169,8 @@ class GatewayClient:
 
     def _unreachable(self, reason: object) -> ConnectError:
         detail = getattr(reason, "strerror", None) or reason
-        return ConnectError(
-            f"{self._gateway.url} cannot be reached{via(self._gateway.url)}: {detail}; check that Jupyter is running "
-            "at this address"
-        )
+        cure = untrusted(str(reason)) or "; check that Jupyter is running at this address"
+        return ConnectError(f"{self._gateway.url} cannot be reached{via(self._gateway.url)}: {detail}{cure}")
 
     def refused(self, status: int, body: bytes) -> ConnectError:
         """Return the error for an HTTP status; it names the hop that answered."""

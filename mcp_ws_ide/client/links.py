@@ -19,7 +19,7 @@ from mcp_ws_ide.core.headers import check_headers
 from mcp_ws_ide.core.intermediaries import KINDS, SEEN, SENDS, of_status
 from mcp_ws_ide.discovery import split_address
 from mcp_ws_ide.errors import ConnectError, UnauthorizedError, UnknownServerError
-from mcp_ws_ide.proxy_environment import proxy_failure, route, via
+from mcp_ws_ide.proxy_environment import proxy_failure, route, untrusted, via
 from mcp_ws_ide.version import __version__
 
 ENDPOINTS: Final = "/mcp-ws/servers/"
@@ -211,13 +211,20 @@ class LinkOpener(Opener):
             if response.status_code in (400, 500, 501):  # may concern the offered subprotocol: try another
                 raise _OfferRefusedError(refused) from None
             raise refused from None
-        except InvalidURI:  # the target of a redirect, or a URL with a fragment
+        except InvalidURI as error:  # the target of a redirect, or a URL with a fragment
+            if error.uri != self.url:
+                target = urlsplit(error.uri)
+                raise ConnectError(
+                    f"{where} redirects to {target.scheme}://{target.netloc.rpartition('@')[2]}, which is not a "
+                    "WebSocket; if it is a proxy's login, send the header that the proxy requires"
+                ) from None
             raise ConnectError(f"{where} is not a ws:// or wss:// address") from None
         except ssl_module.SSLError as error:
             if not isinstance(error, ssl_module.SSLCertVerificationError):
                 await check_for_tls(self.url)
-            detail = f"{where}: TLS handshake failed ({error.reason or error}); check that the certificate is trusted"
-            raise ConnectError(detail) from None
+            raise ConnectError(
+                f"{where}: TLS handshake failed ({error.reason or error}){untrusted(str(error))}"
+            ) from None
         except TimeoutError:
             seconds = f"{options['open_timeout']:g} s"
             raise ConnectError(f"{where} did not answer within {seconds}{via(self.url)}") from None

@@ -25,7 +25,7 @@ from mcp_ws_ide.client.transport import SessionTransport, verbatim
 from mcp_ws_ide.core.headers import check_headers
 from mcp_ws_ide.discovery import split_address
 from mcp_ws_ide.errors import ConnectError, UnauthorizedError, UnknownServerError, UnusableArgumentError
-from mcp_ws_ide.proxy_environment import route, via
+from mcp_ws_ide.proxy_environment import route, untrusted, via
 
 if TYPE_CHECKING:
     import httpx2
@@ -207,7 +207,8 @@ class NegotiatingTransport:
             raise late from None
         except (httpx2.HTTPError, OSError) as error:
             detail = str(error).strip() or type(error).__name__
-            raise ConnectError(f"{opener.where} cannot be reached{via(self._url)}: {detail}") from None
+            where = f"{opener.where} cannot be reached{via(self._url)}"
+            raise ConnectError(f"{where}: {detail}{untrusted(detail)}") from None
 
     def _http(self, headers: Mapping[str, str]) -> httpx2.AsyncClient:
         import httpx2

@@ -30,7 +30,7 @@ from mcp_ws_ide.core.binding import (
     poll_head,
 )
 from mcp_ws_ide.errors import ConnectError
-from mcp_ws_ide.proxy_environment import route, via
+from mcp_ws_ide.proxy_environment import route, untrusted, via
 from mcp_ws_ide.version import __version__
 
 NDJSON: Final = "application/x-ndjson"
@@ -131,7 +131,8 @@ class PollConnection:
             detail = str(error).strip() or type(error).__name__
             if isinstance(error, httpx2.ConnectTimeout) or "WRONG_VERSION_NUMBER" in detail:
                 await check_for_tls(self._url)
-            raise ConnectError(f"{self._where} cannot be reached{via(self._url)}: {detail}") from None
+            where = f"{self._where} cannot be reached{via(self._url)}"
+            raise ConnectError(f"{where}: {detail}{untrusted(detail)}") from None
         if response.status_code != 200:
             raise refusal(self._where, response.status_code, response.content, response.reason_phrase)
         self._sent = 1

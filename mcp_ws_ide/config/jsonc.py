@@ -44,7 +44,7 @@ def _parse_json(text: str) -> tuple[Any, list[str]]:
         return built
 
     try:
-        return json.loads(text, object_pairs_hook=build), duplicates
+        return json.loads(text, object_pairs_hook=build, parse_int=_integer), duplicates
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise InvalidJsonError(f"not valid JSON: {error.msg} at {place}") from None
@@ -52,6 +52,14 @@ def _parse_json(text: str) -> tuple[Any, list[str]]:
         raise InvalidJsonError("not valid JSON: nested too deeply") from None
     except ValueError as error:
         raise InvalidJsonError(f"not valid JSON: {error}") from None
+
+
+def _integer(digits: str) -> int | float:
+    """Return the number; one with too many digits for Python is infinite, so that only its own key is invalid."""
+    try:
+        return int(digits)
+    except ValueError:
+        return float(digits)
 
 
 def without_comments(text: str, *, commas: bool = True) -> str:

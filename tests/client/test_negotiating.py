@@ -227,6 +227,22 @@ async def test_a_port_that_refuses_http_is_not_reported_as_a_port_without_tls(an
     assert "without TLS" not in str(refused.value)
 
 
+async def test_a_redirect_to_a_login_is_named_and_shows_no_credential():
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        place = b"https://u:secret@login.example/x?state=secret"
+        writer.write(b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + place + b"\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
+        with pytest.raises(ConnectError) as refused:
+            async with websocket_transport(url, token="t"):
+                pass
+    assert f"{url} redirects to https://login.example, which is not a WebSocket" in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
 def test_an_empty_list_of_transports_is_not_the_default():
     with pytest.raises(ConnectError, match="transports"):
         connect("http://host/x", transports=())

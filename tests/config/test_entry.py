@@ -153,7 +153,7 @@ from tests.config.loading import ENTRY, JSON, load, one, only_problem
         ),
         ({"mcpServers": {"a": {"command": "x", "colour": 1}}}, "mcpServers.a.colour", "unknown key"),
         ("[" * 100_000, "", "nested"),
-        ("9" * 5000, "", "digits"),
+        ("9" * 5000, "", "must be a JSON object"),
         ("", "", "line 1, column 1"),
         ({"mcpServers": {"a": {"command": "${MISSING}"}}}, "mcpServers.a", "MISSING"),
         ({"mcpServers": {"a": {"command": "${EMPTY:-}"}}}, "mcpServers.a", "empty"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.config.loading import load, only_problem
@@ -18,6 +20,14 @@ def test_comments_and_trailing_commas_are_accepted(tmp_path):
     )
     assert configuration.problems == []
     assert configuration.servers["a"].args == ("http://h/*y*/", "a,]", "\\", "//")
+
+
+def test_a_number_with_too_many_digits_spoils_its_own_key_only(tmp_path):
+    servers = {"a": {"command": "x", "mcp_ws": {"idle_timeout": "WIDE"}}, "b": {"command": "x"}}
+    text = json.dumps({"mcpServers": servers}).replace('"WIDE"', "1" + "0" * 5000)
+    configuration = load(tmp_path, text)
+    assert only_problem(configuration).key == "mcpServers.a.mcp_ws.idle_timeout"
+    assert configuration.servers["b"].command == "x"
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,20 @@ async def test_a_variable_names_the_authority_to_trust(
         assert (await entered.list_tools()).tools
 
 
+async def test_an_untrusted_certificate_is_reported_with_the_variable(jupyter_with_tls):
+    url = jupyter_with_tls.endpoint("fast")
+    for transports in (("websocket",), ("poll",), ("http",)):
+        with pytest.raises(ConnectError, match="; if you trust the certificate, set SSL_CERT_FILE"):
+            async with connect_client(f"http{url[2:]}", token="t", transports=transports):
+                pass
+    command = [sys.executable, "-m", "mcp_ws_ide.inspector.cli", "servers", "--url", jupyter_with_tls.url]
+    environment = {**jupyter_with_tls.environment, "JUPYTER_TOKEN": "t"}
+    done = await asyncio.to_thread(
+        subprocess.run, command, env=environment, capture_output=True, text=True, timeout=BOUND, check=False
+    )
+    assert "set SSL_CERT_FILE" in done.stderr, done.stderr
+
+
 def test_the_variable_serves_the_commands(jupyter_with_tls, certificates):
     environment = {**jupyter_with_tls.environment, "SSL_CERT_FILE": str(certificates.authority)}
     request = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": MODERN}}

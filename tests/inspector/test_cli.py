@@ -139,6 +139,21 @@ def test_mistakes_end_with_an_exit_code_and_a_message(jupyter, arguments, code, 
     assert word in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("content", "code", "word"),
+    [("\ufeff%s\r\n", 0, ""), ("t\u00f6k\u20ac", 2, "printable ASCII"), ("a\nb", 2, "printable ASCII")],
+)
+def test_a_token_file_of_another_editor_is_read_or_refused_with_a_reason(
+    jupyter, tmp_path, content, code, word
+):
+    path = tmp_path / "token"
+    path.write_text(content.replace("%s", jupyter.token), encoding="utf-8")
+    done = run(jupyter, "servers", "--url", jupyter.url, "--token-file", str(path))
+    assert done.returncode == code, done.stderr
+    assert word in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_wrong_token_is_reported_and_never_printed(jupyter):
     done = run(jupyter, "servers", "--url", jupyter.url, JUPYTER_TOKEN="wr0ng-one")
     assert done.returncode == 1
