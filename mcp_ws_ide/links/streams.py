@@ -112,11 +112,17 @@ class SocketStream(ByteStream):
         """Start reading."""
         self._on_data, self._on_end = on_data, on_end
         if self._early:
-            early, self._early = self._early, b""
-            self._loop.call_soon(on_data, early, context=contextvars.Context())
+            self._loop.call_soon(self._deliver_early, context=contextvars.Context())
         self.set_reading(True)
 
+    def _deliver_early(self) -> None:
+        early, self._early = self._early, b""
+        if early and self._on_data is not None:
+            self._on_data(early)
+
     def _readable(self) -> None:
+        if self._early:  # uvloop reads sockets before it runs what was called soon
+            return self._deliver_early()
         try:
             size = self._socket.recv_into(_shared_buffer)
         except (BlockingIOError, InterruptedError):

@@ -7,6 +7,7 @@ import socket
 import time
 
 import pytest
+import uvloop
 from websockets.frames import PONG, TEXT, Frame
 from websockets.protocol import CLIENT, State
 from websockets.protocol import Protocol as Client
@@ -187,6 +188,24 @@ async def test_a_socket_stream_keeps_order_and_loses_nothing_under_pressure():
     stream.close()
     assert await loop.sock_recv(far, 1) == b""
     far.close()
+
+
+@pytest.mark.parametrize(
+    "new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
+)
+def test_what_came_with_the_handshake_is_delivered_before_what_the_socket_holds(new_loop):
+    async def received() -> list[bytes]:
+        near, far = socket.socketpair()
+        far.send(b"later")
+        stream, chunks = SocketStream(near, b"early"), []
+        stream.start(lambda data: chunks.append(bytes(data)), lambda: None)
+        await until(lambda: len(chunks) == 2)
+        stream.close()
+        far.close()
+        return chunks
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        assert runner.run(received()) == [b"early", b"later"]
 
 
 async def test_a_socket_stream_whose_peer_is_gone_ends_once():
