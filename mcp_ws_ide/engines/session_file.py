@@ -122,6 +122,8 @@ class SessionFile:
                 raise DamagedFileError(verdict)
             self._note_start()
         self._identity = identity(self.path)
+        # What killed processes left counts: otherwise each of them would leave some more.
+        self._ahead = _size(self.path.with_name(self.path.name + "-wal"))
 
     def _lock(self) -> None:
         """Lock the file for this process, then switch to write-ahead logging.
@@ -412,6 +414,13 @@ def _number(text: str) -> int:
         raise DamagedFileError("a number in it is not what was stored") from None
 
 
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def is_damage(error: BaseException) -> bool:
     """Return whether SQLite found the file damaged, rather than the disk full or away."""
     return isinstance(error, sqlite3.Error) and _is(error, "SQLITE_CORRUPT", "SQLITE_NOTADB")
@@ -465,10 +474,18 @@ def _prepare(path: Path) -> None:
         for place, rights in ((path, os.R_OK | os.W_OK), (path.parent, os.W_OK | os.X_OK)):
             if not os.access(place, rights, effective_ids=True):
                 raise EngineRefusedError(f"{str(place)!r} cannot be written; sessions are stored there")
-        if status.st_mode & 0o077:
-            os.chmod(path, 0o600)
-            log.warning("the session file %r was open to other users; its mode is 0600 now", str(path))
+        for suffix in ("", "-wal", "-log"):
+            _close_to_others(path.with_name(path.name + suffix))
     except OSError as error:
         raise EngineRefusedError(
             f"the session file {str(path)!r} cannot be created or read: {error.strerror}"
         ) from None
+
+
+def _close_to_others(path: Path) -> None:
+    """Set the mode of a file to 0600, if it exists and other users may use it."""
+    with contextlib.suppress(FileNotFoundError):
+        status = path.lstat()
+        if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
+            os.chmod(path, 0o600)
+            log.warning("the session file %r was open to other users; its mode is 0600 now", str(path))

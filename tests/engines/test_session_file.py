@@ -196,9 +196,14 @@ async def test_the_file_is_its_owners_alone(tmp_path, caplog):
         assert modes == {f"sessions.sqlite{suffix}": 0o600 for suffix in ("", "-wal", "-log")}
     assert [file.name for file in path.parent.iterdir()] == ["sessions.sqlite"]
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    path.chmod(0o644)
+    engine = SqliteEngine(path, False, MAX_BYTES)
+    await engine.start()
+    log = path.with_name("sessions.sqlite-log")
+    await abandon(engine)
+    for file in (path, log):
+        file.chmod(0o644)
     async with running(SqliteEngine(path, False, MAX_BYTES)):
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert [stat.S_IMODE(file.stat().st_mode) for file in (path, log)] == [0o600, 0o600]
     assert "was open to other users" in caplog.text
 
 
@@ -404,6 +409,30 @@ async def test_a_record_that_cannot_be_read_costs_its_session_alone(tmp_path):
         for owner in (owners[0], owners[2]):
             assert await engine.take(owner.stored.id, "alice") is not None
         assert engine.statistics.lost == {"damaged": 1}
+
+
+async def test_a_process_that_is_killed_again_and_again_leaves_no_growing_write_ahead_log(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(session_file, "JOURNAL_BYTES", 200_000)
+    files = [tmp_path / f"sessions.sqlite{suffix}" for suffix in ("", "-wal", "-log")]
+    sizes = []
+    for _ in range(8):
+        engine = new_sqlite(tmp_path)
+        await engine.start()
+        await Owner.of_new(engine, facts=b"f" * 100_000)
+        engine._compact()
+        await until(lambda engine=engine: not engine._compacting)
+        contents = [file.read_bytes() for file in files]
+        sizes.append(len(contents[1]))
+        await abandon(engine)
+        for file, data in zip(
+            files, contents, strict=True
+        ):  # closing moves the write-ahead log into the file
+            file.write_bytes(data)
+    assert max(sizes) < 500_000
+    async with running(new_sqlite(tmp_path)) as engine:
+        assert len(await engine.sessions()) == 8
 
 
 @pytest.mark.parametrize("replaced", [False, True])
