@@ -5,6 +5,7 @@ numbers of calls; the difference, divided by the calls in between, is what one c
 and after: links on sockets, and the transport to a process, whose pipes this process answers. ``http`` is the same over
 Streamable HTTP: POSTs of handshake-era sessions whose head repeats. System calls and the kernel are not in it:
 ``bench.py`` and ``http_peers.py`` measure those. Compare two states of the code by running this file in each.
+``connect`` opens a plain session per call, and ``resume`` resumes one, from the TCP connection on (``connecting.py``).
 
 ``stored`` is ``resumable`` with clients that wait for each answer, in a gateway that stores its sessions in an SQLite
 file; ``unstored`` is the same without an engine. Behind the name stands the number of clients, which work in lockstep.
@@ -28,6 +29,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 
+from connecting import connections
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
 
@@ -53,7 +55,7 @@ PAYLOAD: Final = b"x" * 900
 CACHE: Final = Path(__file__).resolve().parents[1] / ".cache"
 """On the disk of the clone; the directory for temporary files may be in memory."""
 WAYS: Final = (
-    *("modern", "handshake", "resumable", "wire", "http"),
+    *("modern", "handshake", "resumable", "wire", "http", "connect", "resume"),
     *("unstored-1", "stored-1", "unstored-32", "stored-32"),
 )
 CLIENTS: Final = 14
@@ -351,6 +353,8 @@ def run(way: str, number: int) -> None:
         asyncio.run(wire_calls(number))
     elif name == "http":
         asyncio.run(http_calls(number))
+    elif name in ("connect", "resume"):
+        asyncio.run(connections(name, number))
     elif name == "stored":
         asyncio.run(stored_calls(int(clients), number))
     elif name == "unstored":

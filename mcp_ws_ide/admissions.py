@@ -64,6 +64,7 @@ class Admissions:
     def __init__(self, token_alive: Callable[[str], bool]) -> None:
         self._token_alive = token_alive
         self._known: dict[Head, Admission] = {}
+        self._handshakes_until = 0.0
 
     def remember(self, head: Head, admission: Admission) -> None:
         """Remember that a request with this head has just been admitted."""
@@ -71,6 +72,13 @@ class Admissions:
         if len(self._known) >= MAX_ADMISSIONS:
             del self._known[next(iter(self._known))]
         self._known[head] = admission
+        if head[0] == "GET":
+            self._handshakes_until = admission.until
+
+    @property
+    def expect_handshakes(self) -> bool:
+        """Whether a handshake was admitted recently, so that more of them may repeat its head."""
+        return time.monotonic() <= self._handshakes_until
 
     def find(self, request: httputil.HTTPServerRequest) -> Admission | None:
         """Return the admission of this request's head, if there is a valid one."""

@@ -365,16 +365,16 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         """Register the routes. The route for repeated requests comes first and passes on all other requests."""
         assert self.serverapp is not None
         web_app = self.serverapp.web_app
-        repeats = PathMatches(
-            re.escape(url_path_join(web_app.settings["base_url"], "/mcp-ws/servers/")) + ".*"
-        )
+        endpoints = re.escape(url_path_join(web_app.settings["base_url"], "/mcp-ws/servers/"))
+        self.repeats = RepeatRouter(self.runtime)
         # Not add_handlers, which takes only handler classes in Jupyter.
-        web_app.default_router.rules.insert(0, Rule(repeats, RepeatRouter(self.runtime)))
+        web_app.default_router.rules.insert(0, Rule(PathMatches(f"{endpoints}.*"), self.repeats))
         self.handlers.extend(ROUTES)
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
         """Start the gateway with Jupyter, not with the first request, so that mistakes are logged early."""
         gateway = self.runtime.gateway
+        self.repeats.fresh.install(getattr(serverapp, "http_server", None))
         logging.getLogger("mcp_ws_ide").parent = serverapp.log  # as Jupyter does with Tornado's loggers
         for handler in serverapp.log.handlers:
             handler.addFilter(SafeRecords("mcp_ws_ide", "MCPWebSocketApp"))

@@ -27,6 +27,8 @@ from tornado.iostream import IOStream
 
 from mcp_ws_ide.admissions import Admission
 from mcp_ws_ide.handlers.post_headers import PostHead, read_head
+from mcp_ws_ide.links.streams import ByteStream, take_stream
+from mcp_ws_ide.tasks import TaskGroupOwner
 
 LONGEST: Final = 65536
 """Bytes of head and body that are read here; Tornado's own buffer has as many."""
@@ -43,11 +45,8 @@ MOST_DIGITS: Final = len(str(LONGEST))
 _LENGTH: Final = re.compile(rb"\r\n(?i:content-length):[ \t]*([0-9]{1,%d})\r\n" % MOST_DIGITS)
 
 
-class Connection(Protocol):
+class Answering(Protocol):
     """Where a response is written."""
-
-    reader: str
-    """Who reads its requests; the label ``handler`` of Jupyter's histogram of durations."""
 
     def set_close_callback(self, callback: Callable[[], None] | None, /) -> None:
         """Call ``callback`` when the client leaves before the response is complete."""
@@ -60,6 +59,13 @@ class Connection(Protocol):
 
     def finish(self) -> None:
         """Complete the response."""
+
+
+class Connection(Answering, Protocol):
+    """Where the response to a POST is written."""
+
+    reader: str
+    """Who reads its requests; the label ``handler`` of Jupyter's histogram of durations."""
 
     def set_more_callback(self, callback: Callable[[], None], /) -> None:
         """Call ``callback`` when the client sends more before the response is complete; it must end or carry it on."""
@@ -102,13 +108,13 @@ class TornadoConnection:
         if callback is not None and self._connection.stream.closed():
             callback()
 
-    def switch(self, headers: dict[str, str]) -> IOStream:
+    def switch(self, headers: dict[str, str], tasks: TaskGroupOwner, /) -> ByteStream:
         """Answer 101; return the byte stream, which is Tornado's no longer."""
         head = response_head(101, headers)
         stream: IOStream = self._connection.detach()
         if not stream.closed():
             stream.write(head)
-        return stream
+        return take_stream(stream, tasks)
 
     def begin(self, status: int, headers: dict[str, str], data: bytes, /) -> Future[None]:
         """Write head and first bytes."""

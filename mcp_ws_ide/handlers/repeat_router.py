@@ -9,6 +9,7 @@ from tornado.routing import Router
 
 from mcp_ws_ide.admissions import Admission
 from mcp_ws_ide.handlers.bodies import MAX_BODY_SECONDS, limit_body
+from mcp_ws_ide.handlers.fresh_connections import FreshConnections
 from mcp_ws_ide.handlers.kept_alive import (
     Connection,
     HandedBack,
@@ -39,6 +40,8 @@ class RepeatRouter(Router):
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._patience = SameDelay(COMMIT_AFTER)
+        self.fresh = FreshConnections(runtime)
+        """Looks at new connections, once installed in a server."""
 
     def find_handler(
         self, request: httputil.HTTPServerRequest, **kwargs: Any
@@ -49,6 +52,7 @@ class RepeatRouter(Router):
         admission = self._runtime.admissions.find(request)
         if request.method == "POST":
             return self._post(request, admission)
+        self.fresh.learn(request, admission)
         return RepeatedHandshake(self._runtime, request, admission) if admission is not None else None
 
     def _post(
@@ -75,5 +79,5 @@ class RepeatRouter(Router):
         return install_reader(request, self._take, self._runtime.admissions.still_holds)
 
     def _take(self, head: Head, body: bytes, connection: Connection) -> None:
-        request = RepeatedRequest(head, body)
+        request = RepeatedRequest(head.headers, head.remote_ip, body)
         RepeatedPost(self._runtime, request, head.admission, connection, head.post, self._patience).start()

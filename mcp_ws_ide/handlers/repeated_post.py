@@ -14,7 +14,7 @@ from tornado import httputil
 
 from mcp_ws_ide.admissions import ADMITTED_BODY_SECONDS, Admission
 from mcp_ws_ide.handlers.bodies import SLACK_BYTES
-from mcp_ws_ide.handlers.kept_alive import Connection, Head
+from mcp_ws_ide.handlers.kept_alive import Connection
 from mcp_ws_ide.handlers.passed_requests import PassedOn, endpoint_path
 from mcp_ws_ide.handlers.post_exchange import PostExchange
 from mcp_ws_ide.handlers.post_headers import PostHead
@@ -35,9 +35,9 @@ class RepeatedRequest:
 
     __slots__ = ("_begun", "body", "headers", "remote_ip")
 
-    def __init__(self, head: Head, body: bytes) -> None:
-        self.headers = head.headers
-        self.remote_ip = head.remote_ip
+    def __init__(self, headers: httputil.HTTPHeaders, remote_ip: str | None, body: bytes) -> None:
+        self.headers = headers
+        self.remote_ip = remote_ip
         self.body = body
         self._begun = time.perf_counter()
 
@@ -77,6 +77,7 @@ class RepeatedPost(RepeatedResponse):
     """
 
     method = "POST"
+    _connection: Connection
 
     @property
     def handler(self) -> str:

@@ -15,7 +15,7 @@ from tornado import httputil, web
 
 from mcp_ws_ide.admissions import Admission
 from mcp_ws_ide.credentials import Watched
-from mcp_ws_ide.handlers.kept_alive import Connection
+from mcp_ws_ide.handlers.kept_alive import Answering
 from mcp_ws_ide.handlers.post_headers import JSON
 from mcp_ws_ide.handlers.requester import Request, challenge, http_error_message, refusal_body
 from mcp_ws_ide.runtime import Runtime
@@ -29,7 +29,7 @@ class RepeatedResponse:
     method: str
 
     def __init__(
-        self, runtime: Runtime, request: Request, admission: Admission, connection: Connection
+        self, runtime: Runtime, request: Request, admission: Admission, connection: Answering
     ) -> None:
         self._runtime = runtime
         self.request = request

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 
-from tornado.iostream import IOStream
 from tornado.websocket import WebSocketProtocol13
 
 from mcp_ws_ide.core import binding
@@ -17,7 +16,7 @@ from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.handlers.base import GatewayHandler
 from mcp_ws_ide.handlers.post_exchange import RETRY_AFTER
 from mcp_ws_ide.handlers.post_response import Responder
-from mcp_ws_ide.handlers.requester import Requester, link_info, refusal, resumable_server, usable_server
+from mcp_ws_ide.handlers.requester import link_info, refusal, resumable_server, usable_server
 from mcp_ws_ide.links.streams import ByteStream, take_stream
 from mcp_ws_ide.links.websocket import WebSocketLink
 from mcp_ws_ide.runtime import Runtime
@@ -52,20 +51,19 @@ def check_handshake(handler: GatewayHandler) -> str:
     if headers.get("Sec-WebSocket-Version") != "13":
         handler.error_headers["Sec-WebSocket-Version"] = "13"
         raise handler.refuse(426, "handshake", "only WebSocket version 13 is supported")
-    return check_key(handler)
+    return check_key(handler.runtime, headers["Sec-WebSocket-Key"])
 
 
-def check_key(requester: Requester) -> str:
+def check_key(runtime: Runtime, key: str) -> str:
     """Return the client's ``Sec-WebSocket-Key``.
 
     Raises:
         HTTPError: 400, the value is not a valid key.
     """
-    key = requester.request.headers.get("Sec-WebSocket-Key", "")
     if not _is_key(key):
         message = 'the header "Sec-WebSocket-Key" must be 16 bytes in base64'
-        raise refusal(requester.runtime, 400, "handshake", message)
-    return str(key)
+        raise refusal(runtime, 400, "handshake", message)
+    return key
 
 
 def check_subprotocols(handler: GatewayHandler) -> None:
@@ -121,17 +119,7 @@ def upgrade(handler: GatewayHandler, key: str, subprotocol: str | None) -> ByteS
     for name, value in accepting_headers(key, subprotocol).items():
         handler.set_header(name, value)
     handler.finish()
-    return take_over(handler.detach(), handler.runtime)
-
-
-def take_over(stream: IOStream, runtime: Runtime) -> ByteStream:
-    """Return the byte stream of a connection whose 101 has been written."""
-    try:
-        stream.set_nodelay(True)
-        return take_stream(stream, runtime.gateway.tasks)
-    except BaseException:
-        stream.close()  # after the 101 no error response can reach the client
-        raise
+    return take_stream(handler.detach(), handler.runtime.gateway.tasks)
 
 
 def open_link(responder: Responder, server: Server, subprotocol: str | None, stream: ByteStream) -> None:

@@ -69,7 +69,24 @@ class ByteStream(ABC):
 
 
 def take_stream(stream: IOStream, tasks: TaskGroupOwner) -> ByteStream:
-    """Return the fastest byte stream for a Tornado stream whose HTTP exchange is over."""
+    """Return the fastest byte stream for a Tornado stream whose HTTP exchange is over, with the 101 written."""
+    try:
+        stream.set_nodelay(True)
+        return _taken(stream, tasks)
+    except BaseException:
+        stream.close()  # after the 101 no error response can reach the client
+        raise
+
+
+def take_unread_stream(stream: IOStream, tasks: TaskGroupOwner) -> ByteStream:
+    """Return the fastest byte stream for a plain connection of Tornado's that nothing was read from with Tornado."""
+    if stream.closed() or stream.writing():
+        return TornadoStream(stream, tasks)
+    stream.set_nodelay(True)
+    return SocketStream(stream.socket)  # the event loop does not know the stream: it can be forgotten
+
+
+def _taken(stream: IOStream, tasks: TaskGroupOwner) -> ByteStream:
     if isinstance(stream, SSLIOStream) or stream.writing() or stream.closed():
         return TornadoStream(stream, tasks)
     # A client may send frames before it has seen the 101; keep what has arrived.
