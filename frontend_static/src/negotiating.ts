@@ -7,7 +7,6 @@
 
 import { ADDRESS_CURE, Endpoint, isOurs, NO_PROBE } from "./endpoint.js";
 import { ConnectError, SessionGone, Unauthorized, UnknownServer, messageOf } from "./errors.js";
-import { readableResponse } from "./foreign.js";
 import type { SessionSnapshot } from "./resume.js";
 import type { SessionTransport } from "./session.js";
 import {
@@ -201,7 +200,10 @@ export class NegotiatingTransport extends TransportEventTarget {
       const response = await endpoint.fetch(new URL(url), { ...init, headers });
       const foreign = isGateway || init.method !== "POST" ? undefined : await endpoint.notMcp(response);
       if (foreign !== undefined) throw foreign; // the SDK would name the content type alone
-      if (!isGateway && response.ok && init.method === "POST") return readableResponse(response, init.body);
+      if (!isGateway && response.ok && init.method === "POST") {
+        const { readableResponse } = await import("./foreign.js"); // clients of a gateway do not load it
+        return readableResponse(response, init.body);
+      }
       if (response.status !== 401 && response.status !== 403) return response;
       throw endpoint.refusal(response.status, await response.text(), response.statusText); // the SDK would give the status alone
     };

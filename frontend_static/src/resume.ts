@@ -24,7 +24,7 @@ import {
 import { byteLength, PositionError, ReliableChannel } from "./channel.js";
 import { isCanonical, isId as isRequestId, read, type Fault, type Message } from "./reader.js";
 import { replacesResponse, TO_NOTIFICATIONS } from "./stand_ins.js";
-import { usable } from "./usable.js";
+import type { usable } from "./usable.js";
 
 /** The gateway broke the protocol. */
 export class Violation extends Error {
@@ -148,6 +148,8 @@ export class ClientEnd {
   plain = false;
   /** The server's address, for notes in its results. */
   where = "";
+  /** Makes results of a server that is no gateway readable; a gateway does that itself. */
+  #mend: typeof usable | undefined;
   /** Frames sent again at the last resume. */
   replayed = 0;
   /** Messages that the last `gap` frame replaced. */
@@ -230,9 +232,14 @@ export class ClientEnd {
     if (this.plain) this.channel.acknowledge(this.#written);
   }
 
-  /** The peer speaks plain `mcp`: no hello, no counters. Returns the queued messages, to be sent now. */
-  startPlain(): string[] {
+  /**
+   * The peer speaks plain `mcp`: no hello, no counters. Returns the queued messages, to be sent now.
+   *
+   * @param mend returns a result as the SDK can read it; without it, results stay as they are.
+   */
+  startPlain(mend?: typeof usable): string[] {
     this.plain = this.live = true;
+    this.#mend = mend;
     const queued = this.channel.replayAfter(this.channel.base);
     this.#noteWritten();
     return queued;
@@ -278,8 +285,8 @@ export class ClientEnd {
 
   /** A response of a server that is no gateway, with the result as the SDK can read it. */
   #usable({ id, method }: Waiting, response: Message): Message {
-    if (!this.plain || !("result" in response)) return { ...response, id };
-    return { ...response, id, result: usable(method, response["result"], this.where, this.legacy) };
+    if (!this.plain || this.#mend === undefined || !("result" in response)) return { ...response, id };
+    return { ...response, id, result: this.#mend(method, response["result"], this.where, this.legacy) };
   }
 
   #forget(key: string): void {

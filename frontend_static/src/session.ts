@@ -19,6 +19,7 @@ import { watchPage } from "./page.js";
 import { Attempts, policyOf, type ReconnectPolicy } from "./reconnect.js";
 import { ClientEnd, isSnapshot, type LostAnswer, type Received, type SessionSnapshot } from "./resume.js";
 import { DoubtEvent, GapEvent, StateEvent, TransportEventTarget, type TransportState } from "./states.js";
+import type { usable } from "./usable.js";
 
 /** Milliseconds after a page woke up within which a loss is taken to have happened while it slept. */
 const JUST_WOKEN = 10_000;
@@ -176,20 +177,21 @@ export class SessionTransport extends TransportEventTarget {
     const { signal } = this.#stop;
     const wish = { resume: this.#policy !== undefined, nothingElse: this.#end.resumable, signal };
     const link = await this.#opener.open(wish);
+    const foreign = link.resumes ? undefined : await import("./usable.js"); // clients of a gateway do not load it
     if (signal.aborted) link.close(CloseCode.NORMAL, "");
     signal.throwIfAborted();
-    if (!link.resumes) return this.#startPlain(link);
+    if (foreign !== undefined) return this.#startPlain(link, foreign.usable);
     const { where, openTimeout } = this.#opener;
     return greet(link, this.#end.hello(), { where, openTimeout, signal }, (text) => this.#first(link, this.#end.receive(text)));
   }
 
-  #startPlain(link: Link): Greeting {
+  #startPlain(link: Link, mend: typeof usable): Greeting {
     if (this.#end.resumable) {
       link.close(CloseCode.DROPPED, "the server no longer supports resume");
       throw new ConnectError(`${this.#opener.where} no longer supports resume`);
     }
     this.#end.where = this.#opener.where;
-    const queued = this.#end.startPlain();
+    const queued = this.#end.startPlain(mend);
     this.#adopt(link, queued, { resumable: false, session: "", resumed: false, replayed: 0 });
     return "opened";
   }

@@ -26,7 +26,7 @@ test("a client of plain mcp is given usable results, and one of a gateway what c
   const text = '{"jsonrpc":"2.0","id":1,"result":{"content":["a"]}}';
   const end = new ClientEnd();
   end.where = "ws://there/mcp";
-  end.startPlain();
+  end.startPlain(usable);
   end.send('{"jsonrpc":"2.0","id":1,"method":"tools/call"}');
   const { message } = end.receive(text);
   assert.deepEqual(message.result.content, [{ type: "text", text: "a" }]);
