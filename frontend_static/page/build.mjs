@@ -4,7 +4,7 @@ import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promise
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { gzip } from "node:zlib";
+import { brotliCompress, gzip } from "node:zlib";
 import { context } from "esbuild";
 import { licences } from "./licences.mjs";
 
@@ -12,13 +12,15 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 const LICENCES = "third-party-licenses.json";
 const out = fileURLToPath(new URL("../../mcp_ws_ide/static/", import.meta.url));
 
-/** Compress each file as `.gz`, the form in which it is served. */
+/** Compress each file as `.br`, for browsers on HTTPS or this machine, and as `.gz` for all others. */
 async function pack(names) {
-  const packing = names.map(async (name) => {
-    const packed = await promisify(gzip)(await readFile(join(out, name)), { level: 9 });
-    await writeFile(join(out, `${name}.gz`), packed);
-    return `${name}.gz`;
-  });
+  const forms = { br: promisify(brotliCompress), gz: (data) => promisify(gzip)(data, { level: 9 }) };
+  const packing = names.flatMap((name) =>
+    Object.entries(forms).map(async ([suffix, compress]) => {
+      await writeFile(join(out, `${name}.${suffix}`), await compress(await readFile(join(out, name))));
+      return `${name}.${suffix}`;
+    }),
+  );
   return Promise.all(packing);
 }
 

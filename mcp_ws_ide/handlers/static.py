@@ -19,14 +19,16 @@ TYPES: Final = {
 }
 FOR_EVER: Final = "public, max-age=31536000, immutable"
 """Each name contains a hash of the content, so the content of a name never changes."""
+PACKED: Final = {"br": ".br", "gzip": ".gz"}
+"""How the build compresses each file, the smallest form first: its content coding and its suffix."""
 _FORBIDDEN: Final = re.compile(r"\s*q\s*=\s*0(\.0*)?\s*")
 
 
-def takes_gzip(accepted: str) -> bool:
-    """Whether a header Accept-Encoding allows gzip (RFC 9110 section 12.5.3); ``q=0`` forbids it."""
-    codings = (coding.partition(";") for coding in accepted.split(","))
+def accepts(coding: str, accepted: str) -> bool:
+    """Whether a header Accept-Encoding allows a content coding (RFC 9110 section 12.5.3); ``q=0`` forbids it."""
+    codings = (item.partition(";") for item in accepted.split(","))
     weights = {name.strip().lower(): weight for name, _, weight in codings}
-    weight = weights.get("gzip", weights.get("*"))
+    weight = weights.get(coding, weights.get("*"))
     return weight is not None and _FORBIDDEN.fullmatch(weight) is None
 
 
@@ -45,20 +47,23 @@ class StaticHandler(GatewayHandler):
 
     @allow_unauthenticated
     async def get(self, name: str) -> None:
-        """Get the file, compressed if the client accepts gzip.
+        """Get the file, compressed if the client accepts Brotli or gzip.
 
         Whatever the Origin: without its script the page could not say why the rest is refused, and no other page can
         read the file.
         """
         path = STATIC / name  # the route lets no separator through
         kind = TYPES.get(path.suffix)
-        packed = path.with_name(f"{name}.gz")
         if kind is None or not path.is_file():
             raise web.HTTPError(404, f"the page has no file {name[:100]!r}; reload the page")
         self.set_header("Content-Type", kind)
         self.set_header("Cache-Control", FOR_EVER)
         self.set_header("Vary", "Accept-Encoding")
-        if takes_gzip(self.request.headers.get("Accept-Encoding", "")) and packed.is_file():
-            self.set_header("Content-Encoding", "gzip")
-            path = packed
+        accepted = self.request.headers.get("Accept-Encoding", "")
+        for coding, suffix in PACKED.items():
+            packed = path.with_name(name + suffix)
+            if accepts(coding, accepted) and packed.is_file():
+                self.set_header("Content-Encoding", coding)
+                path = packed
+                break
         self.finish(path.read_bytes())

@@ -9,6 +9,7 @@ import urllib.parse
 
 import pytest
 
+from mcp_ws_ide.handlers.static import STATIC
 from tests.browser.conftest import wait_until
 from tests.conftest import BOUND
 from tests.interop.nginx import Nginx
@@ -66,18 +67,35 @@ def test_only_the_files_of_the_page_are_served_precompressed(gateway):
     name = re.findall(r"/mcp-ws/static/(page-\w+\.js)", page.decode())[0]
     _, plain_headers, plain = gateway.request("GET", f"mcp-ws/static/{name}")
     assert "Content-Encoding" not in plain_headers
-    for accepted, packed in (("gzip, br", True), ("*", True), ("gzip;q=0, *", False), ("br", False)):
+    whole = {"br": (STATIC / f"{name}.br").read_bytes(), "gzip": gzip.compress(plain), None: plain}
+    assert len(whole["br"]) < len(whole["gzip"])
+    for accepted, coding in (
+        ("gzip, br", "br"),
+        ("*", "br"),
+        ("gzip", "gzip"),
+        ("br;q=0, *", "gzip"),
+        ("gzip;q=0, br;q=0.0", None),
+        ("identity", None),
+    ):
         status, headers, body = gateway.request(
             "GET", f"mcp-ws/static/{name}", headers={"Accept-Encoding": accepted}
         )
         assert status == 200
-        assert (headers.get("Content-Encoding") == "gzip") is packed, accepted
-        assert (gzip.decompress(body) if packed else body) == plain
+        assert headers.get("Content-Encoding") == coding, accepted
+        assert body == whole[coding] or (coding == "gzip" and gzip.decompress(body) == plain)
         assert headers["Content-Type"].startswith("text/javascript")
         assert headers["Vary"] == "Accept-Encoding"
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert "immutable" in headers["Cache-Control"]
-    for other in ("page.json", f"{name}.gz", "..%2f__init__.py", "../app.py", "nothing.js", ".js"):
+    for other in (
+        "page.json",
+        f"{name}.gz",
+        f"{name}.br",
+        "..%2f__init__.py",
+        "../app.py",
+        "nothing.js",
+        ".js",
+    ):
         status, headers, _ = gateway.request("GET", f"mcp-ws/static/{other}")
         assert status in (302, 404), other  # where there is no such route, Jupyter asks for a login
         assert "immutable" not in headers.get("Cache-Control", "")
