@@ -174,8 +174,8 @@ class StoredSessions:
     async def adopt(self, grace: float) -> None:
         """Give sessions whose gateway has ended the grace period, in seconds; for the start of a gateway that shares
         the engine with no other."""
-        number = await self.engine.orphan(time.time() + grace)
-        log.info("%d stored sessions wait for their clients", number)
+        await self.engine.orphan(time.time() + grace)
+        log.info("%d stored sessions wait for their clients", self.engine.statistics.sessions)
 
     def tick(self, now: float) -> None:
         """Delete expired sessions from time to time; called about once a second (``now``: ``time.monotonic``)."""

@@ -193,6 +193,12 @@ async def test_a_session_is_listed_as_stored_and_can_be_ended_until_its_client_i
     assert jupyter.rest("GET", "sessions")[1]["sessions"] == []
 
 
+async def test_each_start_logs_the_number_of_all_stored_sessions(jupyter):
+    await left(jupyter, 2)
+    await killed(jupyter)  # the first start has given both of them their grace period
+    await until(lambda: jupyter.log.read_text().count("2 stored sessions wait for their clients") == 2)
+
+
 def by_id(jupyter: Jupyter, ids: list[str]) -> list[dict[str, Any]]:
     """The sessions that REST lists, in this order."""
     listed = {one["id"]: one for one in jupyter.rest("GET", "sessions")[1]["sessions"]}
