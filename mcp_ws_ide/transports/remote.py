@@ -53,6 +53,10 @@ DISCOVER: Final = b'"server/discover"'
 """The method, as JSON, that asks a server for its protocol versions (MCP 2026-07-28)."""
 
 UNTRUSTED_HINT: Final = "if its certificate is signed by a private authority, set ca_file"
+NO_TLS_HINT: Final = "it does not speak TLS there; write http:// or ws:// in the URL"
+TLS_HINT: Final = "if it expects TLS, write https:// in the URL"
+REFUSED: Final = "All connection attempts failed"
+"""What anyio says where each address of a host was tried; the reason of each is the error's cause."""
 
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """Detects within two minutes that the peer of a silent stream has vanished (Linux names; defaults elsewhere)."""
@@ -309,15 +313,39 @@ class Remote:
             return f"{where} sent nothing for {timeout.read:g} s (read_timeout)"
         if isinstance(error, httpx2.WriteTimeout):
             return f"{where} accepted no byte of the request for {WRITE_TIMEOUT:g} s"
-        detail = str(error) or type(error).__name__
+        detail = str(error) or "it closed the connection without an answer"
         if isinstance(error, httpx2.ConnectError):
-            hint = f"; {UNTRUSTED_HINT}" if "certificate" in detail.lower() else ""
-            return f"{where} cannot be reached{self.via}: {detail}{hint}"
-        return f"the request to {where} failed{self.via}: {detail}"
+            hint = tls_hint(detail)
+            reason = connection_error(error) if detail == REFUSED else detail
+            return f"{where} cannot be reached{self.via}: {reason}{hint and f'; {hint}'}"
+        in_clear = self.url.scheme == "http" and isinstance(
+            error, httpx2.ReadError | httpx2.RemoteProtocolError
+        )
+        return f"the request to {where} failed{self.via}: {detail}{f'; {TLS_HINT}' if in_clear else ''}"
 
     async def aclose(self) -> None:
         """Close every connection."""
         await self._client.aclose()
+
+
+def tls_hint(detail: str) -> str:
+    """Return what to do about a failed TLS handshake, by OpenSSL's text; ``""`` if that says enough."""
+    text = detail.lower().replace("_", " ")
+    if "wrong version number" in text or "record layer failure" in text:
+        return NO_TLS_HINT
+    return UNTRUSTED_HINT if "certificate" in text else ""
+
+
+def connection_error(error: BaseException) -> str:
+    """Return the reason of the operating system behind an error, or the error's own text."""
+    cause: BaseException | None = error
+    while cause is not None:
+        while isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno)
+        cause = cause.__cause__ or cause.__context__
+    return f"{error}; check host and port, and that the server runs"
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ from mcp_ws_ide.core.resume import ClientEnd, Event, ProtocolViolationError
 from mcp_ws_ide.errors import TransportError
 from mcp_ws_ide.proxy_environment import proxy_failure, proxy_for, via
 from mcp_ws_ide.transports.base import Receiver, Supplies
-from mcp_ws_ide.transports.remote import UNTRUSTED_HINT, backoff, status_message, tls_context
+from mcp_ws_ide.transports.remote import backoff, status_message, tls_context, tls_hint
 from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, TaskedTransport, within
 from mcp_ws_ide.version import __version__
 
@@ -449,7 +449,8 @@ def _dial_failure(error: Exception, where: str, url: str, seconds: float) -> Tra
     if isinstance(error, InvalidURI):
         return TransportError(f"{where} is not a valid ws:// or wss:// URL")
     if isinstance(error, ssl.SSLError):
-        return TransportError(f"{where}: TLS failed ({error.reason or error}); {UNTRUSTED_HINT}")
+        hint = tls_hint(str(error))
+        return TransportError(f"{where}: TLS failed ({error.reason or error}){hint and f'; {hint}'}")
     if isinstance(error, TimeoutError):
         return TransportError(f"{where} did not answer within {seconds:g} s (connect_timeout){via(url)}")
     if isinstance(error, OSError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import logging
 import ssl
@@ -21,7 +22,7 @@ from mcp_ws_ide.transports import http, http_exchange, http_responses
 from mcp_ws_ide.transports.http import HttpTransport
 from mcp_ws_ide.transports.mirrored import MAX_ANNOTATIONS, annotated
 from mcp_ws_ide.transports.remote import Bounds, Remote
-from tests.conftest import BOUND, MODERN, until
+from tests.conftest import BOUND, MODERN, free_port, until
 from tests.transports.peers import Recorder
 from tests.transports.raw_http import Request, Server
 
@@ -1120,6 +1121,35 @@ async def test_certificates_are_verified_and_a_private_authority_can_be_configur
         assert "result" in await trusting.ask("tools/list")
     with pytest.raises(TransportError, match="ca_file"):
         Remote("https://x", {}, ca_file=str(tmp_path / "absent.pem"))
+
+
+async def test_an_address_with_the_wrong_scheme_or_port_says_what_to_write(make):
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
+
+    refused = asyncio.Event()
+
+    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        refused.set()
+
+    async with (
+        await asyncio.start_server(refuse, "127.0.0.1", 0) as plain,
+        Server(Request.result, tls) as secure,
+    ):
+        port = plain.sockets[0].getsockname()[1]
+        wrong = {
+            f"https://127.0.0.1:{port}/mcp": "does not speak TLS there; write http://",
+            secure.url.replace("https:", "http:"): "if it expects TLS, write https://",
+            f"http://127.0.0.1:{free_port()}/mcp": "cannot be reached: Connection refused",
+        }
+        for url, cure in wrong.items():
+            message = (await (await make(url)).ask("tools/list"))["error"]["message"]
+            assert cure in message, message
+        await refused.wait()
 
 
 # --- proxies --------------------------------------------------------------------------------------
