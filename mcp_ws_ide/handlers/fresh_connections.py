@@ -31,6 +31,9 @@ from mcp_ws_ide.links.streams import ByteStream, take_unread_stream
 from mcp_ws_ide.runtime import Runtime
 from mcp_ws_ide.tasks import SameDelay, TaskGroupOwner
 
+BACKLOG: Final = 4096
+"""Connections that may wait to be accepted, as far as the system allows. One more would be tried again by its client
+after 1, 3 and 7 s, and Tornado lets 128 wait."""
 LONGEST_HEAD: Final = 8192
 """Bytes of a head; Tornado reads longer ones."""
 PASS_ON_AFTER: Final = 1.0
@@ -69,6 +72,8 @@ class FreshConnections:
         """Look at the connections that ``server`` accepts from now on; None if there is no server."""
         if server is None:
             return
+        for listening in server._sockets.values():
+            listening.listen(BACKLOG)
         self._to_tornado = server.handle_stream
         server.handle_stream = self._accept  # type: ignore[method-assign]
 

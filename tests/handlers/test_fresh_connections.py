@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
@@ -129,10 +130,10 @@ class Served:
         application = Application()
         application.default_router.rules.insert(0, Rule(PathMatches("/mcp-ws/servers/.*"), self.router))
         self.server = HTTPServer(application)
-        if looks:
-            self.router.fresh.install(self.server)
         [sock] = bind_sockets(0, "127.0.0.1")
         self.server.add_sockets([sock])
+        if looks:
+            self.router.fresh.install(self.server)
         self.address = sock.getsockname()
 
     async def answer(self, *pieces: bytes) -> list[bytes]:
@@ -252,3 +253,11 @@ async def test_a_known_head_whose_token_was_revoked_is_checked_again():
         served.admissions.alive = False
         assert b"HTTP/1.1 404 Not Found" in await served.answer(HANDSHAKE), "no further route here"
         assert served.router.read_by_tornado == 1
+
+
+async def test_more_connections_than_tornado_lets_wait_are_not_turned_away():
+    served = Served(looks=True)
+    async with serving(served):  # the event loop, which would accept them, does not run meanwhile
+        waiting = [socket.create_connection(served.address, timeout=BOUND / 2) for _ in range(300)]
+        for one in waiting:
+            one.close()
