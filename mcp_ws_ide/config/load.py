@@ -144,7 +144,10 @@ class ConfigReader:
         except (FileNotFoundError, NotADirectoryError):
             self._documents.pop(path, None)
             if required:
-                self._report(path, "", "the file named in server_files does not exist")
+                cure = (
+                    "; for several files, repeat --MCPWebSocketApp.server_files=FILE" if "," in path else ""
+                )
+                self._report(path, "", f"the file named in server_files does not exist{cure}")
         except InvalidJsonError as error:
             self._use_last_good(path, str(error))
         except OSError as error:

@@ -39,6 +39,11 @@ def test_one_invalid_server_does_not_affect_the_others(tmp_path):
     assert "string" in (configuration.servers["bad"].disabled_reason or "")
 
 
+def test_two_files_in_one_option_are_reported_with_what_to_write(tmp_path):
+    (problem,) = load_configuration({}, [f"{tmp_path}/a.json,b.json"], [], {}).problems
+    assert "repeat --MCPWebSocketApp.server_files=FILE" in problem.reason
+
+
 def test_unreadable_files_are_reported(tmp_path):
     binary, huge, pipe = tmp_path / "binary.json", tmp_path / "huge.json", tmp_path / "pipe.json"
     binary.write_bytes(b"\xff\xfe\x00")
