@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { errorsOf, understood } from "../build/page/form/check.js";
 import { blank, changed, fieldOf, initial, resolved, typedNumber, variantFor, variantsOf } from "../build/page/form/schema.js";
 import { closing } from "../build/page/mcp/closing.js";
+import { Lists } from "../build/page/mcp/lists.js";
 import { Pages } from "../build/page/mcp/pages.js";
 import { CALL, Wire } from "../build/page/mcp/wire.js";
 import { href, parseHash } from "../build/page/route.js";
@@ -333,4 +334,39 @@ test("the reason of a close frame is shown beside the meaning; an unknown code h
   assert.equal(closing(4999, "why not"), "closed (4999): why not");
   assert.equal(closing(4999, ""), "closed (4999)");
   assert.equal(closing(1006, "the banner shows it"), "closed (1006, connection lost)");
+});
+
+// --- lists whose request is lost ---
+
+function listing(...answers) {
+  const asked = [];
+  const client = {
+    request: async ({ method }) => {
+      asked.push(method);
+      const answer = answers.shift();
+      if (answer instanceof Error) throw answer;
+      return answer;
+    },
+  };
+  const peer = { client, info: { peek: () => ({ capabilities: { tools: {} } }) } };
+  return { asked, lists: new Lists(peer) };
+}
+
+const lost = () => Object.assign(new Error("the link was lost"), { data: { outcome: "unknown" } });
+
+test("a list whose request was lost with the connection is requested again", async () => {
+  const { asked, lists } = listing(lost(), { tools: [{ name: "a", inputSchema: { type: "object" } }] });
+  await lists.load("tools");
+  assert.equal(asked.length, 2);
+  assert.deepEqual(lists.tools.value.items.map(({ name }) => name), ["a"]);
+  assert.equal(lists.tools.value.error, "");
+});
+
+test("a list that is lost each time, or refused, has an error", async () => {
+  for (const [answers, times] of [[[lost(), lost(), lost(), lost()], 3], [[new Error("no")], 1]]) {
+    const { asked, lists } = listing(...answers);
+    await lists.load("tools");
+    assert.equal(asked.length, times);
+    assert.notEqual(lists.tools.value.error, "");
+  }
 });

@@ -16,6 +16,8 @@ export interface Listed<T> {
 }
 
 const NOTHING: Listed<never> = { items: undefined, error: "" };
+/** How often a list is requested whose request is lost with the connection, or with the gateway. */
+const ATTEMPTS = 3;
 
 const LISTS = {
   tools: { method: "tools/list", member: "tools", capability: "tools", key: "name" },
@@ -50,10 +52,15 @@ export class Lists {
     const { client } = this.#peer;
     if (client === undefined) return;
     const list = this[name] as Signal<Listed<any>>;
-    try {
-      list.value = await this.#pages(client, name);
-    } catch (error) {
-      if (client === this.#peer.client) list.value = { items: list.peek().items ?? [], error: messageOf(error) };
+    for (let attempt = 1; client === this.#peer.client; attempt++) {
+      try {
+        list.value = await this.#pages(client, name);
+        return;
+      } catch (error) {
+        if (attempt < ATTEMPTS && isLost(error)) continue; // the next request waits until the session has been resumed
+        if (client === this.#peer.client) list.value = { items: list.peek().items ?? [], error: messageOf(error) };
+        return;
+      }
     }
   }
 
@@ -93,4 +100,10 @@ export class Lists {
       return answer;
     }
   }
+}
+
+/** Whether a request was lost on the way, which has an outcome (docs/operate/guarantees.md); a list may be requested again. */
+function isLost(error: unknown): boolean {
+  const data = error instanceof Error && "data" in error ? error.data : undefined;
+  return typeof data === "object" && data !== null && "outcome" in data;
 }
