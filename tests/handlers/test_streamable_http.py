@@ -185,7 +185,7 @@ async def test_errors_have_their_status(http):
     wrong = await http.modern(1, "tools/call", {"name": "nope"})
     assert (wrong.status_code, wrong.json()["error"]["code"]) == (400, -32602)
     crash = await http.modern(1, "tools/call", {"name": "crash"})
-    assert (crash.status_code, crash.json()["error"]["data"]["outcome"]) == (200, "unknown")
+    assert (crash.status_code, response_in(crash)["error"]["data"]["outcome"]) == (200, "unknown")
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ async def test_closing_the_response_cancels(make_jupyter):
         call.cancel()
         await until(lambda: jupyter.rest("GET", "sessions")[1]["sessions"] == [])
         again = await http.modern(2, "tools/call", {"name": "echo", "arguments": {"text": "x"}})
-        assert again.json()["id"] == 2
+        assert response_in(again)["id"] == 2
 
 
 async def test_notifications_are_accepted_and_answers_are_not(http):
@@ -370,7 +370,7 @@ async def test_a_cancelled_call_ends_its_response_at_once(http):
         answer = await call
     said = events(answer) if "event-stream" in answer.headers["Content-Type"] else [("", answer.json())]
     assert (said[-1][1]["id"], said[-1][1]["error"]["code"]) == (1, CANCELLED)
-    assert (await http.legacy(2, "echo", {"text": "x"})).json()["id"] == 2
+    assert response_in(await http.legacy(2, "echo", {"text": "x"}))["id"] == 2
 
 
 async def test_a_broken_stream_is_replayed_after_the_last_event_id(http):
@@ -441,7 +441,7 @@ async def test_an_error_of_a_server_that_starts_slowly_has_its_status(make_jupyt
     async with httpx.AsyncClient(timeout=BOUND) as client:
         answer = await Http(jupyter, client, "slow").modern(1, "no/such")
     assert answer.status_code == 404
-    assert answer.json()["error"]["code"] == -32601
+    assert response_in(answer)["error"]["code"] == -32601
 
 
 async def test_an_unused_session_ends_after_the_grace_time(make_jupyter):
@@ -460,7 +460,7 @@ async def test_an_unused_session_ends_after_the_grace_time(make_jupyter):
 async def test_the_death_of_the_server_ends_the_session_with_a_reason(http):
     await http.initialize()
     crash = await http.legacy(1, "crash")
-    assert crash.json()["error"]["data"]["outcome"] == "unknown"
+    assert response_in(crash)["error"]["data"]["outcome"] == "unknown"
     assert (await http.legacy(2, "pid")).status_code == 404
 
 
