@@ -578,7 +578,7 @@ async def test_a_server_that_cannot_start_is_started_once_by_a_client_that_probe
 async def test_a_log_message_that_could_be_for_the_holder_of_another_token_reaches_no_one(
     gateway, other, received
 ):
-    spec = ServerSpec("fast", "test", command=FAST_SERVER["command"], args=FAST_SERVER["args"])
+    spec = ServerSpec("fast", "test", command=FAST_SERVER["command"], args=tuple(FAST_SERVER["args"]))
     gateway.configure(Configuration({"fast": spec}, []))
     line = '{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}'
     meta = {**MODERN, "io.modelcontextprotocol/logLevel": "info"}
