@@ -35,6 +35,8 @@ PACKAGES: Final = {"websockets": "python-socks", "httpx2": "httpx2[socks]", "htt
 """The package that each library needs for a SOCKS proxy."""
 _MODULES: Final = {"websockets": "python_socks", "httpx2": "socksio", "httpx": "socksio"}
 _SCHEMES: Final = ("http", "https", "socks5", "socks5h")
+NO_ATTEMPT_WORKED: Final = "All connection attempts failed"
+"""What anyio says where a host's addresses were tried one after the other; the reason of each is the error's cause."""
 _HOST: Final = re.compile(r"[0-9A-Za-z._:-]+")
 _NUMERIC: Final = re.compile(r"(?i)(?:0x[0-9a-f]+|[0-9]+)(?:\.(?:0x[0-9a-f]+|[0-9]+)){0,3}")
 """An IPv4 address as ``inet_aton`` reads it, for example ``127.1``."""
@@ -245,3 +247,16 @@ def untrusted(detail: str) -> str:
     if "certificate verify failed" not in detail.lower().replace("_", " "):
         return ""
     return "; if you trust the certificate, set SSL_CERT_FILE to a PEM file with its authority"
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why a connection failed: the system's reason, where the error only says that all attempts failed."""
+    detail = str(error).strip() or type(error).__name__
+    cause: BaseException | None = error if detail == NO_ATTEMPT_WORKED else None
+    while cause is not None:
+        while isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+        if isinstance(cause, OSError) and cause.errno:
+            return os.strerror(cause.errno)
+        cause = cause.__cause__ or cause.__context__
+    return detail

@@ -25,7 +25,7 @@ from mcp_ws_ide.client.transport import SessionTransport, verbatim
 from mcp_ws_ide.core.headers import check_headers
 from mcp_ws_ide.discovery import split_address
 from mcp_ws_ide.errors import ConnectError, UnauthorizedError, UnknownServerError, UnusableArgumentError
-from mcp_ws_ide.proxy_environment import route, untrusted, via
+from mcp_ws_ide.proxy_environment import reason_of, route, untrusted, via
 
 if TYPE_CHECKING:
     import httpx2
@@ -206,7 +206,7 @@ class NegotiatingTransport:
             late.noticed = BUFFERED
             raise late from None
         except (httpx2.HTTPError, OSError) as error:
-            detail = str(error).strip() or type(error).__name__
+            detail = reason_of(error)
             where = f"{opener.where} cannot be reached{via(self._url)}"
             raise ConnectError(f"{where}: {detail}{untrusted(detail)}") from None
 

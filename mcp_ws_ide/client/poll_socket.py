@@ -30,7 +30,7 @@ from mcp_ws_ide.core.binding import (
     poll_head,
 )
 from mcp_ws_ide.errors import ConnectError
-from mcp_ws_ide.proxy_environment import route, untrusted, via
+from mcp_ws_ide.proxy_environment import reason_of, route, untrusted, via
 from mcp_ws_ide.version import __version__
 
 NDJSON: Final = "application/x-ndjson"
@@ -128,7 +128,7 @@ class PollConnection:
         try:
             response = await self._client.post(self._url, content=hello)
         except (httpx2.HTTPError, OSError) as error:
-            detail = str(error).strip() or type(error).__name__
+            detail = reason_of(error)
             if isinstance(error, httpx2.ConnectTimeout) or "WRONG_VERSION_NUMBER" in detail:
                 await check_for_tls(self._url)
             where = f"{self._where} cannot be reached{via(self._url)}"

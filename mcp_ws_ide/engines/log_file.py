@@ -6,9 +6,9 @@ recognized; then follow rows, each behind a :data:`_ROW`.
 
 **Half a row.** A row is committed when its write has returned, or, if the log is durable, when it is on the disk. So
 only the last row can be incomplete, and then it was never reported as committed: it is cut off, unless the number of
-the row after it is found behind it. A killed process leaves
-at most the beginning of a row, a machine that stops may leave anything in its place; therefore the rows of a durable
-log have checksums, and those of another are worth nothing after that.
+the row after it is found behind it. A killed process leaves at most the beginning of a row; a machine that stops may
+leave anything in its place. Therefore the rows of a durable log have checksums, and the rows of any other log are not
+used after the machine has stopped.
 """
 
 from __future__ import annotations

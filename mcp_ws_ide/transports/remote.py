@@ -25,7 +25,7 @@ import httpx2
 
 from mcp_ws_ide.config.spec import ServerSpec, http_socket
 from mcp_ws_ide.errors import TransportError
-from mcp_ws_ide.proxy_environment import proxy_for
+from mcp_ws_ide.proxy_environment import proxy_for, reason_of
 from mcp_ws_ide.transports.base import Authorizer, Supplies
 from mcp_ws_ide.transports.tasked import TaskedTransport
 from mcp_ws_ide.version import __version__
@@ -55,8 +55,6 @@ DISCOVER: Final = b'"server/discover"'
 UNTRUSTED_HINT: Final = "if its certificate is signed by a private authority, set ca_file"
 NO_TLS_HINT: Final = "it does not speak TLS there; write http:// or ws:// in the URL"
 TLS_HINT: Final = "if it expects TLS, write https:// in the URL"
-REFUSED: Final = "All connection attempts failed"
-"""What anyio says where each address of a host was tried; the reason of each is the error's cause."""
 
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """Detects within two minutes that the peer of a silent stream has vanished (Linux names; defaults elsewhere)."""
@@ -316,8 +314,7 @@ class Remote:
         detail = str(error) or "it closed the connection without an answer"
         if isinstance(error, httpx2.ConnectError):
             hint = tls_hint(detail)
-            reason = connection_error(error) if detail == REFUSED else detail
-            return f"{where} cannot be reached{self.via}: {reason}{hint and f'; {hint}'}"
+            return f"{where} cannot be reached{self.via}: {reason_of(error)}{hint and f'; {hint}'}"
         in_clear = self.url.scheme == "http" and isinstance(
             error, httpx2.ReadError | httpx2.RemoteProtocolError
         )
@@ -334,18 +331,6 @@ def tls_hint(detail: str) -> str:
     if "wrong version number" in text or "record layer failure" in text:
         return NO_TLS_HINT
     return UNTRUSTED_HINT if "certificate" in text else ""
-
-
-def connection_error(error: BaseException) -> str:
-    """Return the reason of the operating system behind an error, or the error's own text."""
-    cause: BaseException | None = error
-    while cause is not None:
-        while isinstance(cause, BaseExceptionGroup):
-            cause = cause.exceptions[0]
-        if isinstance(cause, OSError) and cause.errno:
-            return os.strerror(cause.errno)
-        cause = cause.__cause__ or cause.__context__
-    return f"{error}; check host and port, and that the server runs"
 
 
 @dataclass(frozen=True, slots=True)

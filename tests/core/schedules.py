@@ -287,7 +287,7 @@ class World:
                 raise BrokenError(f"request {number} ended twice")
             heard = any(self.requests[number] in session.heard for session in self.sessions)
             if outcome == "not_sent" and heard:
-                raise BrokenError(f"request {number} ran, and is said not to have been sent")
+                raise BrokenError(f"request {number} ran, but was reported as not sent")
             self.outcomes[number] = outcome
 
     def gateway_acks(self) -> None:
