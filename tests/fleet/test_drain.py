@@ -64,6 +64,17 @@ async def test_a_session_that_cannot_move_goes_on_where_it_is(fleet, drained):
         assert one.states["Lost"] == 0
 
 
+async def test_a_call_of_a_session_that_cannot_move_is_waited_for(fleet, drained):
+    async with fleet.balancer() as balancer, caller(balancer, fleet.jupyters[0].token, legacy=True) as one:
+        assert await ask(one, 1, text="before") == "before"
+        async with asyncio.TaskGroup() as tasks:
+            call = tasks.create_task(ask(one, 2, "slow", steps=20, delay=0.1))
+            await until(lambda: fleet.sessions(0)[0]["in_flight"] == 1)
+            assert drain(fleet) == 1
+        assert call.result() == "20 steps"
+        assert drain(fleet) == 0
+
+
 async def test_new_sessions_are_refused_and_lone_requests_are_served(fleet, drained):
     jupyter = fleet.jupyters[0]
     drain(fleet)
