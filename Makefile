@@ -204,8 +204,8 @@ binder: $(STAMP) ## the Binder demo: rendered by repo2docker, built in a fresh e
 soak: $(STAMP) $(FRONTEND_BUILT) $(NODE22) ## long runs: chaos, connect cycles, spawn cycles
 	$(PYTEST) -m soak --timeout 3600 -s
 
-bench: $(STAMP) ## the gateway against a stock Tornado echo, side by side
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/bench.py
+bench: $(STAMP) $(PEERS_STAMP) ## CPU per call beside a stock Tornado echo and supergateway
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/bench.py --supergateway .peers/node_modules/supergateway/dist/index.js
 
 bench-instructions: $(STAMP) ## instructions a call in the gateway's own code (valgrind), also on a busy machine
 	$(BIN)/python benchmarks/instructions.py

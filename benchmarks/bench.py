@@ -1,7 +1,7 @@
-"""CPU per call of the gateway against a stock Tornado echo, and memory per idle session.
+"""CPU per call of the gateway beside a stock Tornado echo and supergateway, and memory per idle session.
 
-Interleaved rounds on one machine: gateway, echo, gateway, echo … The process that is measured runs on one
-core; the load client and the MCP server run on another. CPU is that of the measured process alone, all
+Interleaved rounds on one machine: gateway, echo, supergateway, gateway … The process that is measured runs on one
+core; the load client and the MCP servers run on another. CPU is that of the measured process alone, all
 threads, from the scheduler's accounting. Prints Markdown; docs/operate/performance.md explains it.
 """
 
@@ -26,8 +26,10 @@ from typing import Any
 
 HERE = Path(__file__).parent
 TOKEN = "benchmark"
-ROWS = [(32, 1024), (1, 1024), (1, 65536)]
+ROWS = [(32, 1024), (256, 1024), (1, 1024), (1, 65536)]
 """Clients and request size in bytes."""
+PEERS = {"echo": "Tornado echo", "supergateway": "supergateway"}
+"""What is measured beside the gateway, and its name in the table."""
 UNLIMITED = (
     "--MCPWebSocketApp.max_links_per_second=0",
     "--MCPWebSocketApp.max_sessions=100000",
@@ -41,12 +43,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--calls", type=int, default=20_000, help="calls per round at 32 clients")
     parser.add_argument("--sessions", type=int, default=10_000, help="idle sessions for the memory figure")
+    parser.add_argument("--supergateway", type=Path, help="its dist/index.js, to be measured as well")
     parser.add_argument("--only-memory", action="store_true", help="measure the memory, but not the CPU")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         build = Path(folder)
         compile_programs(build)
         with Rig(build) as rig:
+            if options.supergateway:
+                rig.start_supergateway(options.supergateway)
             if not options.only_memory:
                 print_costs(rig, options.calls, options.rounds)
             print(f"\nKiB per idle session: {asyncio.run(memory(rig, options.sessions)):.1f}")
@@ -55,11 +60,13 @@ def main() -> None:
 def print_costs(rig: Rig, calls: int, rounds: int) -> None:
     """Print the CPU of a call for each row, and what resuming adds."""
     print(f"{rounds} interleaved rounds; median (min … max)\n")
-    print("| clients | bytes | gateway µs/call | Tornado echo µs/call | ratio | load client µs/call |")
-    print("|---|---|---|---|---|---|")
+    peers = [peer for peer in PEERS if peer in rig.ports]
+    columns = "".join(f" {PEERS[peer]} µs/call | ratio |" for peer in peers)
+    print(f"| clients | bytes | gateway µs/call |{columns} load client µs/call |")
+    print("|---|---|---|" + "---|---|" * len(peers) + "---|")
     for clients, size in ROWS:
         some = calls if clients > 1 else calls // 4 if size < 4096 else calls // 10
-        print(row(rig, clients, size, some, rounds), flush=True)
+        print(row(rig, peers, clients, size, some, rounds), flush=True)
     print("\n" + resume_cost(rig, 2 * calls, rounds + 2), flush=True)
 
 
@@ -69,18 +76,21 @@ def compile_programs(build: Path, *more: str) -> None:
         subprocess.run(["cc", "-O2", "-o", build / program, HERE / f"{program}.c"], check=True)
 
 
-def row(rig: Rig, clients: int, size: int, calls: int, rounds: int) -> str:
-    ours, theirs, load = [], [], []
+def row(rig: Rig, peers: list[str], clients: int, size: int, calls: int, rounds: int) -> str:
+    """Measure the gateway and its peers in turn, ``rounds`` times and once to warm up."""
+    costs: dict[str, list[float]] = {name: [] for name in ("gateway", *peers)}
+    load = []
     for number in range(rounds + 1):
-        gateway, report = rig.measure("gateway", clients, size, calls)
-        echo, _ = rig.measure("echo", clients, size, calls)
-        if number:  # the first round warms up
-            ours.append(gateway)
-            theirs.append(echo)
-            load.append(report["client_cpu_us"])
-    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-    cells = [spread(ours, 1), spread(theirs, 1), spread(ratios, 2), f"{statistics.median(load):.1f}"]
-    return f"| {clients} | {size} | " + " | ".join(cells) + " |"
+        for name, values in costs.items():
+            cost, report = rig.measure(name, clients, size, calls)
+            if number:  # the first round warms up
+                values.append(cost)
+                load += [report["client_cpu_us"]] if name == "gateway" else []
+    ours = costs.pop("gateway")
+    cells = [spread(ours, 1)]
+    for theirs in costs.values():
+        cells += [spread(theirs, 1), spread([a / b for a, b in zip(ours, theirs, strict=True)], 2)]
+    return f"| {clients} | {size} | " + " | ".join([*cells, f"{statistics.median(load):.1f}"]) + " |"
 
 
 def resume_cost(rig: Rig, calls: int, rounds: int) -> str:
@@ -100,7 +110,7 @@ def spread(values: list[float], digits: int) -> str:
 
 
 class Rig:
-    """The gateway inside Jupyter and the echo, both running."""
+    """The gateway inside Jupyter and the peers, all running."""
 
     def __init__(self, build: Path) -> None:
         self._build = build
@@ -108,13 +118,12 @@ class Rig:
         self._started: list[subprocess.Popen[bytes]] = []
         self.ports: dict[str, int] = {}
         self.pids: dict[str, int] = {}
-        self.paths = {"echo": "/"}
+        self.paths = {"echo": "/", "supergateway": "/message"}
 
     def __enter__(self) -> Rig:
         resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
         configuration = self._build / "mcp.json"
-        server = ["taskset", "-c", str(self._cores[-1])] if shutil.which("taskset") else []
-        command, *args = [*server, str(self._build / "echo_server")]
+        command, *args = self._server()
         configuration.write_text(json.dumps({"mcpServers": {"echo": {"command": command, "args": args}}}))
         self._start_all(configuration)
         return self
@@ -124,6 +133,21 @@ class Rig:
         port = free_port()
         self._start("echo", [sys.executable, str(HERE / "tornado_echo.py"), str(port)], port)
         wait_for(f"http://127.0.0.1:{self.ports['echo']}/", any_status=True)
+
+    def _server(self) -> list[str]:
+        """The command of the MCP server, on the core of the load client."""
+        pinned = ["taskset", "-c", str(self._cores[-1])] if shutil.which("taskset") else []
+        return [*pinned, str(self._build / "echo_server")]
+
+    def start_supergateway(self, script: Path) -> None:
+        """Start supergateway in front of a server of its own, without logging each message."""
+        node, port = shutil.which("node"), free_port()
+        if node is None:
+            raise SystemExit("node is missing; 'make bench' puts it on the path")
+        command = [node, str(script), "--stdio", " ".join(self._server()), "--outputTransport", "ws"]
+        command += ["--port", str(port), "--messagePath", "/message", "--logLevel", "none"]
+        self._start("supergateway", [*command, "--healthEndpoint", "/status"], port)
+        wait_for(f"http://127.0.0.1:{port}/status")
 
     def start_gateway(self, name: str, configuration: Path, *arguments: str) -> None:
         """Start a Jupyter with the gateway, on the port it had before, and wait until it answers."""
