@@ -85,9 +85,19 @@ class Client:
 class Nothing:
     """An engine that stores nothing: what the clients of this benchmark cost themselves."""
 
+    def __init__(self) -> None:
+        self._waiting: list[Done] = []
+
     def commit(self, batch: Batch, done: Done) -> None:
-        """Report the batch at the end of the turn."""
-        asyncio.get_running_loop().call_soon(done, Outcome.COMMITTED)
+        """Report the batches of a turn together in the next one, as the engines do."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._report)
+        self._waiting.append(done)
+
+    def _report(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for done in waiting:
+            done(Outcome.COMMITTED)
 
 
 async def run(engine: Engine | Nothing, clients: int, calls: int, name: str) -> tuple[list[float], float]:
