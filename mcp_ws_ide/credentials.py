@@ -5,6 +5,7 @@ Knows Jupyter's identity provider, but neither servers nor sessions. Gateway tok
 
 from __future__ import annotations
 
+import hmac
 import logging
 import re
 from collections.abc import Callable
@@ -65,6 +66,12 @@ def principal_of(handler: JupyterHandler, user: User) -> str:
 
 def _single_user(handler: JupyterHandler) -> bool:
     return not names_users(handler.identity_provider) and not _names_users_itself(handler)
+
+
+def is_jupyter_token(handler: JupyterHandler, secret: str) -> bool:
+    """Return whether ``secret`` is Jupyter's own token; for requests that were refused before authentication."""
+    token = getattr(handler.identity_provider, "token", "")
+    return isinstance(token, str) and token != "" and hmac.compare_digest(token.encode(), secret.encode())
 
 
 def names_users(provider: IdentityProvider) -> bool:

@@ -62,6 +62,11 @@ class EndpointHandler(GatewayHandler):
         return self.token_id is not None or (self._owner is None and bool(self.token_authenticated))
 
     @property
+    def has_token(self) -> bool:
+        """Whether a token or ticket authenticated this request."""
+        return self._owner is not None or super().has_token
+
+    @property
     def principal(self) -> str:
         """The owner of the gateway token or ticket, else Jupyter's user."""
         return self._owner if self._owner is not None else super().principal
@@ -82,7 +87,7 @@ class EndpointHandler(GatewayHandler):
         self._arrived = self.request.headers.get("Authorization")
         if not self.check_host():
             self.runtime.tickets.redeem(ticket, server)  # it may have been seen there
-            raise self.host_refusal()
+            raise self.host_refusal(secret)
         if secret is not None and secret.startswith(TOKEN_PREFIX):
             self._use_gateway_token(await self.runtime.find_token(secret), server)
         elif secret is None and ticket:

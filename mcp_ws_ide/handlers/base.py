@@ -16,17 +16,18 @@ from tornado.iostream import StreamClosedError
 
 from mcp_ws_ide.core.intermediaries import TEST, sentence
 from mcp_ws_ide.core.tools import ToolRules
-from mcp_ws_ide.credentials import Watched, credential_of, principal_of
+from mcp_ws_ide.credentials import Watched, credential_of, is_jupyter_token, principal_of
 from mcp_ws_ide.gateway.elsewhere import PassedRequest
 from mcp_ws_ide.handlers.bodies import MAX_BODY_SECONDS, REFUSED_BYTES, REFUSED_SECONDS, limit_body
 from mcp_ws_ide.handlers.origin import (
+    browser_uses_https,
     from_no_foreign_page,
+    from_own_page,
     host_is_safe,
     host_name,
     interference,
     needs_no_credential,
     origin_allowed,
-    origin_of,
     refusal_message,
 )
 from mcp_ws_ide.handlers.passed_requests import Fetched, PassedOn, fetch
@@ -132,16 +133,35 @@ class GatewayHandler(JupyterHandler):
 
     def note(self, code: str, detail: str = "") -> None:
         """Note what a proxy does to this request (:mod:`mcp_ws_ide.core.intermediaries`)."""
-        owner = self.principal if getattr(self, "_jupyter_current_user", None) is not None else ""
-        self.runtime.intermediaries.note(code, detail, owner, str(self.path_kwargs.get("name", "")))
+        verified = self.is_authenticated
+        owner, name = self.principal if verified else "", str(self.path_kwargs.get("name", ""))
+        self.runtime.intermediaries.note(code, detail, owner, name, verified=verified)
 
     def note_scheme(self) -> None:
         """Note that browsers use https, which Jupyter does not know."""
-        headers = self.request.headers
-        outside = headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
-        https = outside == "https" or (origin_of(self) or "").startswith("https://")
-        if https and self.request.protocol == "http":
+        if self.request.protocol == "http" and browser_uses_https(self):
             self.note("scheme_unknown")
+
+    def _note_interference(self) -> None:
+        """Note what a proxy does to ``Host``, if this is surely a request of a user, and not of another site's page.
+
+        One cure is to allow the page's origin. Such a page can send a user's cookie, but no token.
+        """
+        noticed = interference(self)
+        if noticed is None or not self.is_authenticated:
+            return
+        if self.has_token or from_own_page(self):
+            self.note(*noticed)
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether the credential of this request was found to be valid."""
+        return getattr(self, "_jupyter_current_user", None) is not None
+
+    @property
+    def has_token(self) -> bool:
+        """Whether a token authenticated this request, not a cookie that browsers send by themselves."""
+        return bool(self.token_authenticated)
 
     def interfered(self, code: str, status: int, reason: str) -> web.HTTPError:
         """Return the error to raise for a request that a proxy made unusable, and record what the proxy does."""
@@ -161,8 +181,12 @@ class GatewayHandler(JupyterHandler):
         """Return whether the Host is allowed; stricter than Jupyter if no credential is required."""
         return bool(super().check_host()) and host_is_safe(self)
 
-    def host_refusal(self) -> web.HTTPError:
-        """Return the error to raise for a Host that ``check_host`` does not allow."""
+    def host_refusal(self, secret: str | None = None) -> web.HTTPError:
+        """Return the error to raise for a Host that ``check_host`` does not allow.
+
+        Args:
+            secret: the token that the request presents where Jupyter does not look for it.
+        """
         host = self.request.host
         if this_machine(host_name(host)):
             port = re.search(r":\d+$", host)
@@ -170,7 +194,9 @@ class GatewayHandler(JupyterHandler):
             message = f"Host {host!r} is another name of this machine than Jupyter expects; use {own}"
             return self.refuse(403, "host", message)
         message = f"Host {host!r} is not local; to allow it, set ServerApp.allow_remote_access"
-        self.runtime.intermediaries.note("host_not_local")
+        secret = secret or self.identity_provider.get_token(self) or ""
+        if is_jupyter_token(self, secret) or self.runtime.tokens.find(secret) is not None:
+            self.runtime.intermediaries.note("host_not_local")
         return self.refuse(403, "host", message)
 
     def check_xsrf_cookie(self) -> None:
@@ -198,8 +224,7 @@ class GatewayHandler(JupyterHandler):
     def check_policy(self) -> None:
         """Refuse a foreign Origin with 403, whatever the credential."""
         if self.runtime.settings.check_origin and not origin_allowed(self):
-            if (noticed := interference(self)) is not None:
-                self.note(*noticed)
+            self._note_interference()
             raise self.refuse(403, "origin", refusal_message(self))
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:

@@ -138,6 +138,28 @@ def interference(handler: JupyterHandler) -> tuple[str, str] | None:
     return None
 
 
+def from_own_page(handler: JupyterHandler) -> bool:
+    """Whether what no page can write says that a page of this server, under another address, has sent the request.
+
+    Tells only where :func:`interference` finds something.
+    """
+    headers, public = handler.request.headers, _authority((origin_of(handler) or "").lower())
+    host = headers.get("Host", "").lower()
+    same_port = this_machine(_hostname(public)) and public.rpartition(":")[2] == host.rpartition(":")[2]
+    port_missing = _hostname(public) == _hostname(host) and not re.search(r":\d+$", host)
+    forwarded = headers.get("X-Forwarded-Host", "").partition(",")[0].strip().lower()
+    by_browser = headers.get("Sec-Fetch-Site") == "same-origin"
+    return bool(same_port or port_missing or forwarded == public or by_browser)
+
+
+def browser_uses_https(handler: JupyterHandler) -> bool:
+    """Whether a browser has sent the request over https, as a proxy says or a page of the same host."""
+    headers, origin = handler.request.headers, (origin_of(handler) or "").lower()
+    outside = headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
+    same = origin.startswith("https://") and _authority(origin) == headers.get("Host", "").lower()
+    return outside == "https" or same
+
+
 def _hostname(authority: str) -> str:
     try:
         return urlparse(f"//{authority}").hostname or ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mcp_ws_ide.core.intermediaries import KINDS, REPORTED, lost_header, of_status, read_report, sentence
-from mcp_ws_ide.observe.intermediaries import KEPT_SECONDS, Intermediaries
+from mcp_ws_ide.observe.intermediaries import KEPT_SECONDS, UNVERIFIED, Intermediaries
 
 
 def test_a_kind_is_told_once_counted_and_forgotten_after_an_hour():
@@ -25,6 +25,22 @@ def test_a_kind_is_told_once_counted_and_forgotten_after_an_hour():
     assert noticed.model() == []
     noticed.note("body_limit")
     assert len(told) == 3
+
+
+def test_what_is_unverified_says_so_and_changes_nothing_that_is_verified():
+    told: list[str] = []
+    noticed = Intermediaries(lambda text, *_: told.append(text))
+    noticed.note("host_replaced", "http://forged", verified=False)
+    noticed.note("host_replaced", "http://forged", verified=False)
+    (entry,) = noticed.model()
+    assert (entry["verified"], entry["count"]) == (False, 2)
+    assert entry["message"].endswith(UNVERIFIED)
+    noticed.note("host_replaced", "http://own")
+    noticed.note("host_replaced", "http://forged", verified=False)
+    (entry,) = noticed.model()
+    assert (entry["verified"], entry["count"]) == (True, 1)
+    assert "http://own" in entry["message"] and "unverified" not in entry["message"]
+    assert len(told) == 2 and UNVERIFIED in told[0] and told[1] == sentence("host_replaced", "http://own")
 
 
 def test_details_are_cut():

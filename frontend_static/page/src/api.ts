@@ -51,6 +51,8 @@ export interface Interference {
   readonly code: string;
   readonly message: string;
   readonly cure: string;
+  /** Whether a request with a valid credential showed it; if not, the message says so. */
+  readonly verified: boolean;
   readonly count: number;
   /** Unix times. */
   readonly first: number;
