@@ -278,14 +278,21 @@ class Recording:
             yield batch
 
     def _lines(self) -> Iterator[bytes]:
-        rest = b""
+        parts: list[bytes] = []  # of the line that has not ended
+        size = 0
         for data in self._data():
-            *lines, rest = (rest + data).split(b"\n")
-            if len(rest) > MAX_LINE:
+            *ended, rest = data.split(b"\n")
+            if ended:
+                ended[0] = b"".join((*parts, ended[0]))
+                parts, size = [], 0
+            parts.append(rest)
+            size += len(rest)
+            if size > MAX_LINE:
                 raise RecordingError(
                     f"{self.path} is not a recording: it has a line of more than {MAX_LINE >> 20} MiB"
                 )
-            yield from (line for line in lines if line.strip())
+            yield from (line for line in ended if line.strip())
+        rest = b"".join(parts)
         if rest.strip():
             if _is_whole(rest):
                 yield rest

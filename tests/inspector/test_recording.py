@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import time
 import tracemalloc
 from contextlib import closing
 from pathlib import Path
@@ -202,3 +203,16 @@ def test_overwriting_replaces_the_file_whoever_may_read_it_and_wherever_a_link_l
         make(str(path)).close()
         assert stat.S_IMODE(path.lstat().st_mode) == 0o600
     assert victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize("chunk", [b"x", b"{"])
+def test_an_endless_line_is_refused_in_time_linear_in_its_length(tmp_path, chunk):
+    """It took 20 s: what had arrived of the line was copied with each piece."""
+    path = tmp_path / "r.jsonl"
+    with path.open("wb") as file:
+        file.write(Header(1.0, "http://x/").line().encode() + b"\n")
+        file.writelines(chunk * (1 << 20) for _ in range(80))
+    began = time.process_time()
+    with closing(Recording(str(path))) as recording, pytest.raises(RecordingError, match="more than 64 MiB"):
+        list(recording.batches())
+    assert time.process_time() - began < 2
