@@ -4,11 +4,13 @@ Blocking; belongs to one thread at a time. It knows neither what the rows mean n
 The file begins with :data:`_HEAD`, whose token the session file names, too, so that the log of another file is
 recognized; then follow rows, each behind a :data:`_ROW`.
 
-**Half a row.** A row is committed when its write has returned, or, if the log is durable, when it is on the disk. So
-only the last row can be incomplete, and then it was never reported as committed: it is cut off, unless the number of
-the row after it is found behind it. A killed process leaves at most the beginning of a row; a machine that stops may
-leave anything in its place. Therefore the rows of a durable log have checksums, and the rows of any other log are not
-used after the machine has stopped.
+**Half a row.** A row is committed when its write has returned, or, if the log is durable, when it is on the disk. Then
+its number is written into the head, and only then is it reported. So a last row that is incomplete is cut off if the
+head does not name it; otherwise it was reported, and the file is damaged, as it is if the rows end before the one that
+the head names. A killed process leaves at most the beginning of a row; a machine that stops may leave anything in its
+place. Therefore the rows of a durable log have checksums, and the rows of any other log are not used after the machine
+has stopped. The head reaches the disk with the next row, so after that the last row of a durable log may be one that
+the head does not name yet: if it cannot be read, it is cut off.
 """
 
 from __future__ import annotations
@@ -22,13 +24,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-_HEAD: Final = struct.Struct("<8s16s")
-"""Marks the file, and names its token."""
+_HEAD: Final = struct.Struct("<8s16sQ")
+"""Marks the file, and names its token and the last row that was reported as committed."""
 _ROW: Final = struct.Struct("<IIQ")
 """Length of what follows, its CRC-32 (0 if the log is not durable), and the row's number."""
 _NUMBER: Final = struct.Struct("<Q")
-"""The number of a row, as :data:`_ROW` has it."""
-_MARK: Final = b"MCPWSLOG"
+"""The number of a row, as :data:`_ROW` and :data:`_HEAD` have it."""
+_REPORTED_AT: Final = _HEAD.size - _NUMBER.size
+"""Where the head names the last row that was reported, in bytes from the start of the file."""
+_MARK: Final = b"MCPWSLG2"
+"""The form of the file. In an earlier one, the head did not name a row."""
 _sync: Final = getattr(os, "fdatasync", os.fsync)
 """Waits until the rows are on the disk; macOS has no ``fdatasync``."""
 
@@ -66,7 +71,7 @@ class LogFile:
         token = secrets.token_bytes(16)
         self.path.unlink(missing_ok=True)
         self._open(os.O_CREAT | os.O_EXCL)
-        os.pwrite(self._file, _HEAD.pack(_MARK, token), 0)
+        os.pwrite(self._file, _HEAD.pack(_MARK, token, 0), 0)
         if self._durable:
             os.fsync(self._file)
             directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -87,19 +92,19 @@ class LogFile:
             self._open(0)
         except FileNotFoundError:
             raise DamagedFileError("its log is missing") from None
-        if os.pread(self._file, _HEAD.size, 0) != _HEAD.pack(_MARK, _bytes(token)):
-            raise DamagedFileError("its log belongs to another file")
+        if self._head()[:2] != (_MARK, _bytes(token)):
+            raise DamagedFileError("its log belongs to another file, or has the form of another version")
         if self._durable:  # it may not have been, so far
             os.fsync(self._file)
 
-    def left(self) -> Iterator[tuple[int, bytes]]:
+    def left(self, held: int) -> Iterator[tuple[int, bytes]]:
         """Yield the rows of a log of any token that lies in the place of this one, as :meth:`rows` does."""
         try:
             self._open(0)
         except OSError:
             return
-        if os.pread(self._file, len(_MARK), 0) == _MARK:
-            yield from self.rows()
+        if self._head()[0] == _MARK:
+            yield from self.rows(held)
 
     def _open(self, flags: int) -> None:
         self.close()
@@ -107,16 +112,24 @@ class LogFile:
         self._identity = identity(self.path)
         self.size = 0
 
+    def _head(self) -> tuple[bytes, bytes, int]:
+        """Return the form of the file, its token, and the number of the last row that was reported as committed."""
+        head = os.pread(self._file, _HEAD.size, 0)
+        return _HEAD.unpack(head) if len(head) == _HEAD.size else (b"", b"", 0)
+
     # --- reading and writing --------------------------------------------------------------------
 
-    def rows(self) -> Iterator[tuple[int, bytes]]:
+    def rows(self, held: int = 0) -> Iterator[tuple[int, bytes]]:
         """Yield number and content of each row, and cut off a last one that is incomplete.
 
+        Args:
+            held: the rows up to this number need not be there.
+
         Raises:
-            DamagedFileError: a row in the middle is not what was stored.
+            DamagedFileError: a row that was reported as committed is not what was stored, or is not there.
         """
         try:
-            data = self._read()
+            (*_, reported), data = self._head(), self._read()
             start = last = 0
             while len(data) - start >= _ROW.size:
                 length, checksum, number = _ROW.unpack_from(data, start)
@@ -133,6 +146,11 @@ class LogFile:
                     break
                 yield number, row
                 start, last = end, number
+            if reported > max(last, held):
+                raise DamagedFileError(
+                    f"a row of its log is damaged or missing: row {reported} was committed, and the last that can be "
+                    f"read is {last or 'none'}"
+                )
             self.size = start
             os.ftruncate(self._file, _HEAD.size + start)
         except OSError as error:
@@ -159,6 +177,7 @@ class LogFile:
                 self._write_rest(data, end, written)
             if self._durable:
                 _sync(self._file)
+            os.pwrite(self._file, _NUMBER.pack(number), _REPORTED_AT)
         except OSError:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, end)
@@ -172,6 +191,7 @@ class LogFile:
     def clear(self) -> None:
         """Delete all rows; if that fails, they stay, and others follow them."""
         with contextlib.suppress(OSError):
+            os.pwrite(self._file, _NUMBER.pack(0), _REPORTED_AT)
             os.ftruncate(self._file, _HEAD.size)
             self.size = 0
 

@@ -219,7 +219,7 @@ class SessionFile:
         Raises:
             DamagedFileError: it has: calls since this state of the file would run again.
         """
-        for number, _ in self._log.left():
+        for number, _ in self._log.left(self._held):
             if number > self._held:
                 raise DamagedFileError("it is older than its log")
 
@@ -269,7 +269,7 @@ class SessionFile:
         """
         if self._log_is_new:
             return
-        for number, entries in self._log.rows():
+        for number, entries in self._log.rows(self._held):
             if number <= self._held:
                 continue  # the log could not be cut when the sessions were written
             if number != self.next_number:

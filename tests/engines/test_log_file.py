@@ -46,24 +46,66 @@ def test_rows_are_read_in_their_order(tmp_path, durable):
         assert read(tmp_path / "log", token, durable) == ROWS
 
 
-def test_of_a_row_that_was_cut_anywhere_nothing_is_left_and_those_before_it_are_whole(tmp_path):
+def unreported(content: bytes, number: int = len(ROWS) - 1) -> bytes:
+    """Return a log as it is before the head names the last row."""
+    return content[:24] + struct.pack("<Q", number) + content[32:]
+
+
+def test_of_a_row_that_was_written_in_part_nothing_is_left_and_those_before_it_are_whole(tmp_path):
     path = tmp_path / "log"
     with written(path) as token:
-        content = path.read_bytes()
+        content = unreported(path.read_bytes())
         last = len(content) - len(ROWS[-1][1]) - 16
         for size in range(last, len(content)):
             path.write_bytes(content[:size])
             assert read(path, token) == ROWS[:-1]
+        path.write_bytes(content)
+        assert read(path, token) == ROWS
 
 
 @pytest.mark.parametrize("noise", [b"\0", b"\xa5"])
 def test_a_last_row_that_reached_the_disk_in_part_is_cut_off_if_the_log_is_durable(tmp_path, noise):
     path = tmp_path / "log"
     with written(path, durable=True) as token:
-        content = bytearray(path.read_bytes())
+        content = bytearray(unreported(path.read_bytes()))
         content[-5:] = noise * 5
         path.write_bytes(content)
         assert read(path, token, durable=True) == ROWS[:-1]
+
+
+def test_a_log_that_was_cut_anywhere_is_damaged_if_a_row_is_missing_that_was_reported(tmp_path):
+    path = tmp_path / "log"
+    with written(path) as token:
+        content = path.read_bytes()
+        for size in range(len(content)):
+            path.write_bytes(content[:size])
+            with pytest.raises(DamagedFileError, match="row 4 was committed" if size >= 32 else "another"):
+                read(path, token)
+            assert path.read_bytes() == content[:size]
+
+
+@pytest.mark.parametrize("noise", [b"\0", b"\xa5"])
+def test_a_last_row_that_was_reported_and_has_changed_is_damage_if_the_log_is_durable(tmp_path, noise):
+    path = tmp_path / "log"
+    with written(path, durable=True) as token:
+        content = bytearray(path.read_bytes())
+        content[-5:] = noise * 5
+        path.write_bytes(content)
+        with pytest.raises(DamagedFileError, match="the last that can be read is 3"):
+            read(path, token, durable=True)
+        assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("held", [0, 3, 4, 5])
+def test_rows_that_the_sessions_include_may_be_missing(tmp_path, held):
+    path = tmp_path / "log"
+    with written(path) as token:
+        os.truncate(path, 32)
+        log = LogFile(path, False)
+        log.open(token)
+        missing = pytest.raises(DamagedFileError, match="row 4 was committed, and the last .* is none")
+        with contextlib.closing(log), missing if held < 4 else contextlib.nullcontext():
+            assert list(log.rows(held)) == []
 
 
 def test_zeros_after_the_last_row_are_no_row(tmp_path):

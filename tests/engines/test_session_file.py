@@ -10,6 +10,7 @@ import resource
 import shutil
 import sqlite3
 import stat
+import struct
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -304,6 +305,16 @@ def overwrite(path: Path, start: float, end: float, data: bytes) -> None:
         file.write((data * (last - first))[: last - first])
 
 
+def start_of_last_row(log: Path) -> int:
+    """Return where the last row of a log begins, in bytes from its start."""
+    content, start, last = log.read_bytes(), 32, 32
+    while start < len(content):
+        last = start
+        (length,) = struct.unpack_from("<I", content, start)
+        start += 16 + length
+    return last
+
+
 DAMAGES: dict[str, Callable[[Path, Path, Path], object]] = {
     "not a database": lambda path, wal, log: path.write_bytes(b"MCP" * 5000),
     "one byte": lambda path, wal, log: path.write_bytes(b"x"),
@@ -319,12 +330,17 @@ DAMAGES: dict[str, Callable[[Path, Path, Path], object]] = {
     "half of the log": lambda path, wal, log: os.truncate(log, log.stat().st_size // 2),
     "noise in the log": lambda path, wal, log: overwrite(log, 0.4, 0.6, b"\x77"),
     "zeros at the end of the log": lambda path, wal, log: overwrite(log, 0.9, 1, b"\0"),
+    "without the last row": lambda path, wal, log: os.truncate(log, start_of_last_row(log)),
+    "without a byte of it": lambda path, wal, log: os.truncate(log, log.stat().st_size - 1),
     "an empty log": lambda path, wal, log: log.write_bytes(b""),
     "no log": lambda path, wal, log: log.unlink(),
     "the log of another file": lambda path, wal, log: overwrite(log, 0, 0.01, b"MCPWSLOG"),
 }
 IN_WORDS = frozenset(
-    {"no file, but logs", "empty", "an empty log", "no log", "the log of another file", "noise in the log"}
+    {
+        *("no file, but logs", "empty", "an empty log", "no log", "the log of another file", "noise in the log"),
+        *("half of the log", "zeros at the end of the log", "without the last row", "without a byte of it"),
+    }
 )
 """Damages that must not look like an earlier state: what the sessions did since would be done again."""
 
