@@ -91,10 +91,9 @@ class Held(msgspec.Struct):
         in_flight = list(self.in_flight.values())
         return msgspec.structs.replace(stored, frames=list(stored.frames), in_flight=in_flight)
 
-    def change_frames(self, batch: Batch) -> None:
-        """Append, drop and acknowledge."""
+    def drop_frames(self, batch: Batch) -> None:
+        """Drop and acknowledge."""
         stored, frames = self.stored, self.stored.frames
-        frames += batch.frames
         if batch.dropped:
             self._drop(batch.dropped)
         if batch.acknowledged > stored.base:
@@ -114,16 +113,6 @@ class Held(msgspec.Struct):
             index = bisect_left(frames, position, key=_position)
             if index < len(frames) and frames[index].position == position:
                 frames[index] = Frame(position, b"", frames[index].weight)
-
-    def change_in_flight(self, batch: Batch) -> None:
-        """Remove, add and mark requests."""
-        for key in batch.removed:
-            self.in_flight.pop(key, None)
-        for entry in batch.added:
-            self.in_flight[entry.key] = entry
-        for key in batch.transmitted:
-            if key in self.in_flight:
-                self.in_flight[key] = InFlight(key, self.in_flight[key].detail)
 
     def end_in_flight(self) -> None:
         """Turn the requests in flight into frames at the end of the buffer."""
@@ -162,12 +151,18 @@ class SessionTable:
     def write(self, batch: Batch) -> None:
         """Store a batch that :meth:`check` found to follow."""
         held = self.by_id[batch.session]
-        stored = held.stored
+        stored, in_flight = held.stored, held.in_flight
         stored.number, stored.received, stored.sent = batch.number, batch.received, batch.sent
-        if batch.frames or batch.dropped or batch.acknowledged > stored.base:
-            held.change_frames(batch)
-        if batch.removed or batch.added or batch.transmitted:
-            held.change_in_flight(batch)
+        stored.frames += batch.frames
+        if batch.dropped or batch.acknowledged > stored.base:
+            held.drop_frames(batch)
+        for key in batch.removed:
+            in_flight.pop(key, None)
+        for entry in batch.added:
+            in_flight[entry.key] = entry
+        for key in batch.transmitted:
+            if key in in_flight:
+                in_flight[key] = InFlight(key, in_flight[key].detail)
         if batch.state is not None:
             stored.state = batch.state
         if batch.facts is not None:

@@ -137,11 +137,18 @@ class UnstoredChanges:
         """Whether the client has acknowledged frames that are still stored."""
         return self._channel.base != self._base
 
-    def take(self) -> Batch:
-        """Return what is staged as one batch, which is outstanding from now on."""
+    def take(self, *, trim: bool = False) -> Batch | None:
+        """Return what is staged as one batch, which is outstanding from now on; None if nobody waits for it.
+
+        Args:
+            trim: whether acknowledged frames alone are worth a batch.
+        """
         assert self.outstanding is None
-        channel, stored = self._channel, self.sent
-        sent = channel.sent
+        channel, stored, staged = self._channel, self.sent, self._staged
+        sent, freed = channel.sent, channel.base - self._base
+        waited_for = staged or sent != stored or self.received != self.stored
+        if not waited_for and freed * TRIM_SHARE <= channel.max_frames and not (trim and freed):
+            return None
         self.outstanding = batch = Batch(
             self._session.id,
             self._session.epoch,
@@ -156,7 +163,7 @@ class UnstoredChanges:
         if channel.dropped:
             batch.dropped = [position for position in channel.dropped if position <= stored]
             channel.dropped = []
-        if not self._staged:
+        if not staged:
             return batch
         self._staged = False
         if self._added:

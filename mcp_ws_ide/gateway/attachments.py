@@ -69,6 +69,8 @@ class Attachments:
         stalled_by: upstreams that have no room for what the client sends.
         held: whether upstreams of the session's own are not read, because its client reads slowly.
         gate: through which messages pass that have waited for their upstream; None if they pass at once.
+        private: the private upstream of a handshake-era client.
+        bridge: the bridge of a handshake-era client to a modern server.
     """
 
     def __init__(self, services: Services, pool: SharedPool, client: ClientSide, principal: str) -> None:
@@ -83,9 +85,9 @@ class Attachments:
         self._client = client
         self._principal = principal
         self._server = client.server
-        self._private: PrivateUpstream | None = None
+        self.private: PrivateUpstream | None = None
         self._shared: SharedUpstream | None = None
-        self._bridge: LegacyClient | None = None
+        self.bridge: LegacyClient | None = None
         self._bridge_timer: asyncio.TimerHandle | None = None
         """Calls the bridge again after a delay it asked for."""
         self._initialize: Forward | None = None
@@ -106,12 +108,12 @@ class Attachments:
     @property
     def legacy(self) -> bool:
         """Whether the client speaks the handshake era to an upstream or a bridge."""
-        return self._private is not None or self._bridge is not None
+        return self.private is not None or self.bridge is not None
 
     @property
     def accepts(self) -> bool:
         """Whether what the client sends may be handed over without waiting; False only if it must wait."""
-        if self._private is not None and self._private.accepts:
+        if self.private is not None and self.private.accepts:
             return True
         shared = self._shared or self._pool.known(self._server, self._principal)
         return shared is not None and shared.accepts
@@ -121,23 +123,23 @@ class Attachments:
     @property
     def changes(self) -> object:
         """A value that is different after each change of :attr:`state`."""
-        if self._bridge is not None:
-            return self._bridge.changes
-        return (self._private.changes, tuple(self.core.asked)) if self._private is not None else None
+        if self.bridge is not None:
+            return self.bridge.changes
+        return (self.private.changes, tuple(self.core.asked)) if self.private is not None else None
 
     @property
     def state(self) -> AttachmentsState:
         """What another gateway needs to continue."""
-        if self._bridge is not None:
-            return AttachmentsState(bridge=self._bridge.state)
-        if self._private is not None:
-            return AttachmentsState(private=True, kept=self._private.kept)
+        if self.bridge is not None:
+            return AttachmentsState(bridge=self.bridge.state)
+        if self.private is not None:
+            return AttachmentsState(private=True, kept=self.private.kept)
         return AttachmentsState()
 
     @property
     def movable(self) -> bool:
         """Whether nothing is lost if another gateway continues: no process or connection of its own, no parked call."""
-        if self._private is not None and self._bridge is None and not self._private.kept:
+        if self.private is not None and self.bridge is None and not self.private.kept:
             return False
         return self._shared is None or not self._shared.parked
 
@@ -148,19 +150,19 @@ class Attachments:
             Why it cannot continue; ``""`` if it can.
         """
         if state.bridge is not None:
-            self._bridge = LegacyClient(self.core, self._server.name)
-            self._waking = self._bridge.restore(state.bridge)
+            self.bridge = LegacyClient(self.core, self._server.name)
+            self._waking = self.bridge.restore(state.bridge)
         elif state.private and not state.kept:
             return f"server {self._server.name!r}: its process or connection ended with the gateway"
         elif state.private:
-            self._private = self._new_private(state.kept)
+            self.private = self._new_private(state.kept)
         return ""
 
     def wake(self) -> None:
         """Attach the restored session to its upstream, and subscribe again: the client is there."""
         waking, self._waking = self._waking, []
-        if self._private is not None:
-            self._private.start()
+        if self.private is not None:
+            self.private.start()
         self._perform(waking, 0.0)
 
     @property
@@ -177,16 +179,16 @@ class Attachments:
 
     def forward(self, effect: Forward) -> None:
         """Pass a client's message on to the upstream of its era, or to the bridge."""
-        if self._bridge is None and self._private is None and not effect.modern and self._needs_bridge:
-            self._bridge = LegacyClient(self.core, self._server.name)
-        if self._bridge is not None:
-            self._perform(self._bridge.from_client(effect), 0.0)
+        if self.bridge is None and self.private is None and not effect.modern and self._needs_bridge:
+            self.bridge = LegacyClient(self.core, self._server.name)
+        if self.bridge is not None:
+            self._perform(self.bridge.from_client(effect), 0.0)
         elif effect.modern:
             self.forward_modern(effect)
         else:
             if effect.message.method == b'"initialize"':
                 self._initialize = effect
-            private = self._private or self._started_private()
+            private = self.private or self._started_private()
             private.forward(self, effect)
 
     def forward_modern(self, effect: Forward) -> None:
@@ -236,8 +238,8 @@ class Attachments:
         """
         if self._client.ended:
             return
-        if self._bridge is not None:
-            return self._perform(self._bridge.to_client(message, answered), received)
+        if self.bridge is not None:
+            return self._perform(self.bridge.to_client(message, answered), received)
         self._client.send(message, answered, received, droppable)
 
     def fail(self, pending: Pending, code: int, text: str) -> None:
@@ -262,13 +264,13 @@ class Attachments:
         )
         if not bridged or initialize is None or self._server.era is LEGACY:
             return self.deliver(answer, pending)
-        if self._private is not None:
-            self._private.close()
-            self._private = None
+        if self.private is not None:
+            self.private.close()
+            self.private = None
         self.core.pending[pending.key] = pending
         self._server.refuses_handshake = True
-        self._bridge = LegacyClient(self.core, self._server.name, answer)
-        self._perform(self._bridge.from_client(initialize), 0.0)
+        self.bridge = LegacyClient(self.core, self._server.name, answer)
+        self._perform(self.bridge.from_client(initialize), 0.0)
 
     def _perform(self, effects: list[Effect], received: float) -> None:
         """Perform what the bridge makes of one message."""
@@ -286,8 +288,8 @@ class Attachments:
                 self._bridge_timer = self._services.loop.call_later(effect.delay, self._call_bridge_again)
 
     def _call_bridge_again(self) -> None:
-        if self._bridge is not None and not self._client.ended:
-            self._perform(self._bridge.again(), 0.0)
+        if self.bridge is not None and not self._client.ended:
+            self._perform(self.bridge.again(), 0.0)
 
     def _forward_bridged(self, effect: Forward) -> None:
         if self._client.closing and effect.message.kind is REQUEST:
@@ -297,10 +299,10 @@ class Attachments:
     # --- which upstream -------------------------------------------------------------------------
 
     def _started_private(self) -> PrivateUpstream:
-        self._private = self._new_private()
-        self._private.start()
-        self._hold_new(self._private)
-        return self._private
+        self.private = self._new_private()
+        self.private.start()
+        self._hold_new(self.private)
+        return self.private
 
     def _new_private(self, kept: bytes = b"") -> PrivateUpstream:
         kind = RenewedUpstream if self._server.spec.kind in renewed.KINDS else PrivateUpstream
@@ -354,7 +356,7 @@ class Attachments:
         """Stop or resume reading from the upstreams of the session's own, so that the server feels a slow client."""
         if hold == self.held:
             return
-        attached = (self._private, self._shared)
+        attached = (self.private, self._shared)
         own = [upstream for upstream in attached if upstream is not None and not upstream.shared]
         self.held = hold and bool(own)
         for upstream in own:
@@ -372,8 +374,8 @@ class Attachments:
 
     def private_lost(self, upstream: Upstream, reason: str) -> None:
         """End the session, because its private upstream has ended."""
-        if upstream is self._private and not self._client.ended:
-            self._private = None
+        if upstream is self.private and not self._client.ended:
+            self.private = None
             self._client.private_upstream_lost(reason)
 
     def shared_lost(self, upstream: Upstream) -> None:
@@ -383,9 +385,9 @@ class Attachments:
 
     def server_restarted(self) -> None:
         """End the session if it has a private upstream: the process is being replaced or stopped."""
-        if self._private is not None:
+        if self.private is not None:
             done = "stopped" if self._server.stopped else "restarted"
-            self.private_lost(self._private, f"server {self._server.name!r} was {done} by its owner")
+            self.private_lost(self.private, f"server {self._server.name!r} was {done} by its owner")
 
     def close(self, *, keep: bool = False) -> None:
         """Leave all upstreams: the session has ended here.
@@ -395,9 +397,9 @@ class Attachments:
         """
         if self._shared is not None:
             self._shared.detach(self)
-        if self._private is not None:
+        if self.private is not None:
             if keep:
-                self._private.keep()
-            self._private.close()
+                self.private.keep()
+            self.private.close()
         if self._bridge_timer is not None:
             self._bridge_timer.cancel()

@@ -177,29 +177,25 @@ class Commits:
         Args:
             trim: whether acknowledged frames alone are worth a batch.
         """
-        if self._outstanding is None and not self._acting and self.open:
-            self._go_on(None, trim)
-
-    def _go_on(self, actions: Actions | None, trim: bool = False) -> None:
-        """Perform the actions of a stored batch, if any, and those that wait for nothing; then send the next batch."""
-        changes = self.changes
-        while True:
-            if actions is not None:
-                self._acting = True
-                try:
-                    self._session.act(actions)
-                finally:
-                    self._acting = False
-            if not self.open:
-                return
-            self._snapshots.stage(changes)
-            if changes.due or (trim and changes.trimmed):
-                self._outstanding, self.actions = self.actions, Actions()
-                return self._engine.commit(changes.take(), self._batch_ended)
-            actions = self.actions
-            if not actions:
+        while self._outstanding is None and not self._acting and self.open:
+            self._snapshots.stage(self.changes)
+            batch, actions = self.changes.take(trim=trim), self.actions
+            if batch is not None:
+                self._outstanding, self.actions = actions, Actions()
+                return self._engine.commit(batch, self._batch_ended)
+            if not (actions.out or actions.frames or actions.released or actions.arrival or actions.close):
                 return self._session.all_stored()
             self.actions = Actions()
+            self._act(actions)
+        return None
+
+    def _act(self, actions: Actions) -> None:
+        """Perform actions that wait for nothing more."""
+        self._acting = True
+        try:
+            self._session.act(actions)
+        finally:
+            self._acting = False
 
     def _batch_ended(self, outcome: Outcome) -> None:
         """Act on the outcome of the outstanding batch."""
@@ -209,7 +205,8 @@ class Commits:
         if outcome is Outcome.COMMITTED:
             changes.committed()
             self._outstanding, self._failures = None, 0
-            self._go_on(actions)
+            self._act(actions)
+            self.flush()
         elif outcome is Outcome.BEHIND:
             self._rewrite()
         elif outcome is Outcome.FENCED:
@@ -263,7 +260,8 @@ class Commits:
             if (actions := self._outstanding) is not None:
                 self.changes.rewritten(stored)
                 self._outstanding, self._failures = None, 0
-                self._go_on(actions)
+                self._act(actions)
+                self.flush()
 
     def delete(self, stored: StoredSession) -> None:
         """Delete the session in the background, and stop storing it."""

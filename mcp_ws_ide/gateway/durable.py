@@ -171,8 +171,13 @@ class DurableSession(ResumableSession):
             crash_points.reach(Point.SENDING)
         if actions.arrival is not None:
             self._attach(actions.arrival)
-        elif actions.out:
-            self._send_stored(actions.out)
+        elif actions.out and (link := self._link) is not None:
+            channel = self.resumption.channel
+            acknowledges = channel.received - channel.acked >= ACK_WITH_DATA and not self.ended
+            if acknowledges and not self.attachments.stalled_by:
+                link.send(channel.take_ack())
+            for data in actions.out:
+                link.send(data)
         if actions.close is not None:
             link, code, reason = actions.close
             link.close(code, reason)
@@ -185,16 +190,6 @@ class DurableSession(ResumableSession):
         if self._paused is not None and not self._intake.stored:
             paused, self._paused = self._paused, None
             paused.set_reading(True)
-
-    def _send_stored(self, out: list[bytes]) -> None:
-        link, channel = self._link, self.resumption.channel
-        if link is None:
-            return
-        acknowledges = channel.received - channel.acked >= ACK_WITH_DATA and not self.ended
-        if acknowledges and not self.attachments.stalled_by:
-            link.send(channel.take_ack())
-        for data in out:
-            link.send(data)
 
     def _process(self, frame: Inbound) -> None:
         try:

@@ -70,8 +70,8 @@ class Intake:
 
     def _note(self, message: Message, frame: Inbound) -> None:
         if message.kind is REQUEST:
-            key = message.id_key
-            if self._is_noted(key):
+            key: IdKey = messages.decode_id(message.id)
+            if key in self._changes.in_flight or key in self._listens.open:
                 frame.repeats = True
                 return  # it will be refused, unless that one is answered first
             if message.method_name == LISTEN:
@@ -84,13 +84,10 @@ class Intake:
             with contextlib.suppress(MalformedMessageError, TypeError):
                 self.forget(messages.decode_id(bytes(messages.params_of(message).request_id) or b"null"))
 
-    def _is_noted(self, key: IdKey) -> bool:
-        return key in self._changes.in_flight or key in self._listens.open
-
     def note_late(self, message: Message) -> None:
         """Note a request whose id was in flight when it arrived, if it was not any more when it was processed."""
-        key = message.id_key
-        if key in self._core.pending and not self._is_noted(key):
+        key, noted = message.id_key, (self._changes.in_flight, self._listens.open)
+        if key in self._core.pending and not any(key in ids for ids in noted):
             self._changes.add(key, message.id, transmitted=True)
 
     def forget(self, key: IdKey) -> None:

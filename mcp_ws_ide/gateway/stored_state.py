@@ -97,9 +97,8 @@ class Snapshots:
         self._session = session
         self._attachments = session.attachments
         self._listens = listens
-        self._counted = -1
-        self._attached: object = None
-        self._has_changed()
+        self._counted = self._count()
+        self._attached = self._attachments.changes
         self._info = session.info
         self._expires_at: float | None = ATTACHED if session.resumption.deadline is None else None
         """As it was staged last; None if it has to be staged again."""
@@ -129,16 +128,11 @@ class Snapshots:
         left = self._session.resumption.expires_in(time.monotonic())
         return ATTACHED if left is None else time.time() + left
 
-    def _has_changed(self) -> bool:
-        """Return whether the snapshot has changed since the last call."""
+    def _count(self) -> int:
+        """Return how often the snapshot has changed, apart from the attachments: each of the summands only increases."""
         session, core = self._session, self._session.core
-        changes = session.resumption.changes + self._listens.changes  # each of the summands only increases
-        changes += core.used_modern + core.used_legacy + (session.final is not None)
-        attached = self._attachments.changes
-        if changes == self._counted and attached == self._attached:
-            return False
-        self._counted, self._attached = changes, attached
-        return True
+        counted = session.resumption.changes + self._listens.changes
+        return counted + core.used_modern + core.used_legacy + (session.final is not None)
 
     def expiry_changed(self) -> None:
         """Note that the stored expiry is out of date."""
@@ -146,16 +140,20 @@ class Snapshots:
 
     def stage(self, changes: UnstoredChanges) -> None:
         """Stage what has changed, unless the session has ended."""
-        session = self._session
+        session, attachments = self._session, self._attachments
         if session.ended:
             return
-        if self._has_changed():
+        counted, attached = self._count(), None
+        if attachments.private is not None or attachments.bridge is not None:
+            attached = attachments.changes
+        if counted != self._counted or attached != self._attached:
+            self._counted, self._attached = counted, attached
             changes.set_state(self.state)
         if session.info is not self._info:
             self._info = session.info
             changes.set_facts(self.facts)
-        attached = session.resumption.deadline is None
-        if self._expires_at is None or attached != (self._expires_at == ATTACHED):
+        has_link = session.resumption.deadline is None
+        if self._expires_at is None or has_link != (self._expires_at == ATTACHED):
             self._expires_at = self.expires_at
             changes.set_expiry(self._expires_at)
 

@@ -89,23 +89,23 @@ def anybody_may_take(patch=setattr) -> None:
 
 
 def transmitted_is_ignored(patch=setattr) -> None:
-    change = session_table.Held.change_in_flight
+    write = SessionTable.write
     patch(
-        session_table.Held,
-        "change_in_flight",
-        lambda self, batch: change(self, msgspec.structs.replace(batch, transmitted=[])),
+        SessionTable,
+        "write",
+        lambda self, batch: write(self, msgspec.structs.replace(batch, transmitted=[])),
     )
 
 
 def removed_after_added(patch=setattr) -> None:
-    change = session_table.Held.change_in_flight
+    write = SessionTable.write
 
     def wrong_order(self, batch):
-        change(self, batch)
+        write(self, batch)
         for key in batch.removed:
-            self.in_flight.pop(key, None)
+            self.by_id[batch.session].in_flight.pop(key, None)
 
-    patch(session_table.Held, "change_in_flight", wrong_order)
+    patch(SessionTable, "write", wrong_order)
 
 
 # --- for a process that is killed -------------------------------------------------------------------------------------

@@ -125,10 +125,17 @@ def test_acknowledgements_alone_are_worth_a_batch_when_they_free_an_eighth_of_th
     channel.acknowledge(2)
     assert changes.trimmed
     assert not changes.due
+    assert changes.take() is None
     channel.acknowledge(3)
     assert changes.due
     commit(table, changes)
     assert (stored_in(table).base, changes.trimmed) == (3, False)
+    channel.acknowledge(4)
+    assert changes.take() is None
+    batch = changes.take(trim=True)
+    assert apply(table, batch) is Outcome.COMMITTED
+    changes.committed()
+    assert (stored_in(table).base, changes.take(trim=True)) == (4, None)
 
 
 def test_a_record_is_whole_with_all_that_is_staged():

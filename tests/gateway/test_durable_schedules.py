@@ -419,8 +419,8 @@ MUTANTS = {
     ),
     "two batches are outstanding": (
         commits,
-        "        if self._outstanding is None and not self._acting and self.open:",
-        "        if not self._acting and self.open:",
+        "        while self._outstanding is None and not self._acting and self.open:",
+        "        while not self._acting and self.open:",
     ),
     "a stop loses what its client goes on to send": (
         durable,
