@@ -1,8 +1,8 @@
 """The SQLite file that keeps sessions: how it is opened, checked, written, compacted and set aside.
 
 Blocking; belongs to one thread at a time. It stores sessions, and beside itself a log of what changed since
-(:mod:`.log_file`), and knows what neither means: :mod:`.writer` replays the one onto the other. Layout, with
-``PRAGMA user_version`` as its version:
+(:mod:`.log_file`), and knows what neither means: :mod:`.writer` replays the one onto the other. Layout of the database
+(:mod:`.locked_database`):
 
 - ``sessions``: one row for each session, as :mod:`.rows` makes it;
 - ``facts``: whether the file was closed, which start of the machine wrote it last, the token of its log, and the number
@@ -16,11 +16,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import sqlite3
-import stat
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -28,35 +25,17 @@ from typing import Final
 from mcp_ws_ide.engines import crash_points
 from mcp_ws_ide.engines.base import EngineRefusedError
 from mcp_ws_ide.engines.crash_points import Point
-from mcp_ws_ide.engines.log_file import DamagedFileError, LogFile, identity
+from mcp_ws_ide.engines.locked_database import LockedDatabase, has_code, refusing
+from mcp_ws_ide.engines.log_file import DamagedFileError, LogFile
 from mcp_ws_ide.engines.machine import boot_id
 
-SCHEMA: Final = 2
-"""Version of the layout. A later one needs an entry in :data:`MIGRATIONS`."""
-MIGRATIONS: Final[dict[int, str]] = {1: "DROP TABLE log"}
-"""SQL that turns the layout of this version into the next one. Layout 1 had the log in a table; in a file that was
-closed it is empty."""
-APPLICATION: Final = 0x6D637773
-"""``PRAGMA application_id``: tells the file from those of other programs."""
 PAGE_BYTES: Final = 4096
-LOCK_SECONDS: Final = 10.0
-"""Seconds to wait for a gateway that is about to stop, and still has the file."""
-LOCK_POLL_SECONDS: Final = 0.05
-"""Seconds between two attempts to get the file."""
 SPARE_PAGES: Final = 1536
 """Unused pages that are kept rather than given back to the file system: more than those of a log that was deleted."""
 JOURNAL_BYTES: Final = 4 << 20
 """Size of SQLite's write-ahead log at which it is moved into the file, and to which it is cut then."""
 LOG_SHARE: Final = 8
 """The part of the largest size that the log may have: an eighth."""
-
-_CREATE: Final = f"""
-    PRAGMA application_id = {APPLICATION};
-    CREATE TABLE sessions (id TEXT PRIMARY KEY, record BLOB NOT NULL);
-    CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-"""
-
-log = logging.getLogger(__name__)
 
 
 class NoRoomError(Exception):
@@ -77,11 +56,10 @@ class SessionFile:
         self.durable = durable
         self._max_log = max_bytes // LOG_SHARE
         self._max_pages = max(16, (max_bytes - self._max_log) // PAGE_BYTES)
-        self._db: sqlite3.Connection | None = None
+        self._database = LockedDatabase(self.path)
         self._log = LogFile(path.with_name(path.name + "-log"), durable)
         self._log_is_new = True
         """Whether the log was begun when the file was opened, so that it need not be read."""
-        self._identity = (0, 0)
         self._attempted = 0
         """Bytes of the last write of sessions."""
         self._ahead = 0
@@ -95,93 +73,37 @@ class SessionFile:
 
     # --- opening --------------------------------------------------------------------------------
 
-    def open(self) -> None:
+    def open(self, patience: float | None = None) -> None:
         """Open the file, create it if it does not exist, and lock it.
+
+        Args:
+            patience: seconds to wait for a gateway that has it; None for :data:`.LOCK_SECONDS`.
 
         Raises:
             EngineRefusedError: it cannot be used; it is untouched.
-            DamagedFileError: it is damaged; :meth:`set_aside` makes room for a new one.
+            DamagedFileError: it is damaged; :meth:`replace` begins a new one.
         """
-        _prepare(self.path)
         try:
-            self._connect()
+            self._database.open(patience)
+            with refusing(self.path):
+                self._set_up(self._open)
+                self._note_start()
+        except DamagedFileError:
+            self._log.close()  # the lock is kept until there is a new file
+            raise
         except BaseException:
             self.close()
             raise
-
-    def _connect(self) -> None:
-        with _refusing(self.path):
-            self._db = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
-            self._lock()
-            self._migrate()
-            self._db.execute(f"PRAGMA max_page_count = {self._max_pages}")
-            self._db.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
-            self._db.execute("PRAGMA wal_autocheckpoint = 0")  # it waits for the disk: see checkpoint()
-            (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
-            if verdict != "ok":
-                raise DamagedFileError(verdict)
-            self._note_start()
-        self._identity = identity(self.path)
         # What killed processes left counts: otherwise each of them would leave some more.
         self._ahead = _size(self.path.with_name(self.path.name + "-wal"))
 
-    def _lock(self) -> None:
-        """Lock the file for this process, then switch to write-ahead logging.
-
-        With the lock taken first, SQLite needs no shared memory, so the file may be on a network file system.
-        """
-        db, deadline = self._open, time.monotonic() + LOCK_SECONDS
-        db.execute("PRAGMA locking_mode = EXCLUSIVE")
-        while True:
-            try:
-                self._check_version()
-                db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect in an empty file only
-                db.execute("PRAGMA journal_mode = WAL")
-                db.execute("BEGIN IMMEDIATE")
-                db.execute("COMMIT")
-                return
-            except sqlite3.OperationalError as error:
-                if not _is(error, "SQLITE_BUSY", "SQLITE_LOCKED"):
-                    raise
-                if time.monotonic() > deadline:
-                    raise EngineRefusedError(
-                        f"the session file {str(self.path)!r} is in use by another gateway; stop that one, or set "
-                        "MCPWebSocketApp.engine to a file of its own: 'sqlite:///path'"
-                    ) from None
-            time.sleep(LOCK_POLL_SECONDS)
-
-    def _check_version(self) -> None:
-        """Refuse the file of another program, or of a newer version, before anything is changed."""
-        application, version = self._pragma("application_id"), self._pragma("user_version")
-        if self._is_empty():
-            return
-        if application != APPLICATION:
-            raise EngineRefusedError(
-                f"{str(self.path)!r} is a database of another program; set MCPWebSocketApp.engine to another file"
-            )
-        if version > SCHEMA:
-            raise EngineRefusedError(
-                f"the session file {str(self.path)!r} was written by a newer version (layout {version}; this one "
-                f"knows up to {SCHEMA}); install that version again, or set MCPWebSocketApp.engine to another file"
-            )
-
-    def _migrate(self) -> None:
-        """Create the tables, or bring them to the present layout."""
-        db = self._open
-        if self._is_empty():
-            db.executescript(f"BEGIN; {_CREATE} PRAGMA user_version = {SCHEMA}; COMMIT;")
-        version = self._pragma("user_version")
-        if version == 1 and db.execute("SELECT 1 FROM log LIMIT 1").fetchone() is not None:
-            raise DamagedFileError("it was not closed, and its log has the form of an older version")
-        for step in range(version, SCHEMA):
-            db.executescript(f"BEGIN; {MIGRATIONS[step]}; PRAGMA user_version = {step + 1}; COMMIT;")
-
-    def _is_empty(self) -> bool:
-        return self._open.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is None
-
-    def _pragma(self, name: str) -> int:
-        (value,) = self._open.execute(f"PRAGMA {name}").fetchone()
-        return int(value)
+    def _set_up(self, db: sqlite3.Connection) -> None:
+        db.execute(f"PRAGMA max_page_count = {self._max_pages}")
+        db.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
+        db.execute("PRAGMA wal_autocheckpoint = 0")  # it waits for the disk: see checkpoint()
+        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise DamagedFileError(verdict)
 
     def _note_start(self) -> None:
         """Find out whether commits of the last run may be missing; note this start unless they are. Open the log."""
@@ -209,7 +131,7 @@ class SessionFile:
         try:
             return dict(self._open.execute("SELECT name, value FROM facts"))
         except sqlite3.OperationalError as error:
-            if _is(error, "SQLITE_ERROR"):  # the table is not what it was
+            if has_code(error, "SQLITE_ERROR"):  # the table is not what it was
                 raise DamagedFileError(str(error)) from None
             raise
 
@@ -248,12 +170,11 @@ class SessionFile:
     @property
     def is_open(self) -> bool:
         """Whether the file is open."""
-        return self._db is not None
+        return self._database.is_open
 
     @property
     def _open(self) -> sqlite3.Connection:
-        assert self._db is not None
-        return self._db
+        return self._database.db
 
     # --- reading and writing --------------------------------------------------------------------
 
@@ -340,7 +261,7 @@ class SessionFile:
     def _give_back(self) -> None:
         """Return unused pages to the file system; a failure costs nothing but space."""
         with contextlib.suppress(sqlite3.Error):
-            unused = self._pragma("freelist_count")
+            unused = self._database.pragma("freelist_count")
             if unused > SPARE_PAGES:
                 # A script, since execute() would do the first step alone: one page.
                 self._open.executescript(f"PRAGMA incremental_vacuum({unused - SPARE_PAGES})")
@@ -354,20 +275,20 @@ class SessionFile:
 
     def bytes_used(self) -> int:
         """Return the bytes in use within the file, without its log."""
-        return (self._pragma("page_count") - self._pragma("freelist_count")) * PAGE_BYTES
+        return (self._database.pragma("page_count") - self._database.pragma("freelist_count")) * PAGE_BYTES
 
     @property
     def at_limit(self) -> bool:
         """Whether the file would have grown beyond its largest size by the last write."""
         with contextlib.suppress(sqlite3.Error):
-            pages = self._pragma("page_count") + self._attempted // (PAGE_BYTES - 512) + 4
+            pages = self._database.pragma("page_count") + self._attempted // (PAGE_BYTES - 512) + 4
             return pages > self._max_pages
         return False
 
     @property
     def in_place(self) -> bool:
         """Whether the paths still name the open files: what is written to a deleted one is lost."""
-        return identity(self.path) == self._identity and self._log.in_place
+        return self._database.in_place and self._log.in_place
 
     # --- the end --------------------------------------------------------------------------------
 
@@ -381,13 +302,25 @@ class SessionFile:
     def close(self) -> None:
         """Close the file and its log without a note."""
         self._log.close()
-        db, self._db = self._db, None
-        if db is not None:
-            with contextlib.suppress(sqlite3.Error):
-                db.close()
+        self._database.close()
 
-    def set_aside(self) -> Path:
-        """Rename the damaged file, which is closed, with its log, and return its new path.
+    def replace(self) -> Path:
+        """Leave the file, and begin a new one in place of what is there, unless another gateway uses that.
+
+        Returns:
+            The path to which that was renamed, with its logs.
+
+        Raises:
+            EngineRefusedError: another gateway uses it, or there can be no new one.
+        """
+        self._log.close()
+        self._database.leave()
+        aside = self._set_aside()
+        self.open(patience=0.0)
+        return aside
+
+    def _set_aside(self) -> Path:
+        """Rename the damaged file, with its logs, and return its new path.
 
         An earlier one of that name is replaced.
 
@@ -421,71 +354,10 @@ def _size(path: Path) -> int:
         return 0
 
 
-def is_damage(error: BaseException) -> bool:
-    """Return whether SQLite found the file damaged, rather than the disk full or away."""
-    return isinstance(error, sqlite3.Error) and _is(error, "SQLITE_CORRUPT", "SQLITE_NOTADB")
-
-
 def is_full(error: BaseException) -> bool:
     """Return whether there is no room, on the disk or within the largest size of the file."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return isinstance(error, NoRoomError) or (isinstance(error, sqlite3.Error) and _is(error, "SQLITE_FULL"))
-
-
-def _is(error: sqlite3.Error, *names: str) -> bool:
-    """Return whether the result code is one of these, or an extended form of one."""
-    name = getattr(error, "sqlite_errorname", "")
-    return any(name == plain or name.startswith(plain + "_") for plain in names)
-
-
-@contextlib.contextmanager
-def _refusing(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors while a file is opened into refusals, or into damage."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        if is_damage(error):
-            raise DamagedFileError(str(error)) from None
-        raise EngineRefusedError(f"the session file {str(path)!r} cannot be used: {error}") from None
-    except OSError as error:
-        raise EngineRefusedError(
-            f"the log of the session file {str(path)!r} cannot be used: {error.strerror}"
-        ) from None
-
-
-def _prepare(path: Path) -> None:
-    """Create the file, or check that it belongs to this user and to no one else.
-
-    An existing file is not opened here: closing it would give up the lock of an engine in this process.
-
-    Raises:
-        EngineRefusedError: it belongs to another user, is not a file, or cannot be created.
-    """
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise EngineRefusedError(f"the session file {str(path)!r} is not a file")
-        if status.st_uid != os.geteuid():
-            raise EngineRefusedError(f"the session file {str(path)!r} belongs to another user")
-        for place, rights in ((path, os.R_OK | os.W_OK), (path.parent, os.W_OK | os.X_OK)):
-            if not os.access(place, rights, effective_ids=True):
-                raise EngineRefusedError(f"{str(place)!r} cannot be written; sessions are stored there")
-        for suffix in ("", "-wal", "-log"):
-            _close_to_others(path.with_name(path.name + suffix))
-    except OSError as error:
-        raise EngineRefusedError(
-            f"the session file {str(path)!r} cannot be created or read: {error.strerror}"
-        ) from None
-
-
-def _close_to_others(path: Path) -> None:
-    """Set the mode of a file to 0600, if it exists and other users may use it."""
-    with contextlib.suppress(FileNotFoundError):
-        status = path.lstat()
-        if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
-            os.chmod(path, 0o600)
-            log.warning("the session file %r was open to other users; its mode is 0600 now", str(path))
+    return isinstance(error, NoRoomError) or (
+        isinstance(error, sqlite3.Error) and has_code(error, "SQLITE_FULL")
+    )

@@ -48,6 +48,8 @@ LATER_PART: Final = 32
 """The part of the largest size by which the log grows until sessions that could not be written are tried again."""
 RETRY_SECONDS: Final = 1.0
 """Seconds between two attempts to write after a failure."""
+LOOK_SECONDS: Final = 2.0
+"""Seconds between two looks whether the file is still in its place."""
 NEW_SESSIONS_SHARE: Final = 0.75
 """The part of the largest size up to which new sessions are stored; the rest is for those that are open."""
 STOPPED: Final = "the engine is stopped"
@@ -88,6 +90,7 @@ class SqliteEngine:
         """Whether the next compaction must hold every session."""
         self._log_limit = LOG_BYTES
         self._retry: asyncio.TimerHandle | None = None
+        self._next_look: asyncio.TimerHandle | None = None
         self._running = False
 
     @property
@@ -114,6 +117,7 @@ class SqliteEngine:
         self._problem, self._running = "", True
         self._writer.start()
         self._compact()
+        self._look()
 
     async def stop(self) -> None:
         """Write everything and close the file."""
@@ -121,8 +125,9 @@ class SqliteEngine:
             return
         self._end_of_turn()
         self._running = False
-        if self._retry is not None:
-            self._retry.cancel()
+        for timer in (self._retry, self._next_look):
+            if timer is not None:
+                timer.cancel()
         stopped = self._loop.create_future()
         self._writer.put(Stop(self._take_changed(), stopped))
         await stopped
@@ -207,6 +212,8 @@ class SqliteEngine:
             self._note_outcome(written)
         counters.bytes = written.bytes_used
         for turn in written.turns:
+            if turn.looks:
+                continue
             counters.commits += not written.problem
             counters.failures += bool(written.problem)
             counters.commit_seconds.observe(now - turn.since)
@@ -252,6 +259,14 @@ class SqliteEngine:
         self._retry = None
         if self._running:
             self._stage(None, None, Outcome.COMMITTED)
+
+    def _look(self) -> None:
+        """Have the thread look after the file from time to time, even if no session sends anything."""
+        if not self._running:
+            return
+        self._next_look = self._loop.call_later(LOOK_SECONDS, self._look, context=contextvars.Context())
+        if self._pending == 0:
+            self._hand_over(Turn([], time.perf_counter(), looks=True))
 
     # --- compaction -----------------------------------------------------------------------------
 

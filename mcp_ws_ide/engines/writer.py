@@ -12,7 +12,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Final
@@ -22,13 +22,12 @@ import msgspec
 from mcp_ws_ide.engines import crash_points
 from mcp_ws_ide.engines.base import Done, EngineRefusedError, Outcome, SessionLostError, StoredSession
 from mcp_ws_ide.engines.crash_points import Point
+from mcp_ws_ide.engines.locked_database import is_damage
 from mcp_ws_ide.engines.log_file import DamagedFileError
 from mcp_ws_ide.engines.rows import DamagedRowError, LostLogError, Rows
-from mcp_ws_ide.engines.session_file import NoRoomError, SessionFile, is_damage, is_full
+from mcp_ws_ide.engines.session_file import NoRoomError, SessionFile, is_full
 from mcp_ws_ide.engines.session_table import Entry, SessionTable
 
-MEASURE_COMMITS: Final = 256
-"""Commits between two looks, by the thread, whether the file is still in its place."""
 SLOW_SECONDS: Final = 0.1
 """Seconds of one write on the event loop after which the thread writes for a while."""
 THREAD_SECONDS: Final = 10.0
@@ -45,10 +44,14 @@ class IncompleteFileError(Exception):
 
 
 class Turn(msgspec.Struct, eq=False):
-    """What was staged in one turn of the event loop, since ``since`` (``time.perf_counter``)."""
+    """What was staged in one turn of the event loop, since ``since`` (``time.perf_counter``).
+
+    ``looks``: whether to look after the file as well.
+    """
 
     staged: list[Staged]
     since: float
+    looks: bool = False
 
 
 class Compaction(msgspec.Struct, eq=False):
@@ -125,7 +128,8 @@ class Writer:
         """Whether the file is new and lacks the sessions: nothing counts as written until it has them."""
         self._failed = False
         """Whether the last attempt failed."""
-        self._measured_in = 0
+        self._obstacle = ""
+        """Why there is no new file, after the old one was lost."""
         self._thread_until = 0.0
         self._bytes_used = 0
         """Bytes in use in the file, without its log."""
@@ -151,13 +155,11 @@ class Writer:
             self._file.open()
             opened = self._read()
         except (DamagedFileError, sqlite3.DatabaseError) as error:
-            self._file.close()
-            aside = self._file.set_aside()
+            aside = self._file.replace()
             log.error(
                 "the session file %r is damaged (%s), and its sessions are lost; it was renamed to %r",
                 *(str(self._file.path), error, aside.name),
             )
-            self._file.open()
             opened = Opened(lost=Counter(corrupt=1))
         self._bytes_used = self._file.bytes_used()
         if crash_points.armed is not None:
@@ -235,7 +237,7 @@ class Writer:
         if not turns:
             return
         self._take(turns)
-        written = self._attempt(self._append)
+        written = self._attempt(self._append, look=any(turn.looks for turn in turns))
         if crash_points.armed is not None:
             crash_points.reach(Point.STORED)
         written.turns = turns
@@ -253,7 +255,7 @@ class Writer:
             That it is written; None if the writing thread has to write it, or to find out what is wrong.
         """
         start = time.perf_counter()
-        if self._file.durable or self._failed or self._measured_in <= 1 or start < self._thread_until:
+        if self._file.durable or self._failed or start < self._thread_until:
             return None
         self._take([turn])
         try:
@@ -263,7 +265,6 @@ class Writer:
             return None
         if crash_points.armed is not None:
             crash_points.reach(Point.STORED)
-        self._measured_in -= 1
         now = time.perf_counter()
         if now - start > SLOW_SECONDS:
             self._thread_until = now + THREAD_SECONDS
@@ -273,7 +274,7 @@ class Writer:
 
     def _append(self) -> None:
         if self._renewed:
-            raise IncompleteFileError("the session file was replaced, and holds no sessions yet")
+            raise IncompleteFileError(self._obstacle or "the session file is new, and holds no sessions yet")
         if self._unwritten or self._failed:  # after a failure, only a write shows that it is over
             self._file.append(self._rows.entries(self._file.next_number, self._unwritten))
             self._unwritten = []
@@ -289,9 +290,8 @@ class Writer:
             self._file.compact(rows)
             self._unwritten = []  # the sessions hold it
             self._renewed = self._renewed and not compaction.whole
-            self._measured_in = 0
 
-        written = self._attempt(write)
+        written = self._attempt(write, look=True)
         written.compaction = compaction
         written.compacted_bytes = sum(len(row) for _, row in rows if row is not None)
         return written
@@ -299,15 +299,15 @@ class Writer:
     def _reopen(self) -> None:
         """Open the file if it could not be opened when it was replaced."""
         if not self._file.is_open:
-            self._file.open()
-            deque(self._file.entries(), maxlen=0)  # finds the end of the log
+            self._replace()
 
-    def _attempt(self, write: Callable[[], None]) -> Written:
+    def _attempt(self, write: Callable[[], None], *, look: bool) -> Written:
         """Write; return the outcome."""
         written = Written()
         try:
             write()
-            self._measure()
+            if look:
+                self._look()
         except Exception as error:
             # Whatever the error, the thread continues, and sessions learn that they have to wait.
             written.problem = self._explained(error)
@@ -327,7 +327,7 @@ class Writer:
 
     def _explained(self, error: Exception) -> str:
         """Return why something could not be written."""
-        if isinstance(error, EngineRefusedError):
+        if isinstance(error, EngineRefusedError) or self._obstacle:
             return str(error)
         if is_full(error):
             at_limit = isinstance(error, NoRoomError) or self._file.at_limit
@@ -337,16 +337,12 @@ class Writer:
         reason = error.strerror if isinstance(error, OSError) else error
         return f"the session file {str(self._file.path)!r} cannot be written: {reason}"
 
-    def _measure(self) -> None:
-        """Measure the file from time to time.
+    def _look(self) -> None:
+        """Measure the file, and find out whether it is still in its place.
 
         Raises:
-            DamagedFileError: it is no longer in its place.
+            DamagedFileError: it is not: what is written to it is lost, and another gateway can use the path.
         """
-        self._measured_in -= 1
-        if self._measured_in > 0:
-            return
-        self._measured_in = MEASURE_COMMITS
         self._file.checkpoint()
         self._bytes_used = self._file.bytes_used()
         if not self._file.in_place:
@@ -354,14 +350,26 @@ class Writer:
 
     def _renew(self, written: Written) -> None:
         """Replace the file by a new one. The sessions are in memory, so nothing is lost."""
-        log.error("%s; it is replaced, and sessions are stored again", written.problem)
         self._renewed = True
-        self._file.close()
         try:
-            self._file.set_aside()
-            self._file.open()
+            self._replace()
         except (EngineRefusedError, DamagedFileError) as error:
             written.problem = str(error)
+        else:
+            log.error("%s; it was replaced, and sessions are stored again", written.problem)
+
+    def _replace(self) -> None:
+        """Begin a new file; note why there can be none.
+
+        Raises:
+            EngineRefusedError, DamagedFileError: there can be none.
+        """
+        try:
+            self._file.replace()
+        except (EngineRefusedError, DamagedFileError) as error:
+            self._obstacle = str(error)
+            raise
+        self._obstacle = ""
 
     def _stop(self, job: Stop) -> None:
         written = self._compact(job.last)

@@ -129,7 +129,7 @@ class Snapshots:
         return ATTACHED if left is None else time.time() + left
 
     def _count(self) -> int:
-        """Return how often the snapshot has changed, apart from the attachments: each of the summands only increases."""
+        """Return how often the snapshot has changed, but for the attachments: each summand only increases."""
         session, core = self._session, self._session.core
         counted = session.resumption.changes + self._listens.changes
         return counted + core.used_modern + core.used_legacy + (session.final is not None)

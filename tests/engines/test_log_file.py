@@ -103,7 +103,7 @@ def test_rows_that_the_sessions_include_may_be_missing(tmp_path, held):
         os.truncate(path, 32)
         log = LogFile(path, False)
         log.open(token)
-        missing = pytest.raises(DamagedFileError, match="row 4 was committed, and the last .* is none")
+        missing = pytest.raises(DamagedFileError, match=r"row 4 was committed, and the last .* is none")
         with contextlib.closing(log), missing if held < 4 else contextlib.nullcontext():
             assert list(log.rows(held)) == []
 

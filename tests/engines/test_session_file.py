@@ -8,6 +8,7 @@ import logging
 import os
 import resource
 import shutil
+import socket
 import sqlite3
 import stat
 import struct
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_ws_ide.engines import machine, session_file, sqlite
+from mcp_ws_ide.engines import locked_database, machine, session_file, sqlite
 from mcp_ws_ide.engines.base import (
     EngineFullError,
     EngineRefusedError,
@@ -169,7 +170,7 @@ async def test_a_disk_that_does_not_answer_holds_up_no_loop_once_it_was_slow(tmp
 
 
 async def test_a_second_gateway_is_refused_and_the_first_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(session_file, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(locked_database, "LOCK_SECONDS", 0.1)
     async with running(new_sqlite(tmp_path)) as engine:
         owner = await Owner.of_new(engine)
         with pytest.raises(EngineRefusedError, match=r"in use by another gateway; .*sqlite:///path"):
@@ -238,6 +239,45 @@ async def test_a_directory_and_a_place_where_nothing_can_be_written_are_refused(
     assert "cannot be created" in await refusal(boot_file(tmp_path, "file") / "sessions.sqlite")
 
 
+@pytest.mark.parametrize("suffix", ["-log", "-wal"])
+@pytest.mark.parametrize("kind", ["a symbolic link", "a directory", "a named pipe", "a socket"])
+@pytest.mark.parametrize("killed", [False, True])
+async def test_what_is_no_file_and_has_the_name_of_a_log_is_refused_and_left_alone(
+    tmp_path, suffix, kind, killed
+):
+    path = tmp_path / "sessions.sqlite"
+    engine = new_sqlite(tmp_path)
+    await engine.start()
+    await (abandon(engine) if killed else engine.stop())
+    beside = make(Path(f"{path}{suffix}"), kind)
+    assert f"'{beside}' is {kind}, and the engine needs a file of that name" in await refusal(path)
+    remove(beside, kind)
+    async with running(new_sqlite(tmp_path)) as engine:
+        assert await (await Owner.of_new(engine)).commit(1) is Outcome.COMMITTED
+
+
+def make(path: Path, kind: str) -> Path:
+    """Make something that is no file."""
+    path.unlink(missing_ok=True)
+    if kind == "a symbolic link":
+        path.symlink_to("elsewhere")
+    elif kind == "a directory":
+        path.mkdir()
+    elif kind == "a named pipe":
+        os.mkfifo(path)
+    else:
+        with contextlib.closing(socket.socket(socket.AF_UNIX)) as sock:
+            sock.bind(str(path))
+    return path
+
+
+def remove(path: Path, kind: str) -> None:
+    if kind == "a directory":
+        path.rmdir()
+    else:
+        path.unlink()
+
+
 async def test_a_database_of_another_program_is_refused(tmp_path):
     path = tmp_path / "other.sqlite"
     with contextlib.closing(sqlite3.connect(path)) as db:
@@ -250,15 +290,15 @@ async def test_a_file_of_a_newer_layout_is_refused(tmp_path):
         pass
     path = tmp_path / "sessions.sqlite"
     with contextlib.closing(sqlite3.connect(path)) as db:
-        db.execute(f"PRAGMA user_version = {session_file.SCHEMA + 1}")
+        db.execute(f"PRAGMA user_version = {locked_database.SCHEMA + 1}")
     assert "written by a newer version (layout 3; this one knows up to 2)" in await refusal(path)
 
 
 async def test_a_file_of_an_older_layout_is_migrated_and_keeps_its_sessions(tmp_path, monkeypatch):
     async with running(new_sqlite(tmp_path)) as engine:
         owner = await Owner.of_new(engine)
-    monkeypatch.setattr(session_file, "SCHEMA", 3)
-    monkeypatch.setitem(session_file.MIGRATIONS, 2, "ALTER TABLE sessions ADD COLUMN note TEXT")
+    monkeypatch.setattr(locked_database, "SCHEMA", 3)
+    monkeypatch.setitem(locked_database.MIGRATIONS, 2, "ALTER TABLE sessions ADD COLUMN note TEXT")
     async with running(new_sqlite(tmp_path)) as engine:
         assert await engine.take(owner.stored.id, "alice") is not None
 
@@ -338,7 +378,14 @@ DAMAGES: dict[str, Callable[[Path, Path, Path], object]] = {
 }
 IN_WORDS = frozenset(
     {
-        *("no file, but logs", "empty", "an empty log", "no log", "the log of another file", "noise in the log"),
+        *(
+            "no file, but logs",
+            "empty",
+            "an empty log",
+            "no log",
+            "the log of another file",
+            "noise in the log",
+        ),
         *("half of the log", "zeros at the end of the log", "without the last row", "without a byte of it"),
     }
 )
@@ -456,7 +503,7 @@ async def test_a_process_that_is_killed_again_and_again_leaves_no_growing_write_
 async def test_a_file_that_is_deleted_while_it_is_open_is_written_again(
     tmp_path, monkeypatch, caplog, suffix, replaced
 ):
-    monkeypatch.setattr("mcp_ws_ide.engines.writer.MEASURE_COMMITS", 2)
+    monkeypatch.setattr(sqlite, "LOOK_SECONDS", 0.01)
     path = tmp_path / f"sessions.sqlite{suffix}"
     engine = new_sqlite(tmp_path)
     await engine.start()
@@ -468,12 +515,75 @@ async def test_a_file_that_is_deleted_while_it_is_open_is_written_again(
     for _ in range(10):
         for owner in owners:
             await commit_until_committed(owner)
-    await until(lambda: not engine.problem)
+    await until(lambda: "deleted or replaced while it was open" in caplog.text)
+    monkeypatch.setattr(sqlite, "LOOK_SECONDS", 1e9)
+    await until(lambda: not engine.problem and not engine._pending)
     await abandon(engine)
-    assert "deleted or replaced while it was open" in caplog.text
     async with running(new_sqlite(tmp_path)) as engine:
         assert [(await owner_after(engine, owner)).received for owner in owners] == [10, 10, 10]
         assert (await owner_after(engine, idle)).received == 0
+
+
+async def test_a_file_that_is_deleted_is_missed_though_no_session_sends_anything(tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite, "LOOK_SECONDS", 0.01)
+    async with running(new_sqlite(tmp_path)) as engine:
+        owner = await Owner.of_new(engine)
+        (tmp_path / "sessions.sqlite").unlink()
+        await until(lambda: (tmp_path / "sessions.sqlite").exists() and not engine.problem)
+        assert (engine.statistics.commits, engine.statistics.failures) == (1, 0)
+    async with running(new_sqlite(tmp_path)) as engine:
+        assert await engine.take(owner.stored.id, "alice") is not None
+
+
+@pytest.mark.parametrize("deleted", [("",), ("", "-wal", "-log")])
+async def test_a_gateway_whose_path_another_one_uses_stores_nothing_and_leaves_that_one_alone(
+    tmp_path, monkeypatch, caplog, deleted
+):
+    monkeypatch.setattr(sqlite, "LOOK_SECONDS", 1e9)
+    async with running(new_sqlite(tmp_path)) as first:
+        owner = await Owner.of_new(first)
+        await until(lambda: not first._pending)
+        for suffix in deleted:
+            (tmp_path / f"sessions.sqlite{suffix}").unlink()
+        async with running(new_sqlite(tmp_path)) as second:
+            other = await Owner.of_new(second)
+            first._look()
+            await until(lambda: "another gateway uses the new one; stop one of the two" in first.problem)
+            assert await owner.commit(1) is Outcome.FAILED
+            await until(lambda: not first._pending)
+            for _ in range(3):
+                assert await other.commit(1) is Outcome.COMMITTED
+            second._look()
+            await until(lambda: not second._pending)
+            assert second.problem == ""
+        await until(lambda: not first.problem)
+        await commit_until_committed(owner)
+    assert caplog.text.count("another gateway uses the new one") == 1
+    async with running(new_sqlite(tmp_path)) as engine:
+        assert (await owner_after(engine, owner)).received == 1
+
+
+async def test_a_gateway_that_waits_for_a_file_which_is_replaced_meanwhile_gets_the_new_one(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sqlite, "LOOK_SECONDS", 1e9)
+    first, second = new_sqlite(tmp_path), new_sqlite(tmp_path)
+    await first.start()
+    owner = await Owner.of_new(first)
+    await until(lambda: not first._pending)
+    waiting = threading.Event()
+    monkeypatch.setattr(
+        locked_database.time, "sleep", lambda seconds: waiting.set() or threading.Event().wait(seconds)
+    )
+    starting = asyncio.get_running_loop().create_task(second.start())
+    await until(waiting.is_set)
+    first._writer._file.replace()
+    first._all_due = True
+    await first.stop()
+    await starting
+    assert second._writer._file.in_place
+    assert await second.take(owner.stored.id, "alice") is not None
+    await second.stop()
 
 
 async def commit_until_committed(owner: Owner) -> None:
