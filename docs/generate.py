@@ -211,7 +211,10 @@ def dedented(text: str) -> str:
 
 def metrics() -> str:
     """Every metric with type, labels and meaning."""
-    collected = [*GatewayCollector(Metrics(), dict).collect(), *EngineCollector(MemoryEngine()).collect()]
+    collected = [
+        *GatewayCollector(Metrics(), dict).collect(),
+        *EngineCollector(MemoryEngine(), str).collect(),
+    ]
     families = sorted(collected, key=lambda family: family.name)
     rows = [
         (

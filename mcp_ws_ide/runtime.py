@@ -208,6 +208,7 @@ class Runtime:
         user wants to keep must not be kept in memory alone."""
         if self.engine is None:
             return
+        self._export(EngineCollector(self.engine, self.engine_problem))
         try:
             if not await self._try_engine(self.engine):
                 self.gateway.tasks.spawn(self._retry_engine(self.engine), "start the engine")
@@ -238,7 +239,6 @@ class Runtime:
             await engine.stop()
             self._refuse(str(error))
             return False
-        self._export(EngineCollector(engine))
         self.not_ready = ""
         return True
 
@@ -260,6 +260,10 @@ class Runtime:
             fleet = Fleet(engine, engine.shared, self.gateway, address, self.tokens, revoked, answer)
             await fleet.start()
             self.fleet = fleet
+
+    def engine_problem(self) -> str:
+        """Return why the engine stores nothing; ``""`` if it works, or there is none."""
+        return self.not_ready or (self.engine.problem if self.engine is not None else "")
 
     async def refusal(self) -> str:
         """Return why requests are refused, ``""`` if they are not; wait for an engine that is starting."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
@@ -11,18 +11,25 @@ from mcp_ws_ide.observe.metrics import RegisteredCollector
 
 
 class EngineCollector(RegisteredCollector):
-    """Exports an engine's statistics under the names ``mcp_ws_engine_*`` (docs/reference/metrics.md lists them)."""
+    """Exports an engine's statistics under the names ``mcp_ws_engine_*`` (docs/reference/metrics.md lists them).
 
-    def __init__(self, engine: Engine) -> None:
+    Args:
+        problem: returns why nothing is stored, which may be that the engine cannot start; ``""`` while it works.
+    """
+
+    def __init__(self, engine: Engine, problem: Callable[[], str]) -> None:
         self._engine = engine
+        self._problem = problem
 
     def collect(self) -> Iterator[Metric]:
         """Read all metrics."""
         counters = self._engine.statistics
         writes = GaugeMetricFamily(
-            "mcp_ws_engine_writes", "1 while sessions are stored, 0 while they cannot be and wait"
+            "mcp_ws_engine_writes",
+            "1 while sessions are stored; 0 while they cannot be and wait, or the engine cannot start and all requests "
+            "are refused",
         )
-        writes.add_metric([], float(not self._engine.problem))
+        writes.add_metric([], float(not self._problem()))
         sessions = GaugeMetricFamily("mcp_ws_engine_sessions", "Stored sessions")
         sessions.add_metric([], counters.sessions)
         size = GaugeMetricFamily("mcp_ws_engine_bytes", "Bytes in use in the engine")

@@ -70,7 +70,7 @@ class Refusing(Jupyter):
             assert self.process.poll() is None, self.log.read_text()[-3000:]
             with contextlib.suppress(OSError):
                 status, answer = self.rest("GET", "health")
-                return status == 503 and "starting" not in answer["message"]
+                return status == 503 and "starting" not in answer["engine"]["problem"]
             return False
 
         wait_until(refuses, what="the refusal")
@@ -92,6 +92,10 @@ async def test_an_engine_that_cannot_be_used_refuses_every_request_and_says_why(
         assert (status, headers["Retry-After"]) == (503, "1")
         assert json.loads(body)["message"] == reason
         assert jupyter.rest("GET", "sessions") == (503, {"message": reason, "status": 503})
+        status, health = jupyter.rest("GET", "health")
+        assert (status, health["status"], health["sessions"]) == (503, "refusing", 0)
+        assert health["engine"] == {"name": "sqlite", "writes": False, "problem": reason}
+        assert {"mcp_ws_engine_writes 0.0", "mcp_ws_engine_sessions 0.0"} <= set(metrics(jupyter))
         with pytest.raises(InvalidStatus) as refused:
             await jupyter.connect().__aenter__()
         assert refused.value.response.status_code == 503
@@ -106,6 +110,7 @@ async def test_an_engine_that_cannot_be_used_refuses_every_request_and_says_why(
         blocked.rmdir()
         wait_until(lambda: jupyter.rest("GET", "health")[0] == 200, what="the end of the refusal")
         assert jupyter.rest("GET", "health")[1]["engine"]["writes"] is True
+        assert "mcp_ws_engine_writes 1.0" in metrics(jupyter)
         assert "requests are no longer refused" in jupyter.log.read_text()
         assert [probe(jupyter, name) for name in ("live", "ready")] == [(204, b""), (204, b"")]
     finally:

@@ -20,19 +20,29 @@ OPENAPI: Final = Path(__file__).with_name("openapi.json")
 class HealthHandler(ApiHandler):
     """``api/health``."""
 
+    async def _check_ready(self) -> None:
+        """Wait for the engine to start, but answer also if it cannot: the answer tells why."""
+        await self.runtime.refusal()
+
+    def _status(self) -> str:
+        gateway = self.runtime.gateway
+        if self.runtime.not_ready:
+            return "refusing"
+        return "closing" if gateway.closing else "draining" if gateway.draining else "ok"
+
     @web.authenticated
     @authorized("execute", resource="mcp")
     async def get(self) -> None:
-        """Get a summary of the gateway's state."""
+        """Get a summary of the gateway's state; with status 503 while the engine cannot be used."""
         gateway, engine = self.runtime.gateway, self.runtime.engine
-        stored = (
-            None
-            if engine is None
-            else {"name": engine.name, "writes": not engine.problem, "problem": engine.problem}
-        )
+        problem = self.runtime.engine_problem()
+        stored = None if engine is None else {"name": engine.name, "writes": not problem, "problem": problem}
+        if self.runtime.not_ready:
+            self.set_header("Retry-After", "1")
+            self.set_status(503)
         self.finish(
             {
-                "status": "closing" if gateway.closing else "draining" if gateway.draining else "ok",
+                "status": self._status(),
                 "version": __version__,
                 "sessions": len(gateway.sessions),
                 "links": sum(session.attached for session in gateway.sessions.values()),
