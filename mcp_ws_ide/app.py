@@ -27,7 +27,7 @@ from mcp_ws_ide.credentials import CHECK_SECONDS, names_users
 from mcp_ws_ide.engines.base import EngineRefusedError
 from mcp_ws_ide.engines.choosing import DURABILITIES, EngineSettings, check_address
 from mcp_ws_ide.gateway import Limits
-from mcp_ws_ide.handlers import ROUTES
+from mcp_ws_ide.handlers import ROUTES, SIGN_IN_ROUTES, root_routes
 from mcp_ws_ide.handlers.passed_requests import answer_passed
 from mcp_ws_ide.handlers.repeat_router import RepeatRouter
 from mcp_ws_ide.observe.redaction import BadPatternError, Redactor
@@ -279,7 +279,8 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     ).tag(config=True)
     engine_keys_file = Unicode(
         help="""File with the keys that seal stored sessions (mode 0600); it is created if it is missing. Default:
-        mcp_ws_ide/session-keys.json in Jupyter's data directory. If the file is lost, so are the stored sessions.""",
+        mcp_ws_ide/session-keys.json in Jupyter's data directory. If the file is lost, so are the stored sessions, and
+        OAuth clients have to register again.""",
     ).tag(config=True)
 
     oauth_timeout = Float(
@@ -288,9 +289,16 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         help="""How long requests to a remote server with OAuth wait for the user's authorization, in seconds. Default
         300. After that they get an error that names the page to open; the next request starts a new attempt.""",
     ).tag(config=True)
+    sign_in = Bool(
+        True,
+        help="""Whether MCP clients may sign in by URL: they send the user's browser to Jupyter's login, and get a
+        gateway token once the user approves. Default True, where Jupyter requires a credential. False: clients need a
+        token that was minted beforehand.""",
+    ).tag(config=True)
     public_url = Unicode(
-        help="""Address of this Jupyter server as browsers see it, including the base URL: authorization servers
-        send the browser back to {public_url}mcp-ws/oauth/callback. Default: the address it listens on.""",
+        help="""Address of this Jupyter server as browsers and clients see it, with the base URL: authorization servers
+        send the browser back to {public_url}mcp-ws/oauth/callback, and clients sign in there. Default: the address it
+        listens on, and for clients the one that they use, by Host, X-Forwarded-Host and X-Forwarded-Proto.""",
     ).tag(config=True)
     oauth_directory = Unicode(
         help="""Directory with the OAuth tokens of remote servers (mode 0700, files 0600). Default: mcp_ws_ide/oauth
@@ -329,22 +337,9 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
             raise TraitError(f"redact_patterns: {error}") from None
         return list(proposal.value)
 
-    def own_secrets(self) -> list[str]:
-        """Return Jupyter's own secrets, which the tap must redact."""
-        assert self.serverapp is not None
-        token = getattr(self.serverapp.identity_provider, "token", "")
-        return [token] if isinstance(token, str) else []
-
     @validate("public_url")
     def _check_public_url(self, proposal: Any) -> str:
-        parts = urlsplit(proposal.value)
-        if proposal.value and (
-            parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment
-        ):
-            raise TraitError(
-                f"public_url is {proposal.value!r}; use an http or https address with the base URL, without a query"
-            )
-        return str(proposal.value)
+        return _checked_public(proposal.value)
 
     def browser_url(self) -> str:
         """Return the address of this server for browsers: ``public_url``, or the one it listens on."""
@@ -369,7 +364,8 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         self.repeats = RepeatRouter(self.runtime)
         # Not add_handlers, which takes only handler classes in Jupyter.
         web_app.default_router.rules.insert(0, Rule(PathMatches(f"{endpoints}.*"), self.repeats))
-        self.handlers.extend(ROUTES)
+        self.handlers.extend([*SIGN_IN_ROUTES, *ROUTES])
+        web_app.add_handlers(".*$", root_routes(web_app.settings["base_url"]))
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
         """Start the gateway with Jupyter, not with the first request, so that mistakes are logged early."""
@@ -403,6 +399,23 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
             self.log.exception("mcp-ws-ide did not stop cleanly")
 
 
+def _own_secrets(app: MCPWebSocketApp) -> list[str]:
+    """Return Jupyter's own secrets, which the tap must redact."""
+    assert app.serverapp is not None
+    token = getattr(app.serverapp.identity_provider, "token", "")
+    return [token] if isinstance(token, str) else []
+
+
+def _checked_public(url: str) -> str:
+    """Return the address that browsers and clients use, if it can be one."""
+    parts = urlsplit(url)
+    if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment):
+        raise TraitError(
+            f"public_url is {url!r}; use an http or https address with the base URL, without a query"
+        )
+    return url
+
+
 def _checked_peer(address: str) -> str:
     """Return an address of a peer port, if it is one."""
     host, _, port = address.rpartition(":")
@@ -433,7 +446,7 @@ def _host(app: MCPWebSocketApp) -> Host:
         app.log,
         lambda: serverapp.web_app,
         app.browser_url,
-        app.own_secrets,
+        lambda: _own_secrets(app),
         lambda: getattr(getattr(serverapp, "http_server", None), "_connections", ()),
         app.note_activity,
         lambda *passed: answer_passed(serverapp.web_app, *passed),
@@ -469,6 +482,8 @@ def _settings(app: MCPWebSocketApp) -> Settings:
             allow_unencrypted=bool(app.engine_allow_unencrypted),
         ),
         peer_address=str(app.peer_address),
+        public_url=str(app.public_url),
+        sign_in=bool(app.sign_in),
     )
 
 

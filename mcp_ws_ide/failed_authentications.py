@@ -1,6 +1,7 @@
 """Failed authentications by address: many of them are answered one after another, so that guessing takes its time.
 
-Requests that succeed are never held up, whatever their address: many users may come through one proxy.
+Requests that succeed are never held up, whatever their address: many users may come through one proxy. Registrations of
+OAuth clients, which need no credential, are counted in the same way.
 """
 
 from __future__ import annotations
@@ -35,10 +36,14 @@ class FailedAuthentications:
 
     Args:
         now: a monotonic clock, in seconds.
+        free: failures of one address that are answered at once.
+        step: seconds between two answers beyond these.
     """
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
+    def __init__(
+        self, now: Callable[[], float] = time.monotonic, free: int = FREE, step: float = STEP
+    ) -> None:
+        self._now, self._free, self._step = now, free, step
         self._known: dict[str, _Address] = {}
 
     def wait(self, remote_ip: str) -> float | None:
@@ -51,12 +56,12 @@ class FailedAuthentications:
                 del self._known[next(iter(self._known))]
             address = self._known[remote_ip] = _Address(now)
         address.count += 1
-        if address.count <= FREE:
+        if address.count <= self._free:
             return 0.0
         address.until = max(address.until, now)
         if address.until - now > LONGEST:
             return None
-        address.until += STEP
+        address.until += self._step
         return address.until - now
 
     async def slow_down(self, remote_ip: str) -> bool:

@@ -40,6 +40,7 @@ from mcp_ws_ide.links.poll import PollLink
 from mcp_ws_ide.observe.intermediaries import Intermediaries
 from mcp_ws_ide.observe.metrics import GatewayCollector
 from mcp_ws_ide.sanitise import one_visible_line
+from mcp_ws_ide.signin.service import SignInService
 from mcp_ws_ide.tasks import Turnstile
 from mcp_ws_ide.tokens import GatewayToken, TicketStore, TokenStore
 from mcp_ws_ide.transports.oauth import Authorizations
@@ -56,6 +57,8 @@ START_SECONDS: Final = 5.0
 """Seconds that a request waits for the engine to start."""
 ENGINE_RETRY_SECONDS: Final = 5.0
 """Seconds between two attempts to start an engine that cannot be used."""
+REGISTRATIONS: Final = 30
+"""OAuth clients that may be registered from one address within a minute; then one in a second."""
 RELOAD_TICKS: Final = 2
 """Ticks of the heartbeat between two checks whether a configuration file changed."""
 
@@ -82,6 +85,8 @@ class Settings:
     oauth_timeout: float
     engine: EngineSettings
     peer_address: str
+    public_url: str
+    sign_in: bool
 
     @property
     def configuration_paths(self) -> list[str]:
@@ -141,6 +146,7 @@ class Runtime:
         """What the configuration files held when they could last be read, by path."""
         self._ticks = 0
         self._messages = 0
+        self._client_key = b""
         self.engine: Engine | None = open_engine(settings.engine)
         """What stores sessions; None if they end with the gateway."""
         self.not_ready = "" if self.engine is None else STARTING
@@ -157,6 +163,12 @@ class Runtime:
         self.tickets = TicketStore()
         self.failed_authentications = FailedAuthentications()
         self.tokens = TokenStore(settings.tokens_file)
+        self.sign_in: SignInService | None = None
+        """The authorization server; None if it is switched off."""
+        if settings.sign_in:
+            self.sign_in = SignInService(self.tokens, self.token_revoked, self._registration_key)
+        self.registrations = FailedAuthentications(free=REGISTRATIONS, step=1.0)
+        """Counts the clients that were registered, by address."""
         self.polls: dict[str, PollLink] = {}
         """Open poll links by their id."""
         self.admissions = Admissions(self.tokens.alive)
@@ -169,6 +181,13 @@ class Runtime:
             reload=self.reload,
             root_dir=settings.root_dir,
         )
+
+    def _registration_key(self) -> bytes:
+        from mcp_ws_ide.engines.keys import load_sealer  # imports the ciphers
+
+        if not self._client_key:
+            self._client_key = load_sealer(self.settings.engine.keys_file, rotate=False).client_key
+        return self._client_key
 
     def add_poll_link(self, link: PollLink) -> None:
         """Keep a link until it is closed."""

@@ -31,6 +31,44 @@ MAX_TICKETS: Final = 10_000
 log = logging.getLogger(__name__)
 
 
+class SignIn(msgspec.Struct):
+    """What a gateway token has beyond others if a client obtained it by signing in (:mod:`mcp_ws_ide.signin`).
+
+    The token begins as an authorization code, whose digest it is stored under. Its secret is the access token, which
+    each refresh replaces. Secrets are stored as digests, times are seconds since the epoch.
+
+    Attributes:
+        client_id: the client that the code and the tokens are bound to.
+        redirect_uri: where the code was sent.
+        resource: URL of the MCP endpoint that it is for (RFC 8707).
+        challenge: what the client's PKCE verifier must hash to.
+        scope: what the client was granted in OAuth's terms; servers and tools decide what it may do.
+        code: the authorization code; kept after its use, so that a second use is noticed.
+        ends: when the user's approval ends; no refresh extends it.
+        refreshes: whether the client gets refresh tokens.
+        access_expires: when the access token expires; 0 while there is none.
+        family: what all refresh tokens of this sign-in begin with.
+        refresh: the current refresh token.
+        replaced: the one before, and ``rotated`` when it was replaced.
+        generation: number of access tokens issued; the higher one is the newer state.
+    """
+
+    client_id: str
+    redirect_uri: str
+    resource: str
+    challenge: str
+    scope: str
+    code: str
+    ends: float
+    refreshes: bool
+    access_expires: float = 0.0
+    family: str = ""
+    refresh: str = ""
+    replaced: str = ""
+    rotated: float = 0.0
+    generation: int = 0
+
+
 class GatewayToken(msgspec.Struct):
     """A gateway token as stored: the digest of its secret, its principal and its rights.
 
@@ -47,6 +85,17 @@ class GatewayToken(msgspec.Struct):
     note: str = ""
     tools: ToolRules | None = None
     last_used: float | None = None
+    sign_in: SignIn | None = None
+
+    @property
+    def issued(self) -> bool:
+        """Whether its client has the token; False for an authorization code."""
+        return self.sign_in is None or self.sign_in.generation > 0
+
+    @property
+    def generation(self) -> int:
+        """Which of two states of one token is the newer."""
+        return 0 if self.sign_in is None else self.sign_in.generation
 
     def public(self) -> dict[str, object]:
         """Return what the token's owner may see, as REST presents it."""
@@ -115,12 +164,12 @@ class TokenStore:
         Raises:
             OSError: no token was created.
         """
-        self._forget_expired()
+        self.forget_expired()
         secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
         now = self._now()
         token = GatewayToken(
             secrets.token_hex(6),
-            _digest(secret),
+            digest_of(secret),
             principal,
             username,
             sorted(set(servers)),
@@ -129,28 +178,37 @@ class TokenStore:
             note,
             tools,
         )
+        self.put(token)
+        return secret, token
+
+    def put(self, token: GatewayToken, instead: GatewayToken | None = None) -> None:
+        """Store a token, which may be the new state of another one.
+
+        Raises:
+            OSError: nothing was changed.
+        """
+        before = self._tokens
+        self._tokens = {digest: known for digest, known in before.items() if known is not instead}
         self._tokens[token.digest] = token
         try:
             self._save()
         except BaseException:
-            del self._tokens[token.digest]
+            self._tokens = before
             raise
-        return secret, token
 
     def find(self, secret: str) -> GatewayToken | None:
         """Return the token with this secret, and note its use; None if it is unknown, revoked or expired."""
-        token = self._tokens.get(_digest(secret))
+        token = self._tokens.get(digest_of(secret))
         if token is None or token.expires <= self._now():
+            return None
+        if token.sign_in is not None and token.sign_in.access_expires <= self._now():
             return None
         token.last_used = self._now()
         return token
 
     def of(self, principal: str) -> list[GatewayToken]:
-        """Return the tokens of a principal that have not expired."""
-        now = self._now()
-        return [
-            token for token in self._tokens.values() if token.principal == principal and token.expires > now
-        ]
+        """Return the tokens of a principal that have been issued and have not expired."""
+        return [token for token in self.all if token.principal == principal and token.issued]
 
     @property
     def all(self) -> list[GatewayToken]:
@@ -159,12 +217,13 @@ class TokenStore:
         return [token for token in self._tokens.values() if token.expires > now]
 
     def merge(self, added: list[GatewayToken], revoked: set[str]) -> None:
-        """Take over tokens that another gateway has minted, and forget those that one has revoked.
+        """Take over tokens that another gateway has minted or renewed, and forget those that one has revoked.
 
         A file that cannot be written does no harm: the tokens are taken over again at the next start.
         """
         before = self._tokens
-        kept = {digest: token for digest, token in before.items() if token.id not in revoked}
+        gone = revoked | {token.id for token in added}
+        kept = {digest: token for digest, token in before.items() if token.id not in gone}
         kept |= {token.digest: token for token in added if token.id not in self.revoked}
         if kept.keys() == before.keys():
             return
@@ -204,7 +263,8 @@ class TokenStore:
             return
         log.info("revocations of gateway tokens that could not be saved earlier are now saved")
 
-    def _forget_expired(self) -> None:
+    def forget_expired(self) -> None:
+        """Forget tokens that have expired; they leave the file when it is next written."""
         now = self._now()
         self._tokens = {digest: token for digest, token in self._tokens.items() if token.expires > now}
 
@@ -234,7 +294,7 @@ class TicketStore:
             del self._tickets[next(iter(self._tickets))]
         secret = secrets.token_urlsafe(32)
         ticket = Ticket(principal, username, server, now + TICKET_LIFETIME, credential)
-        self._tickets[_digest(secret)] = ticket
+        self._tickets[digest_of(secret)] = ticket
         return secret
 
     @property
@@ -244,7 +304,7 @@ class TicketStore:
 
     def redeem(self, secret: str, server: str) -> Ticket | None:
         """Invalidate a ticket and return it; None if it is unknown, used, expired or for another server."""
-        ticket = self._tickets.pop(_digest(secret), None)
+        ticket = self._tickets.pop(digest_of(secret), None)
         if ticket is None or ticket.expires <= self._now() or ticket.server != server:
             return None
         return ticket
@@ -261,5 +321,6 @@ def resume_digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def _digest(secret: str) -> str:
+def digest_of(secret: str) -> str:
+    """Return the digest that is stored of a secret."""
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -80,6 +80,7 @@ class Sealer:
     Attributes:
         fingerprint: begins every hashed principal; tells whether it was hashed with this file's key.
         peer_key: shared by the gateways that have this file, for their connections.
+        client_key: signs the registrations of OAuth clients; it is never rotated, as they last.
     """
 
     def __init__(self, content: KeyFile) -> None:
@@ -89,6 +90,7 @@ class Sealer:
         self._principals = _decoded(content.principals)
         self.fingerprint = hmac.digest(self._principals, b"fingerprint", "sha256").hex()[:8]
         self.peer_key = hmac.digest(self._principals, b"peer", "sha256")
+        self.client_key = hmac.digest(self._principals, b"clients", "sha256")
         self._names = secrets.token_bytes(16)
         self._prefix, self._count = b"", NONCES_PER_PREFIX
 

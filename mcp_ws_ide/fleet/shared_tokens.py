@@ -1,8 +1,8 @@
 """The gateway tokens, the same at every gateway of an engine.
 
 Each gateway keeps the tokens in its own file, and compares them with those of the engine twice a second, when one was
-minted or revoked, and when one is presented that it does not know. What the engine has lost is stored there again;
-what was revoked is remembered, so that it does not come back.
+minted, renewed or revoked, and when one is presented that it does not know. What the engine has lost is stored there
+again; what was revoked is remembered, so that it does not come back.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ class SharedTokens:
         self._store = store
         self._revoked = revoked
         self._turn = asyncio.Lock()
+        self._seen: dict[str, tuple[bytes, int]] = {}
+        """What the engine has of each token, and which state of the token that is."""
 
     async def sync(self) -> None:
         """Exchange what has changed.
@@ -55,10 +57,30 @@ class SharedTokens:
             mine = {token.id: token for token in self._store.all}
             for token_id in revoked & mine.keys():
                 self._revoked(token_id)
-            added = [self._opened(key, value) for key, value in sealed.items() if key not in mine]
-            self._store.merge([token for token in added if token is not None], revoked)
-            for token_id in mine.keys() - sealed.keys() - revoked:
-                await self._shared.add_token(token_id, self._sealed(mine[token_id]))
+            stored = self._states(sealed)
+            added = [token for key in sealed if (token := self._newer(key, sealed[key], mine)) is not None]
+            self._store.merge(added, revoked)
+            for token_id in mine.keys() - revoked:
+                if mine[token_id].generation > stored.get(token_id, -1):
+                    await self._shared.add_token(token_id, self._sealed(mine[token_id]))
+
+    def _states(self, sealed: dict[str, bytes]) -> dict[str, int]:
+        """Return which state of each token the engine has; only values that have changed are opened."""
+        seen, self._seen = self._seen, {}
+        for token_id, value in sealed.items():
+            known = seen.get(token_id)
+            if known is None or known[0] != value:
+                token = self._opened(token_id, value)
+                known = value, (0 if token is None else token.generation)
+            self._seen[token_id] = known
+        return {token_id: generation for token_id, (_, generation) in self._seen.items()}
+
+    def _newer(self, token_id: str, sealed: bytes, mine: dict[str, GatewayToken]) -> GatewayToken | None:
+        """Return a token of the engine if this gateway does not have it, or only an older state of it."""
+        own = mine.get(token_id)
+        if own is not None and own.generation >= self._seen[token_id][1]:
+            return None
+        return self._opened(token_id, sealed)
 
     async def _send_revocations(self) -> None:
         for token_id, expires in list(self._store.revoked.items()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from mcp_ws_ide.handlers.api import definitions, health, network, servers, sessions, tokens
@@ -10,6 +11,8 @@ from mcp_ws_ide.handlers.endpoint import ServerEndpointHandler
 from mcp_ws_ide.handlers.oauth import CallbackHandler
 from mcp_ws_ide.handlers.page import PageHandler
 from mcp_ws_ide.handlers.poll_requests import PollHandler, ProbeHandler
+from mcp_ws_ide.handlers.signin import metadata, page
+from mcp_ws_ide.handlers.signin import tokens as oauth_tokens
 from mcp_ws_ide.handlers.static import StaticHandler
 from mcp_ws_ide.handlers.tap import TapHandler
 
@@ -50,3 +53,32 @@ ROUTES: list[tuple[str, type[Any]]] = [
     (r"/mcp-ws/api/tap", TapHandler),
 ]
 """Paths below ``base_url``, and their handlers."""
+
+_METADATA = r"\.well-known/(?:oauth-authorization-server|openid-configuration)"
+
+SIGN_IN_ROUTES: list[tuple[str, type[Any]]] = [
+    (rf"/mcp-ws/servers/{_NAME}/\.well-known/oauth-protected-resource", metadata.ResourceMetadataHandler),
+    (rf"/mcp-ws/sign-in/{_METADATA}", metadata.ServerMetadataHandler),
+    (r"/mcp-ws/sign-in/jwks", metadata.KeysHandler),
+    (r"/mcp-ws/sign-in/authorize", page.AuthorizeHandler),
+    (r"/mcp-ws/sign-in/token", oauth_tokens.TokenHandler),
+    (r"/mcp-ws/sign-in/register", oauth_tokens.RegisterHandler),
+    (r"/mcp-ws/sign-in/revoke", oauth_tokens.RevokeHandler),
+]
+"""Paths below ``base_url`` with which clients sign in; all but ``authorize`` are for everybody."""
+
+
+def root_routes(base_url: str) -> list[tuple[str, type[Any]]]:
+    """Return the paths from the root at which clients look for metadata (RFC 8414 and RFC 9728, section 3.1)."""
+    base = re.escape(base_url)
+    return [
+        (
+            rf"/\.well-known/oauth-protected-resource{base}mcp-ws/servers/{_NAME}/?",
+            metadata.ResourceMetadataHandler,
+        ),
+        (rf"/{_METADATA}{base}mcp-ws/sign-in/?", metadata.ServerMetadataHandler),
+        (
+            rf"/{_METADATA}",
+            metadata.ServerMetadataHandler,
+        ),  # for clients of 2025-03-26, which look nowhere else
+    ]

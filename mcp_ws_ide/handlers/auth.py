@@ -15,6 +15,7 @@ from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.intermediaries import SEEN, SENDS, lost_header, read_report
 from mcp_ws_ide.credentials import Watched, credential_of
 from mcp_ws_ide.handlers.base import GatewayHandler
+from mcp_ws_ide.handlers.dialled import challenge_parameters
 from mcp_ws_ide.handlers.origin import needs_no_credential
 from mcp_ws_ide.handlers.requester import challenge, http_error_message, refusal_body
 from mcp_ws_ide.tokens import TOKEN_PREFIX, GatewayToken, Ticket
@@ -177,7 +178,7 @@ class EndpointHandler(GatewayHandler):
         error = kwargs.get("exc_info", (None, None, None))[1]
         message = http_error_message(error) or self._reason
         if status_code == 401:
-            self.set_header("WWW-Authenticate", challenge(message))
+            self.set_header("WWW-Authenticate", challenge(message, challenge_parameters(self)))
         for name, value in self.error_headers.items():
             self.set_header(name, value)
         self.set_header("Content-Type", "application/json")

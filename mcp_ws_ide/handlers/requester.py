@@ -70,10 +70,10 @@ def refusal_body(status: int, message: str, outcome: str = "") -> dict[str, Any]
     return {"jsonrpc": "2.0", "id": None, "error": error, "message": message, "status": status}
 
 
-def challenge(message: str) -> str:
-    """Return the value of ``WWW-Authenticate`` for a 401 (RFC 6750 section 3)."""
+def challenge(message: str, more: str = "") -> str:
+    """Return the value of ``WWW-Authenticate`` for a 401 (RFC 6750 section 3), with more parameters at its end."""
     text = "".join(c for c in message if " " <= c <= "~" and c not in '"\\')
-    return f'Bearer realm="Jupyter", error="invalid_token", error_description="{text}"'
+    return f'Bearer realm="Jupyter", error="invalid_token", error_description="{text}"{more}'
 
 
 def http_error_message(error: BaseException | None) -> str:

@@ -33,6 +33,8 @@ class Metrics:
         self.refusals: Counter[str] = Counter()
         self.resumes: Counter[str] = Counter()
         """By outcome: resumed, gone (nothing to resume), expired (the client did not reconnect)."""
+        self.sign_ins: Counter[str] = Counter()
+        """By step: approved, denied, issued (a token, for a code or a refresh token)."""
         self.replayed = 0
         self.gap_messages = 0
         self.tap_drops = 0
@@ -76,6 +78,7 @@ class GatewayCollector(RegisteredCollector):
         """Read all metrics."""
         yield from self._gauges()
         yield from self._counters()
+        yield from self._sign_ins()
         yield from self._latencies()
 
     def _gauges(self) -> Iterator[Metric]:
@@ -150,6 +153,16 @@ class GatewayCollector(RegisteredCollector):
         )
         drops.add_metric([], self._metrics.tap_drops)
         yield from (count, size, dropped, restarts, refusals, drops)
+
+    def _sign_ins(self) -> Iterator[Metric]:
+        sign_ins = CounterMetricFamily(
+            "mcp_ws_sign_ins",
+            "Steps of signing in by URL: approved or denied by the user, issued (a token, also by a refresh)",
+            labels=["step"],
+        )
+        for step, number in self._metrics.sign_ins.items():
+            sign_ins.add_metric([step], number)
+        yield sign_ins
 
     def _latencies(self) -> Iterator[Metric]:
         total = HistogramMetricFamily(

@@ -1,0 +1,320 @@
+"""Signing in by URL: metadata, the page that asks, and what is issued."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import httpx
+import pytest
+
+from tests.conftest import BOUND, FAST_SERVER, MODERN, Jupyter, response_in
+from tests.signing_in import REDIRECT, Application, Person, application, parameters_of
+
+
+@pytest.fixture(scope="module")
+def person(jupyter) -> Person:
+    return Person(jupyter)
+
+
+def listed(jupyter: Jupyter) -> dict[str, dict]:
+    """The tokens that a user sees, by id."""
+    return {token["id"]: token for token in jupyter.rest("GET", "tokens")[1]["tokens"]}
+
+
+# --- discovery ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["fast", "fast/", "+fast+demo", "fast/poll", "absent", "no-such-server"])
+def test_a_401_names_the_metadata_of_the_endpoint_that_was_dialled(jupyter, path):
+    answer = httpx.post(f"{jupyter.url}mcp-ws/servers/{path}", timeout=BOUND)
+    assert answer.status_code == 401
+    challenge = answer.headers["WWW-Authenticate"]
+    name = path.partition("/")[0]
+    resource = f"{jupyter.url}mcp-ws/servers/{name}"
+    assert f'resource_metadata="{resource}/.well-known/oauth-protected-resource"' in challenge
+    assert 'scope="mcp"' in challenge
+    metadata = httpx.get(f"{resource}/.well-known/oauth-protected-resource", timeout=BOUND).json()
+    assert metadata["resource"] == resource
+    assert metadata["authorization_servers"] == [f"{jupyter.url}mcp-ws/sign-in"]
+
+
+@pytest.mark.parametrize("path", ["mcp-ws/api/tap", "mcp-ws/api/servers"])
+def test_no_other_401_offers_to_sign_in(jupyter, path):
+    answer = httpx.get(jupyter.url + path, timeout=BOUND)
+    assert answer.status_code == 401
+    assert "resource_metadata" not in answer.headers.get("WWW-Authenticate", "")
+
+
+def test_metadata_is_at_every_place_where_clients_look(jupyter):
+    root = str(httpx.URL(jupyter.url).join("/"))
+    base = jupyter.url.removeprefix(root)
+    resource = httpx.get(f"{jupyter.url}mcp-ws/servers/fast/.well-known/oauth-protected-resource").json()
+    inserted = httpx.get(f"{root}.well-known/oauth-protected-resource/{base}mcp-ws/servers/fast")
+    assert inserted.json() == resource
+    issuer = resource["authorization_servers"][0]
+    documents = [
+        f"{issuer}/.well-known/openid-configuration",
+        f"{issuer}/.well-known/oauth-authorization-server",
+        f"{root}.well-known/openid-configuration/{base}mcp-ws/sign-in",
+        f"{root}.well-known/oauth-authorization-server/{base}mcp-ws/sign-in",
+        f"{root}.well-known/oauth-authorization-server",
+        f"{root}.well-known/openid-configuration",
+    ]
+    answers = [httpx.get(url, timeout=BOUND) for url in documents]
+    assert [answer.status_code for answer in answers] == [200] * len(documents)
+    assert len({answer.text for answer in answers}) == 1
+    metadata = answers[0].json()
+    assert metadata["issuer"] == issuer
+    assert metadata["code_challenge_methods_supported"] == ["S256"]
+    assert metadata["authorization_response_iss_parameter_supported"] is True
+    assert metadata["client_id_metadata_document_supported"] is True
+    assert httpx.get(metadata["jwks_uri"], timeout=BOUND).json() == {"keys": []}
+
+
+def test_the_metadata_is_valid_by_the_librarys_reading_of_its_rfcs(jupyter):
+    from authlib.oauth2 import rfc8414, rfc9207
+
+    issuer = "https://jupyter.example/user/a/mcp-ws/sign-in"
+    headers = {
+        "Host": f"127.0.0.1:{jupyter.port}",
+        "X-Forwarded-Host": "jupyter.example",
+        "X-Forwarded-Proto": "https",
+    }
+    url = f"{jupyter.url}mcp-ws/sign-in/.well-known/oauth-authorization-server"
+    metadata = httpx.get(url, headers=headers, timeout=BOUND).json()
+    assert metadata["issuer"] == issuer.replace("/user/a/", "/user/a%40b/")
+    rfc8414.AuthorizationServerMetadata(metadata).validate([rfc9207.AuthorizationServerMetadata])
+
+
+def test_behind_a_proxy_the_resource_has_the_outer_address(jupyter):
+    headers = {"X-Forwarded-Host": "jupyter.example:8443", "X-Forwarded-Proto": "https, http"}
+    url = f"{jupyter.url}mcp-ws/servers/fast/.well-known/oauth-protected-resource"
+    outer = "https://jupyter.example:8443/user/a%40b/mcp-ws"
+    metadata = httpx.get(url, headers=headers, timeout=BOUND).json()
+    assert metadata["resource"] == f"{outer}/servers/fast"
+    assert metadata["authorization_servers"] == [f"{outer}/sign-in"]
+
+
+@pytest.mark.parametrize("host", ['evil"example', "evil example", "evil/example", "a@b"])
+def test_a_host_that_is_none_is_not_repeated(jupyter, host):
+    url = f"{jupyter.url}mcp-ws/servers/fast"
+    answer = httpx.post(url, headers={"X-Forwarded-Host": host}, timeout=BOUND)
+    assert "resource_metadata" not in answer.headers["WWW-Authenticate"]
+    answer = httpx.get(f"{url}/.well-known/oauth-protected-resource", headers={"X-Forwarded-Host": host})
+    assert answer.status_code == 404
+
+
+def test_public_url_is_the_address_that_clients_are_told(make_jupyter):
+    public = "https://outside.example/prefix/"
+    jupyter = make_jupyter({"fast": FAST_SERVER}, f"--MCPWebSocketApp.public_url={public}")
+    metadata = httpx.get(f"{jupyter.url}mcp-ws/servers/fast/.well-known/oauth-protected-resource").json()
+    assert metadata["resource"] == f"{public}mcp-ws/servers/fast"
+    assert metadata["authorization_servers"] == [f"{public}mcp-ws/sign-in"]
+
+
+def test_signing_in_can_be_switched_off(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.sign_in=False")
+    answer = httpx.post(f"{jupyter.url}mcp-ws/servers/fast", timeout=BOUND)
+    assert answer.status_code == 401
+    assert "resource_metadata" not in answer.headers["WWW-Authenticate"]
+    for path in (
+        "servers/fast/.well-known/oauth-protected-resource",
+        "sign-in/.well-known/openid-configuration",
+    ):
+        assert httpx.get(f"{jupyter.url}mcp-ws/{path}", timeout=BOUND).status_code == 404
+    assert httpx.post(f"{jupyter.url}mcp-ws/sign-in/register", json={}, timeout=BOUND).status_code == 404
+    assert Person(jupyter).open(f"{jupyter.url}mcp-ws/sign-in/authorize").status_code == 404
+
+
+def test_without_a_login_of_jupyter_there_is_nothing_to_sign_in_to(make_jupyter):
+    jupyter = make_jupyter(
+        {"fast": FAST_SERVER}, "--IdentityProvider.token=", "--PasswordIdentityProvider.hashed_password="
+    )
+    url = f"{jupyter.url}mcp-ws/servers/fast/.well-known/oauth-protected-resource"
+    assert httpx.get(url, timeout=BOUND).status_code == 404
+
+
+# --- what is issued -------------------------------------------------------------------------------
+
+
+def test_a_client_signs_in_by_url_alone_and_uses_the_server(jupyter, person):
+    client = application(jupyter)
+    issued = client.sign_in(person)
+    assert issued["token_type"] == "Bearer"
+    assert issued["scope"] == "mcp"
+    body = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {"name": "echo", "arguments": {"text": "hi"}, "_meta": MODERN},
+    }
+    headers = {
+        **{
+            "Authorization": f"Bearer {issued['access_token']}",
+            "Accept": "application/json, text/event-stream",
+        },
+        **{"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": "echo"},
+    }
+    answer = httpx.post(client.endpoint, json=body, headers=headers, timeout=BOUND)
+    assert "hi" in json.dumps(response_in(answer)["result"])
+
+
+def test_a_sign_in_is_one_token_of_the_users_list_through_every_refresh(jupyter, person):
+    before = listed(jupyter)
+    client = application(jupyter)
+    code = client.code(person)
+    assert listed(jupyter) == before, "a code is no token yet"
+    issued = client.exchange(code).json()
+    (token_id,) = listed(jupyter).keys() - before.keys()
+    token = listed(jupyter)[token_id]
+    assert token["servers"] == ["fast"]
+    assert token["note"] == "Tester (127.0.0.1:3334), signed in"
+    assert 86300 < token["expires"] - token["created"] <= 86400
+    issued = client.refresh(issued["refresh_token"]).json()
+    assert listed(jupyter).keys() == {*before, token_id}
+    assert client.call(issued["access_token"]) == 400
+    assert jupyter.rest("DELETE", f"tokens/{token_id}")[0] == 204
+    assert client.call(issued["access_token"]) == 401
+    assert client.refresh(issued["refresh_token"]).json()["error"] == "invalid_grant"
+
+
+def test_a_client_can_revoke_what_it_got(jupyter, person):
+    client = application(jupyter)
+    for name in ("access_token", "refresh_token"):
+        issued = client.sign_in(person)
+        assert client.revoke(issued[name]).status_code == 200
+        assert client.call(issued["access_token"]) == 401
+        assert client.refresh(issued["refresh_token"]).status_code == 400
+    assert client.revoke("unknown").status_code == 200
+    issued = client.sign_in(person)
+    assert client.revoke(issued["access_token"], client_id=application(jupyter).client_id).status_code == 400
+    assert client.call(issued["access_token"]) == 400
+
+
+def test_a_client_without_refresh_tokens_gets_one_token_for_the_whole_time(jupyter, person):
+    client = Application(f"{jupyter.url}mcp-ws/servers/fast")
+    client.discover()
+    registered = client.register(grant_types=["authorization_code"]).json()
+    assert registered["grant_types"] == ["authorization_code"]
+    issued = client.sign_in(person)
+    assert "refresh_token" not in issued
+    assert issued["expires_in"] > 86000
+
+
+def test_a_client_is_registered_as_what_it_can_be_here(jupyter):
+    client = application(jupyter)
+    asked = {
+        "token_endpoint_auth_method": "client_secret_post",
+        "grant_types": ["implicit", "refresh_token"],
+        "scope": "x",
+    }
+    registered = client.register(**asked).json()
+    assert registered["token_endpoint_auth_method"] == "none"
+    assert registered["grant_types"] == ["authorization_code", "refresh_token"]
+    assert registered["redirect_uris"] == [REDIRECT]
+    assert "client_secret" not in registered
+
+
+@pytest.mark.parametrize(
+    "body", [b"[]", b"x", b"{}", b'{"redirect_uris": "x"}', b'{"redirect_uris": [1]}', b"\xff"]
+)
+def test_a_registration_that_cannot_be_read_is_refused_in_oauths_form(jupyter, body):
+    client = application(jupyter)
+    answer = httpx.post(client.server["registration_endpoint"], content=body, timeout=BOUND)
+    assert answer.status_code == 400
+    assert answer.json()["error"] in ("invalid_client_metadata", "invalid_redirect_uri", "invalid_request")
+
+
+@pytest.mark.parametrize("scope", [None, "mcp", "mcp offline_access", "openid profile"])
+def test_a_client_gets_no_scope_that_it_did_not_request(jupyter, person, scope):
+    client = application(jupyter)
+    code = parameters_of(person.decide(client.authorization_url(scope=scope)).headers["Location"])["code"]
+    granted = client.exchange(code).json()["scope"]
+    assert granted == (scope if scope and "mcp" in scope else "mcp")
+
+
+def test_a_registration_and_a_sign_in_outlive_a_restart(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER})
+    client = application(jupyter)
+    issued = client.sign_in(Person(jupyter))
+    jupyter.stop()
+    jupyter.start()
+    assert client.call(issued["access_token"]) == 400
+    assert client.refresh(issued["refresh_token"]).status_code == 200
+    assert client.code(Person(jupyter))
+
+
+# --- what the user sees and decides ---------------------------------------------------------------
+
+
+def test_the_page_shows_who_asks_for_what(jupyter, person):
+    page = person.open(application(jupyter).authorization_url()).text
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page.partition("<main>")[2]))
+    assert "Allow Tester to use MCP servers?" in text
+    assert "not known: the application chose its name itself" in text
+    assert "127.0.0.1:3334 (a program on this computer)" in text
+    assert "fast" in text
+    assert re.search(r'name="servers" value="fast" checked disabled', page)
+
+
+def test_a_group_has_an_audience_of_its_own(jupyter, person):
+    client = application(jupyter, "+fast+demo")
+    issued = client.sign_in(person)
+    assert client.call(issued["access_token"]) == 400
+    (token,) = [t for t in listed(jupyter).values() if t["servers"] == ["demo", "fast"]]
+    assert token["tools"] is None
+
+
+def test_a_client_that_names_no_resource_gets_the_servers_that_the_user_ticks(jupyter, person):
+    client = application(jupyter)
+    url = client.authorization_url(resource=None)
+    assert "checked disabled" not in person.open(url).text
+    assert "tick at least one" in person.decide(url).text
+    code = parameters_of(person.decide(url, servers=["demo", "no-such"]).headers["Location"])["code"]
+    issued = client.exchange(code, resource=None).json()
+    assert client.call(issued["access_token"]) == 403
+    assert client.call(issued["access_token"], f"{jupyter.url}mcp-ws/servers/demo") == 400
+
+
+def test_an_approval_can_be_limited_to_some_tools(jupyter, person):
+    client = application(jupyter, "demo")
+    client.sign_in(person, limit="some", tools="echo\nsl*")
+    (token,) = [t for t in listed(jupyter).values() if t["tools"]]
+    assert token["tools"] == {"allow": ["echo", "sl*"], "deny": []}
+    answer = person.decide(client.authorization_url(), limit="some", tools=" ")
+    assert answer.status_code == 400
+    assert "name at least one" in answer.text
+
+
+def test_only_the_lifetimes_of_the_page_can_be_approved(jupyter, person):
+    answer = person.decide(application(jupyter).authorization_url(), seconds="999999999")
+    assert answer.status_code == 400
+
+
+def test_after_the_login_the_browser_is_back_at_the_page(jupyter):
+    stranger = Person(jupyter, logged_in=False)
+    client = application(jupyter)
+    login = stranger.open(client.authorization_url()).headers["Location"]
+    back = stranger.log_in(str(httpx.URL(jupyter.url).join(login))).headers["Location"]
+    assert stranger.open(str(httpx.URL(jupyter.url).join(back))).status_code == 200
+
+
+def test_steps_of_signing_in_are_counted(jupyter, person):
+    def counted() -> dict[str, float]:
+        text = httpx.get(f"{jupyter.url}metrics", headers={"Authorization": f"token {jupyter.token}"}).text
+        return {
+            step: float(n) for step, n in re.findall(r'mcp_ws_sign_ins_total\{step="(\w+)"\} ([\d.]+)', text)
+        }
+
+    client = application(jupyter)
+    client.sign_in(person)
+    before = counted()
+    client.sign_in(person)
+    person.decide(client.authorization_url(), "deny")
+    after = counted()
+    assert {step: after[step] - before.get(step, 0) for step in after} == {
+        "approved": 1,
+        "issued": 1,
+        "denied": 1,
+    }
