@@ -24,6 +24,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tests.chromium import CHROMIUM, LAUNCH
 from tests.conftest import BOUND, DEMO, FAST_SERVER, MODERN, Peer, free_port, response_in, until, wait_until
 from tests.interop.conftest import PACKAGES, echo_on_the_page, need, node
+from tests.interop.consent import PAGE, SDK_CLIENT, Running, approve
 from tests.interop.proxies import Outside, ThroughAProxy
 
 pytestmark = [pytest.mark.node, pytest.mark.heavy]
@@ -439,3 +440,40 @@ async def test_the_page_works_after_a_login_at_the_hub(ana):
         assert page.url.startswith(f"{ana.url}mcp-ws/#")
         assert complaints == []
         await browser.close()
+
+
+@pytest.mark.chromium
+async def test_a_client_signs_in_by_url_through_the_hubs_login(ana):
+    async def log_in(page: Any) -> None:
+        await page.fill("#username_input", USERS[0])
+        await page.fill("#password_input", PASSWORD)
+        await page.click("#login_submit")
+
+    with Running(sys.executable, SDK_CLIENT, f"{ana.url}mcp-ws/servers/demo") as client:
+        await approve(client.until(PAGE), log_in, "Python SDK")
+        client.until("RESULT signed in")
+        client.until("RESULT refreshed")
+    (token,) = [t for t in ana.rest("GET", "tokens")[1]["tokens"] if t["note"].startswith("Python SDK")]
+    assert token["servers"] == ["demo"]
+
+
+@pytest.mark.chromium
+async def test_another_user_of_the_hub_approves_nothing_on_this_server(ana):
+    """They have no access to the server, so the Hub does not let them see the page."""
+    from playwright.async_api import async_playwright
+
+    need(CHROMIUM is not None, "chromium")
+    with Running(sys.executable, SDK_CLIENT, f"{ana.url}mcp-ws/servers/demo") as client:
+        url = client.until(PAGE)
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(**LAUNCH)
+            page = await browser.new_page()
+            page.set_default_timeout(1000 * BOUND)
+            await page.goto(url)
+            await page.fill("#username_input", "bob")
+            await page.fill("#password_input", PASSWORD)
+            await page.click("#login_submit")
+            await page.wait_for_load_state()
+            assert "403" in await page.inner_text("body")
+            assert await page.query_selector("button[value=approve]") is None
+            await browser.close()

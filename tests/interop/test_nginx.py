@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from mcp_ws_ide.client import Reconnect, connect
 from tests.conftest import BOUND, DEMO, FAST_SERVER, MODERN, Jupyter, until
 from tests.handlers.test_tls import Certificates
+from tests.interop.consent import PAGE, SDK_CLIENT, Running, approve, with_token
 from tests.interop.nginx import Nginx
 
 CONFIGURATION = Path(__file__).parents[2] / "docs" / "operate" / "nginx.conf"
@@ -84,3 +86,16 @@ async def test_an_event_stream_is_not_held_back(nginx):
                 break
         assert '"progress":0' in line, "the first event came before the call had ended"
     await until(lambda: jupyter.rest("GET", "health")[1]["sessions"] == 0, what="the cancellation")
+
+
+@pytest.mark.chromium
+async def test_a_client_signs_in_by_url_through_tls(nginx):
+    proxy, jupyter, certificates = nginx
+    url = f"https://127.0.0.1:{proxy.port}/mcp-ws/servers/demo"
+    environment = {"SSL_CERT_FILE": str(certificates.authority)}
+    with Running(sys.executable, SDK_CLIENT, url, **environment) as client:
+        page = client.until(PAGE)
+        assert page.startswith(f"https://127.0.0.1:{proxy.port}/mcp-ws/sign-in/authorize?")
+        await approve(page, with_token(jupyter.token), "Python SDK")
+        client.until("RESULT signed in")
+        client.until("RESULT refreshed")

@@ -1,0 +1,116 @@
+"""A client that signs in, in a process of its own, and the user, who uses Chromium."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import re
+import subprocess
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+from tests.chromium import CHROMIUM, LAUNCH
+from tests.conftest import BOUND
+from tests.interop.conftest import need
+
+SDK_CLIENT: Final = str(Path(__file__).with_name("sign_in_client.py"))
+PAGE: Final = re.compile(r"https?://\S+/mcp-ws/sign-in/authorize\S+")
+PICTURES: Final = os.environ.get("MCP_WS_PICTURES")
+"""Directory for pictures of the page as the tests see it; unset: none are taken."""
+
+
+class Running:
+    """A client; its lines come as they are printed."""
+
+    def __init__(self, *command: str, **environment: str) -> None:
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, **environment},
+        )
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self.printed = ""
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def until(self, pattern: re.Pattern[str] | str) -> str:
+        """Wait for a line that matches, and return what does."""
+        while True:
+            line = self._lines.get(timeout=BOUND)
+            assert line is not None, self.printed
+            self.printed += line
+            if found := re.search(pattern, line):
+                return found[0]
+
+    def send(self, **message: Any) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+        self.process.stdin.flush()
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait(BOUND)
+        self._reader.join(BOUND)
+        for pipe in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+
+@contextlib.asynccontextmanager
+async def page_of(url: str, log_in: Callable[[Any], Awaitable[None]]) -> AsyncIterator[Any]:
+    """What the user sees after the login."""
+    need(CHROMIUM is not None, "chromium")
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(**LAUNCH)
+        context = await browser.new_context(ignore_https_errors=True)
+        page = await context.new_page()
+        page.set_default_timeout(1000 * BOUND)
+        await page.goto(url)
+        await log_in(page)
+        await page.wait_for_selector("text=Approve only if you have just asked")
+        yield page
+        await browser.close()
+
+
+async def approve(url: str, log_in: Callable[[Any], Awaitable[None]], name: str) -> None:
+    """Do what the user does: log in, look, approve; the browser ends at the client."""
+    async with page_of(url, log_in) as page:
+        problems: list[str] = []
+        page.on("console", lambda message: problems.append(message.text))
+        await page.reload()
+        assert f"Allow {name}" in await page.inner_text("h1")
+        if PICTURES:
+            await page.screenshot(path=f"{PICTURES}/sign-in.png", full_page=True)
+        await page.click("button[value=approve]")
+        await page.wait_for_url(re.compile(r"http://(127\.0\.0\.1|localhost):\d+/[^?]*\?"))
+        await page.wait_for_load_state()
+        assert "code=" in page.url
+        assert [text for text in problems if "Content Security Policy" in text] == []
+
+
+def with_token(token: str) -> Callable[[Any], Awaitable[None]]:
+    """Return what logs in at Jupyter's own page."""
+
+    async def log_in(page: Any) -> None:
+        await page.fill("input[name=password]", token)
+        await page.click("button[type=submit]")
+
+    return log_in
