@@ -197,7 +197,10 @@ class Attachments:
             return self.refuse_modern(effect)
         upstream = self._modern_upstream(effect)
         if upstream is None:
-            self._client.observe("dropped", "the upstream that it was meant for has ended")
+            if (
+                effect.message.method != b'"notifications/cancelled"'
+            ):  # nothing is left that could be cancelled
+                self._client.observe("dropped", "the upstream that it was meant for has ended")
         else:
             upstream.forward(self, effect)
 

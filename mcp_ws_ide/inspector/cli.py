@@ -27,6 +27,7 @@ from mcp_ws_ide.inspector.commands import Find
 from mcp_ws_ide.inspector.model.filters import FilterError, FilterTooSlowError
 from mcp_ws_ide.inspector.recording import RecordingError
 from mcp_ws_ide.inspector.tail import format_record
+from mcp_ws_ide.inspector.terminal import is_plain, no_full_screen
 from mcp_ws_ide.rest_client import GatewayClient
 from mcp_ws_ide.sanitise import visible
 from mcp_ws_ide.version import __version__, build
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             options = _wrapping(arguments[:cut], arguments[cut + 1 :])
             return _guarded(lambda: run_wrapped(options))
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
-        arguments = ["attach" if sys.stdout.isatty() and sys.stdin.isatty() else "tail", *arguments]
+        arguments = ["tail" if no_full_screen("attach") else "attach", *arguments]
     options = _parsed(arguments)
     return _guarded(
         lambda: _run(options),
@@ -108,7 +109,7 @@ def run_wrapped(options: argparse.Namespace) -> int:
     try:
         with PrivateGateway(options.command, options.name, options.port, options.env_vars) as private:
             announce(private, private.greet())
-            if sys.stdout.isatty() and sys.stdin.isatty():
+            if not no_full_screen("attach"):
                 from mcp_ws_ide.inspector.app.app import run
 
                 return run(lambda: private.gateway, private=True)
@@ -236,8 +237,8 @@ def port(text: str) -> int:
 
 def run_attach(find: Find, options: argparse.Namespace) -> int:
     """Run ``attach``: the full-screen inspector."""
-    if not (sys.stdout.isatty() and sys.stdin.isatty()):
-        print("mcp-ws-inspect: attach needs a terminal; use 'tail' in a pipe", file=sys.stderr)
+    if reason := no_full_screen("attach"):
+        commands.say(reason)
         return 2
     # Imported here: the other commands must start quickly.
     from mcp_ws_ide.inspector.app.app import run
@@ -251,7 +252,7 @@ def run_tail(find: Find, options: argparse.Namespace) -> int:
     stop_on_signals()
     end_with_reader()
     terminal = sys.stdout.isatty()
-    colour = terminal and "NO_COLOR" not in os.environ
+    colour = terminal and "NO_COLOR" not in os.environ and not is_plain()
     dropped = 0
     client = GatewayClient(find())
     commands.say_if_unknown(client, options.server)

@@ -23,6 +23,7 @@ from mcp_ws_ide.inspector.model.filters import Filter, literal, parse
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.recording import STANDARD, Header, Recorder, Recording, RecordingError
 from mcp_ws_ide.inspector.replay import Replay, ReplayOutcome, lines, script
+from mcp_ws_ide.inspector.terminal import no_full_screen
 from mcp_ws_ide.rest_client import GatewayClient, gateway_with
 from mcp_ws_ide.sanitise import visible
 
@@ -195,8 +196,8 @@ def run_open(find: Find, options: argparse.Namespace) -> int:
     if options.file == STANDARD:
         say("open reads the keyboard from standard input; save the recording to a file first")
         return 2
-    if not (sys.stdout.isatty() and sys.stdin.isatty()):
-        say("open needs a terminal; use 'stats', 'check' or 'export' in a pipe")
+    if reason := no_full_screen("open"):
+        say(reason)
         return 2
     from mcp_ws_ide.inspector.app.app import run_file
 

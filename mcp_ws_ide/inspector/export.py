@@ -16,7 +16,7 @@ from typing import Any, Final, TextIO
 from mcp_ws_ide.inspector.model.difference import content_of
 from mcp_ws_ide.inspector.model.filters import Filter
 from mcp_ws_ide.inspector.model.journal import Journal
-from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Kind, Lane, Status
+from mcp_ws_ide.inspector.model.records import CLIENT_LEG, MARK, Kind, Lane, Status
 from mcp_ws_ide.inspector.model.store import MARKED, TRUNCATED
 from mcp_ws_ide.inspector.recording import Header, Recorder, create_private
 from mcp_ws_ide.version import __version__
@@ -84,7 +84,15 @@ def _record(journal: Journal, row: int) -> str:
         record |= {"origin_session": store.session_of(twin), "origin_id": content_of(store.body(twin).id)}
     if store.kind_of(row) in (Kind.RESPONSE, Kind.ERROR):
         record["method"] = None
-    return json.dumps(record)
+    return json.dumps(record | {name: members[name] for name in ("marked", "comment") if members[name]})
+
+
+def mark_line(journal: Journal, row: int) -> str:
+    """Return a record of what the user noted at a held row, to be written after the row itself."""
+    members = _row(journal, row)
+    names = ("seq", "time", "server", "session", "marked", "comment")
+    mono = journal.store.mono[row - journal.store.first]
+    return json.dumps({"kind": MARK, "mono": mono, **{name: members[name] for name in names}})
 
 
 def private_file(path: str, overwrite: bool = False) -> TextIO:

@@ -18,6 +18,7 @@ class Playback:
 
     state = "file"
     round_trip = None
+    silence = 0.0
     next_try = 0.0
     reconnects = 0
     gaps = 0

@@ -310,7 +310,9 @@ def lines(outcome: ReplayOutcome, show: Callable[[str], str]) -> Iterator[str]:
     """Yield the lines that report one request; ``show`` escapes a peer's text."""
     step = outcome.step
     sign = "=" if outcome.same else "≠"
-    name = " ".join(filter(None, (f"#{step.seq}", step.session[:4], step.method, step.target)))
+    name = " ".join(
+        filter(None, (f"#{step.seq}" if step.seq else "", step.session[:4], step.method, step.target))
+    )
     yield show(f"{sign} {name}")
     if outcome.failure:
         yield show(f"    {outcome.failure}")

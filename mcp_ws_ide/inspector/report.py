@@ -9,8 +9,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 from xml.etree import ElementTree
 
-from mcp_ws_ide.inspector.model.journal import ALARMING, ENDLESS, Journal
-from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Kind, Status, part
+from mcp_ws_ide.inspector.model.difference import content_of
+from mcp_ws_ide.inspector.model.failures import ENDLESS, FAILURES, failure_of, is_probe, reason_of
+from mcp_ws_ide.inspector.model.journal import ALARMING, STDOUT, Journal
+from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Kind, Status
 from mcp_ws_ide.inspector.model.statistics import OperationStats
 from mcp_ws_ide.inspector.model.store import TRUNCATED
 from mcp_ws_ide.inspector.model.violations import CODES
@@ -24,22 +26,16 @@ CATEGORIES: Final = {
     "dup-id": "ids reused while in flight",
     "violation": "messages that violate a rule of JSON-RPC or MCP",
     "event": "links lost, records dropped, servers that exited while in use",
+    "stdout": "text that a server printed on stdout, where only messages may stand",
     "gap": "periods in which nothing was recorded",
 }
 """The categories that ``check`` can look for, and their meaning."""
 NAMES: Final = frozenset(CATEGORIES) | CODES
 """All values of ``--fail-on``: categories, and codes of single violations."""
 DEFAULT: Final = ("error", "violation", "pending", "dup-id")
-PROBE: Final = "server/discover"
-"""The request with which the gateway detects the era of a server."""
 MAX_SHOWN: Final = 1000
 """Findings listed per category; all are counted."""
-_BY_STATUS: Final = {
-    Status.ERROR: "error",
-    Status.FAILED: "failed",
-    Status.LOST: "lost",
-    Status.PENDING: "pending",
-}
+_BY_STATUS: Final = {**FAILURES, Status.PENDING: "pending"}
 _EVENTS: Final = frozenset({*ALARMING, "upstream_closed"})
 
 
@@ -68,7 +64,7 @@ def findings(journal: Journal, pending_after: float = 0.0) -> Iterator[Finding]:
     yield from _of_requests(journal, pending_after)
     store = journal.store
     for problem in journal.problems:
-        if store.holds(problem.row):
+        if store.holds(problem.row) and problem.violation.code not in FAILURES.values():
             violation = problem.violation
             yield _finding(
                 journal,
@@ -81,7 +77,7 @@ def findings(journal: Journal, pending_after: float = 0.0) -> Iterator[Finding]:
 
 
 def _category(code: str) -> str:
-    if code in ("dup-id", "gap"):
+    if code in ("dup-id", "gap", STDOUT):
         return code
     return "event" if code in _EVENTS else "violation"
 
@@ -89,11 +85,6 @@ def _category(code: str) -> str:
 def _is_repeated(journal: Journal, row: int) -> bool:
     """Return whether the same message was also seen on the client leg."""
     return _on_clients_leg(journal, row) != row
-
-
-def _is_probe(journal: Journal, row: int) -> bool:
-    """Return whether a request is the gateway's own probe: a server of the handshake era may refuse or ignore it."""
-    return journal.store.method_of(row) == PROBE and journal.store.lane_of(row) not in CLIENT_LEG
 
 
 def _on_clients_leg(journal: Journal, row: int) -> int:
@@ -108,7 +99,9 @@ def _of_requests(journal: Journal, pending_after: float) -> Iterator[Finding]:
     limit = (store.mono[-1] if len(store) else 0.0) - pending_after
     for index, code in enumerate(store.status):
         row, category = index + store.first, _BY_STATUS.get(Status(code))
-        if category is None or _is_repeated(journal, row) or _is_probe(journal, row):
+        if category is None or is_probe(store, row) or _is_repeated(journal, row):
+            continue
+        if category == "lost" and not failure_of(store, row):
             continue
         if store.kind_of(row) is not Kind.REQUEST and not (
             category in ("error", "failed") and store.linked(store.pair, row) is None
@@ -124,17 +117,8 @@ def _description(journal: Journal, row: int, category: str) -> str:
     if category == "pending":
         return f"open for {store.mono[-1] - store.mono[row - store.first]:.1f} s at the end"
     answer = store.linked(store.pair, row) if store.kind_of(row) is Kind.REQUEST else row
-    if answer is None:
-        return "its link or server ended first"
-    try:
-        content = json.loads(store.body(answer).text)
-    except (ValueError, RecursionError):
-        return "the response was truncated"
-    if category == "error":
-        return f"{part(content, 'error', 'code')}: {part(content, 'error', 'message')}"
-    texts = part(content, "result", "content")
-    first = part(texts[0], "text") if isinstance(texts, list) and texts else None
-    return first if isinstance(first, str) else "isError"
+    content = content_of(store.body(answer).text) if answer is not None else None
+    return reason_of(category, content if isinstance(content, dict) else None)
 
 
 def _finding(journal: Journal, row: int, category: str, code: str, text: str, section: str = "") -> Finding:
@@ -232,7 +216,8 @@ def _number(count: int, noun: str) -> str:
 def _line(finding: Finding) -> str:
     where = " ".join(filter(None, (finding.session[:4], finding.server, finding.what)))
     section = f" ({finding.section})" if finding.section else ""
-    return f"#{finding.seq} {where}: {finding.code}: {finding.text}{section}"
+    number = f"#{finding.seq} " if finding.seq else ""  # a gap has none
+    return f"{number}{where}: {finding.code}: {finding.text}{section}"
 
 
 def as_json(verdict: Verdict) -> str:
@@ -308,10 +293,10 @@ def _members(line: OperationStats) -> dict[str, Any]:
         "target": line.target,
         "count": line.count,
         "errors": line.errors,
-        "p50_ms": _rounded(line.quantile(0.5)),
-        "p95_ms": _rounded(line.quantile(0.95)),
-        "p99_ms": _rounded(line.quantile(0.99)),
-        "max_ms": _rounded(line.worst) if line.newest else None,
+        "p50_ms": _rounded(line.durations.quantile(0.5)),
+        "p95_ms": _rounded(line.durations.quantile(0.95)),
+        "p99_ms": _rounded(line.durations.quantile(0.99)),
+        "max_ms": _rounded(line.durations.worst) if line.durations else None,
         "gateway_ms": _rounded(line.overhead),
         "bytes": line.size,
     }

@@ -29,8 +29,10 @@ DELAYS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds before each reconnect attempt; the last value repeats."""
 MAX_WAITING: Final = 256
 """Messages queued for the reader; with more, the link is not read, and the gateway drops and counts records."""
-PING: Final = 5.0
+PING: Final = 2.0
 """Seconds between pings, which measure the round trip."""
+SILENT: Final = 4.0
+"""Seconds without a byte, not even the answer to a ping, after which the gateway counts as not answering."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,20 @@ _decode_attached = msgspec.json.Decoder(AttachedRecord).decode
 _decode_gap = msgspec.json.Decoder(GapRecord).decode
 
 
+class HeardConnection(ClientConnection):
+    """A connection that knows when the last byte came (``heard``, ``time.monotonic``)."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self.heard = time.monotonic()
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Note the time."""
+        self.heard = time.monotonic()
+        super().data_received(data)
+
+
 class Watch:
     """One watcher of one gateway.
 
@@ -63,7 +79,7 @@ class Watch:
     def __init__(self, find: Callable[[], RunningGateway], scope: Mapping[str, str] | None = None) -> None:
         self._find = find
         self._scope = dict(scope or {})
-        self._link: ClientConnection | None = None
+        self._link: HeardConnection | None = None
         self._waiting: deque[str | MissedRecords] = deque()
         self._room = asyncio.Event()
         self.gateway: RunningGateway | None = None
@@ -81,6 +97,14 @@ class Watch:
         latency = self._link.latency if self._link is not None else 0.0
         return latency or None
 
+    @property
+    def silence(self) -> float:
+        """Seconds for which a live gateway has not answered; 0 if it answers, as far as that can be known."""
+        if self._link is None or len(self._waiting) >= MAX_WAITING // 2:  # not read while so much is waiting
+            return 0.0
+        seconds = time.monotonic() - self._link.heard
+        return seconds if seconds > SILENT else 0.0
+
     def take(self) -> str | MissedRecords | None:
         """Return the oldest queued text or gap; None if there is none."""
         if not self._waiting:
@@ -97,6 +121,7 @@ class Watch:
             before = self.problem
             try:
                 async with await self._open() as link:
+                    assert isinstance(link, HeardConnection)
                     self._link, self.state, self.problem = link, "live", ""
                     if attached:
                         self.reconnects += 1
@@ -131,6 +156,7 @@ class Watch:
             max_size=MAX_RECORDS_BYTES,
             compression=None,
             ping_interval=PING,
+            create_connection=HeardConnection,
             proxy=route(url, headers, "websockets"),
         )
 

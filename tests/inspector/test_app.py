@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import httpx
 import pytest
 
 from mcp_ws_ide.discovery import RunningGateway
@@ -17,7 +18,7 @@ from mcp_ws_ide.inspector.app.dialogs import Help, Prompt
 from mcp_ws_ide.inspector.app.panes import Capabilities, Ladder, Pane, Problems, Sessions, Stats
 from mcp_ws_ide.inspector.app.rows import Line, Rows
 from mcp_ws_ide.inspector.model.records import Kind, Status
-from tests.conftest import BOUND, FAST_SERVER, Jupyter, Peer
+from tests.conftest import BOUND, FAST_SERVER, MODERN, Jupyter, Peer
 from tests.inspector.records import Transcript
 
 SIZE = (80, 24)
@@ -163,7 +164,10 @@ async def test_a_truncated_message_is_named_where_it_was_searched_copied_or_list
         person.app.traffic.go_row(person.store.end - 1)
         await person.press("y")
         await person.until(
-            lambda: "of 2,000,000 bytes: the gateway truncated it" in person.screen(), "the warning"
+            lambda: (
+                "2,000,000 bytes: the gateway truncated it, so that it is not valid JSON" in person.screen()
+            ),
+            "the warning",
         )
         await person.press("escape")
         await person.app.run_action("screen('capabilities')")
@@ -344,6 +348,30 @@ async def test_status_is_a_word_so_that_no_colour_is_needed(jupyter, monkeypatch
         await person.until(lambda: person.requests(Status.ERROR), "the error")
         assert person.app.no_color is not colours
         assert "ERR" in person.screen()
+
+
+async def test_an_http_client_that_ends_its_subscription_is_no_problem(jupyter):
+    params = {"notifications": {"toolsListChanged": True}, "_meta": MODERN}
+    listen = {"jsonrpc": "2.0", "id": 5, "method": "subscriptions/listen", "params": params}
+    headers = {
+        "Authorization": f"token {jupyter.token}",
+        "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": "2026-07-28",
+        "Mcp-Method": "subscriptions/listen",
+    }
+    async with seat(jupyter) as person, httpx.AsyncClient(headers=headers, timeout=BOUND) as http:
+        async with http.stream("POST", f"{jupyter.url}mcp-ws/servers/+fast+time", json=listen) as answer:
+            async for line in answer.aiter_lines():
+                if "acknowledged" in line:
+                    break
+        store = person.store
+        await person.until(
+            lambda: any(store.method_of(row) == "upstream_closed" for row in range(store.first, store.end)),
+            "the end of the group",
+        )
+        assert not {"dropped", "lost", "upstream_closed", "link_lost"} & set(
+            person.app.journal.problem_counts
+        )
 
 
 async def test_the_cursor_stays_on_its_session_when_others_appear(jupyter):

@@ -18,10 +18,14 @@ from mcp_ws_ide.inspector.app.detail import wrapped
 from mcp_ws_ide.inspector.app.dialogs import Choice, Copying, Question, ReportScreen
 from mcp_ws_ide.inspector.app.keys import HELP
 from mcp_ws_ide.inspector.app.rows import Rows
+from mcp_ws_ide.inspector.export import mark_line
+from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.model.records import Kind, Status
+from mcp_ws_ide.inspector.model.store import MARKED
 from mcp_ws_ide.inspector.playback import Playback
 from mcp_ws_ide.inspector.recording import Recording
 from mcp_ws_ide.inspector.saved import SavedFilters
+from mcp_ws_ide.inspector.settings import Settings
 from tests.conftest import FAST_SERVER
 from tests.inspector.records import Transcript, call, done
 from tests.inspector.test_app import EVIL, Seat, client, echo, seat
@@ -152,6 +156,68 @@ async def test_a_comment_is_kept_and_marks_the_row(desk):
     await desk.until(lambda: "comment: why so slow" in desk.screen(), "the comment")
     await desk.press("M")
     assert list(desk.app.traffic.view.rows) == [0]
+
+
+async def test_marks_and_comments_are_kept_in_a_recording(desk, tmp_path):
+    await desk.press("g", "m", "j", "semicolon", *"slow", "enter", "e", "ctrl+u", *"kept.jsonl", "enter")
+    recording = Recording(str(tmp_path / "kept.jsonl"))
+    again = Journal()
+    for batch in recording.batches():
+        again.feed(batch)
+    recording.close()
+    assert [again.store.has(row, MARKED) for row in range(5)] == [True, True, False, False, False]
+    assert again.comments == {1: "slow"}
+    again.close()
+
+
+def test_marks_that_were_set_while_recording_are_kept():
+    t = Transcript()
+    recorded = [t.message("c>", call(1)), t.message("c>", call(2)), t.message("c>", call(3), seq=1)]
+    t.journal.feed(recorded)
+    for row, marked, comment in ((1, True, "odd"), (2, True, ""), (0, True, "gone"), (0, False, "")):
+        t.journal.note(row, marked, comment)
+        recorded.append(mark_line(t.journal, row))
+    again = Journal()
+    again.feed(recorded)
+    assert len(again.store) == 3
+    assert [again.store.has(row, MARKED) for row in range(3)] == [False, True, True]
+    assert again.comments == {1: "odd"}
+    again.close()
+
+
+async def test_the_theme_is_remembered(desk, tmp_path):
+    desk.app.theme = "nord"
+    await desk.until(lambda: Settings().theme == "nord", "the file")
+    Settings().keep(other=1)
+    assert Settings().theme == "nord"
+    app = InspectorApp(Playback(str(tmp_path / "r.jsonl")))
+    async with app.run_test():
+        assert app.theme == "nord"
+    app.journal.close()
+
+
+async def test_c_copies_what_the_cursor_is_on(tmp_path):
+    t = Transcript()
+    tool = {"name": "run", "inputSchema": {"type": "object"}}
+    listed = [
+        t.message("c>", {"id": 1, "method": "tools/list"}),
+        t.message("c<", {"id": 1, "result": {"tools": [tool]}}),
+    ]
+    app = InspectorApp(Playback(str(written(tmp_path / "r.jsonl", listed))))
+    copied: list[str] = []
+    app.copy_to_clipboard = copied.append
+    async with app.run_test(size=(80, 24)) as pilot:
+        person = Seat(app, pilot)
+        await person.until(lambda: len(person.store) == 2, "the records")
+        await person.press("c", "y")
+        await person.until(lambda: "copied websocket" in person.screen(), "the answer")
+        await person.press("G", "enter")
+        assert copied[0].startswith("ws://")
+        assert copied[0].endswith("/mcp-ws/servers/demo")
+        assert "demo" in str(json.loads(copied[1]))
+        await person.press("escape")
+        assert len(app.screen_stack) == 1
+    app.journal.close()
 
 
 async def test_d_compares_two_marked_rows(desk):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -114,3 +117,16 @@ def test_a_schema_of_a_hundred_thousand_levels_is_harmless():
     assert schemas.arguments("s", "run", {}) == []
     while deep and "not" in deep:  # taken apart by hand: the interpreter would do it by recursion
         deep = deep["not"]
+
+
+def test_the_first_list_of_tools_compiles_no_grammar_that_nothing_needs(tmp_path):
+    """jsonschema would import it, if it is installed, to check a format: that takes more than a second."""
+    (tmp_path / "rfc3987_syntax.py").write_text("raise SystemExit('it was imported')")
+    code = "from mcp_ws_ide.inspector.model.schema_import import schemas; import sys; schemas(); print(*sys.modules)"
+    variables = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.getcwd()}"}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "jsonschema" in ran.stdout.split()
+    assert "rfc3987_syntax" not in ran.stdout.split()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -57,7 +58,10 @@ async def test_a_line_that_is_cut_ends_in_a_mark_and_v_shows_it_in_full(tmp_path
         person.app._filter(parse(filter_))
         await person.until(lambda: "!never0" in person.screen(), "the filter")
         assert person.screen().split("\n")[1].rstrip().endswith("…")
-        await person.press("5", "G")
+        await person.press("v")
+        await person.pilot.pause()
+        assert filter_ in " ".join(person.screen().replace("│", " ").split())
+        await person.press("escape", "5", "G")
         await person.until(lambda: person.app.capabilities.count(), "the tools")
         await person.pilot.pause()
         line = next(line for line in person.screen().split("\n") if "word0" in line)
@@ -68,7 +72,7 @@ async def test_a_line_that_is_cut_ends_in_a_mark_and_v_shows_it_in_full(tmp_path
         shown = " ".join(person.screen().replace("│", " ").split())
         assert "word59" in shown
         assert "second line" in shown
-        assert filter_ in shown
+        assert filter_ not in shown, "it concerns Traffic alone"
 
 
 async def test_sessions_show_client_and_end_in_columns_and_the_era_without_a_gateway(tmp_path):
@@ -101,13 +105,163 @@ async def test_an_empty_recording_is_shown_as_empty_without_a_hint_to_connect(tm
             assert "onnect a client" not in person.screen()
 
 
-async def test_an_empty_problems_screen_does_not_hide_that_calls_failed(tmp_path):
+def troubles() -> list[str]:
+    """One of each kind of problem, among calls that succeed and a client that leaves as it should."""
     t = Transcript()
-    async with opened(tmp_path, [t.message("c>", call(1)), t.message("c<", done(1, isError=True))]) as person:
+    listen = {"id": 6, "method": "subscriptions/listen"}
+    return [
+        t.line(kind="event", event="link_opened", detail="10.0.0.7 agent/2"),
+        t.message("c>", call(1, "fine")),
+        t.message("c<", done(1)),
+        t.message("c>", call(2, "fails")),
+        t.message(">s", call(7, "fails"), origin_session="s1", origin_id=2, session=None),
+        t.message("<s", done(7, isError=True, content=[{"type": "text", "text": "no disk"}]), session=None),
+        t.message("c<", done(2, isError=True, content=[{"type": "text", "text": "no disk"}])),
+        t.message("c>", call(3, "errs")),
+        t.message("c<", {"id": 3, "error": {"code": -32602, "message": "bad argument"}}),
+        t.line(
+            kind="noise", event="stdout", raw="hello from print", leg="upstream", direction="in", session=None
+        ),
+        t.line(kind="noise", event="stderr", raw="a log line", leg="upstream", direction="in", session=None),
+        t.message("c>", call(4, "loses")),
+        t.line(kind="event", event="link_closed", detail="1006 the link was lost"),
+        t.message("c>", listen, session="h"),
+        t.message(">s", {**listen, "id": 9}, origin_session="h", origin_id=6, session=None),
+        t.message(">s", {"method": "notifications/cancelled", "params": {"requestId": 9}}, session=None),
+        t.line(kind="event", event="link_closed", detail="1000 the HTTP exchange has ended", session="h"),
+        t.message("c>", call(8, "aborted"), session="i"),
+        t.message(">s", call(10, "aborted"), origin_session="i", origin_id=8, session=None),
+        t.message(">s", {"method": "notifications/cancelled", "params": {"requestId": 10}}, session=None),
+        t.line(kind="event", event="link_closed", detail="1000 the HTTP exchange has ended", session="i"),
+        t.line(kind="event", event="upstream_closed", detail="idle for 10 minutes", session=None),
+    ]
+
+
+async def test_problems_are_failures_losses_and_text_on_stdout_with_their_server_and_n_visits_each_once(
+    tmp_path,
+):
+    async with opened(tmp_path, troubles()) as person:
         await person.press("6")
-        await person.until(lambda: "No losses, violations or long waits. Failed calls:" in person.screen())
-        (hint,) = re.findall(r"Failed calls: (\S+)", person.screen())
-        assert len(parse(hint).rows(person.store)) == 2
+        await person.until(lambda: person.lines(Problems), "the problems")
+        listed = [line.split()[2:] for line in person.lines(Problems)]
+        assert [(words[0], words[2 if words[1] == "s1" else 1]) for words in listed] == [
+            ("demo", "lost"),
+            ("demo", "stdout"),
+            ("demo", "error"),
+            ("demo", "failed"),
+        ]
+        shown = person.screen()
+        assert "no disk" in shown and "-32602: bad argument" in shown and "hello from print" in shown
+        await person.press("2", "g")
+        visited = []
+        for _ in range(5):
+            await person.press("n")
+            visited.append(person.app.row)
+        assert visited == [3, 7, 9, 11, 3]
+        await person.press("N", "N")
+        assert person.app.row == 9
+        await person.press("l", "g", "n", "n", "n")
+        assert person.app.row == 9
+
+
+async def test_every_row_names_its_server_and_a_gap_has_no_number(tmp_path):
+    t = Transcript()
+    gap = {"time": 1.8e9, "mono": 101, "kind": "gap", "method": "gap", "raw": "not connected"}
+    lines = [t.message("c>", call(1), server="filesystem"), json.dumps(gap)]
+    async with opened(tmp_path, lines) as person:
+        row = person.screen().split("\n")[3]
+        assert " filesys… s1 " in row
+        assert "══ gap:" in person.screen().split("\n")[4]
+        await person.press("enter")
+        await person.until(lambda: "not connected" in person.app.detail.text.lines[1][0][0], "the gap")
+        await person.press("k")
+        await person.until(lambda: "filesystem request" in person.screen(), "the server")
+        assert not re.search(r"#0|\s0 \d\d:", person.screen())
+
+
+async def test_columns_stay_aligned_from_a_million_records_on(tmp_path):
+    t = Transcript()
+    lines = [
+        t.message("c>", call(1), seq=999_999),
+        t.message("c<", done(1), seq=1_000_000, mono=t.mono + 5e6, size=12_345_678, truncated=True),
+        t.message("c>", "nonsense", seq=1_000_001),
+    ]
+    for size in ((80, 24), (120, 40), (200, 60)):
+        async with opened(tmp_path, lines, size) as person:
+            for key, place in (("2", 2), ("6", 2)):
+                await person.press(key)
+                await person.until(lambda: "1000001" in person.screen(), "the rows")
+                heading, *rows = person.screen().split("\n")[place:]
+                at = heading.index(" time ") + 1
+                rows = [row for row in rows if "10000" in row or "999999" in row]
+                assert all(re.match(r"\d\d:\d\d:\d\d\.\d{3} demo", row[at:]) for row in rows)
+            await person.press("2")
+            traffic = person.app.traffic
+            (width,) = {sum(len(text) for text, _ in traffic.parts(i, size[0] - 1)) for i in range(3)}
+            assert width == size[0] - 1
+
+
+@pytest.mark.parametrize("key", ["1", "4"])
+async def test_traffic_is_painted_after_enter_on_a_long_list(tmp_path, key):
+    t = Transcript()
+    lines = [
+        line
+        for n in range(40)
+        for line in (
+            t.message("c>", call(1, f"tool{n}"), session=f"s{n:02}"),
+            t.message("c<", done(1), session=f"s{n:02}"),
+        )
+    ]
+    async with opened(tmp_path, lines) as person:
+        await person.press(key)
+        await person.until(lambda: person.app.current.count() == 40, "the list")
+        await person.press("G", "enter")
+        await person.until(lambda: person.app.traffic.count() == 2, "the filter")
+        await person.pilot.pause()
+        assert person.screen().count("tools/call tool") == 2
+
+
+async def test_the_newest_row_is_visible_after_another_screen_and_after_a_resize(tmp_path):
+    t = Transcript()
+    lines = [t.message("c>", call(n, f"tool{n}")) for n in range(100)]
+    async with opened(tmp_path, lines) as person:
+        await person.press("4")
+        person.app.traffic.top = 0  # as if the records had come while another screen was shown
+        await person.press("2")
+        await person.pilot.pause()
+        assert "tool99" in person.screen()
+        for size in ((80, 12), (120, 40), (80, 24)):
+            await person.pilot.resize_terminal(*size)
+            await person.pilot.pause()
+            assert "tool99" in person.screen()
+            assert person.screen().count("tools/call tool") == size[1] - 4
+
+
+async def test_the_ladder_goes_to_the_row_and_shows_no_filter_of_traffic(tmp_path):
+    t = Transcript()
+    lines = [t.message("c>", call(n, f"tool{n}")) for n in range(60)]
+    async with opened(tmp_path, lines) as person:
+        person.app._filter(parse("tools"))
+        person.app.traffic.go_row(7)
+        await person.pilot.pause()
+        assert "/tools" in person.screen()
+        await person.press("3")
+        assert person.app.row == 7
+        await person.until(lambda: "tool7 " in person.screen(), "the row")
+        assert "/tools" not in person.screen()
+        assert "follow" not in person.screen().split("\n")[1]
+
+
+async def test_raw_text_is_as_wide_as_the_window(tmp_path):
+    t = Transcript()
+    async with opened(tmp_path, [t.message("c>", call(1, "x" * 300))]) as person:
+        person.app.detail.tab = 4
+        await person.press("enter")
+        await person.pilot.pause()
+        for width in (80, 140):
+            await person.pilot.resize_terminal(width, 24)
+            await person.pilot.pause()
+            assert len(person.app.detail.text.lines[0][0][0]) == width - 1
 
 
 async def test_a_recording_that_is_being_read_is_shown_as_such(tmp_path, monkeypatch):

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcp_ws_ide.inspector.model import store as store_module
-from mcp_ws_ide.inspector.model.filters import FilterError, folded, of_session, parse
+from mcp_ws_ide.inspector.model import view as view_module
+from mcp_ws_ide.inspector.model.filters import FilterError, of_session, parse
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.model.store import MARKED
-from mcp_ws_ide.inspector.model.view import View
+from mcp_ws_ide.inspector.model.view import View, representative
 from tests.inspector.records import Transcript, call, done
 
 
@@ -112,7 +113,7 @@ def traffic(talk: Transcript) -> None:
         ("two words", [7]),
         ("~two.words", [7]),
         ('~"two w"', [7]),
-        ("is:problem", [5, 6]),
+        ("is:problem", [0, 1, 2, 3, 5, 6]),
         ("is:marked", []),
         ("size:>1k", []),
         ("since:1h since:00:00", []),
@@ -163,7 +164,17 @@ def test_any_line_is_a_filter_or_an_error_within_it(text):
 
 def test_folding_leaves_one_row_per_operation(talk):
     traffic(talk)
-    assert list(folded().rows(talk.journal.store)) == [0, 4, 5, 6, 7, 8]
+    view = View(talk.journal.store)
+    view.apply(None, folding=True)
+    assert list(view.rows) == [0, 4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize("text", ["kind:response", "dir:client", "leg:upstream", "status:failed", "isError"])
+def test_folding_hides_no_operation_of_which_a_message_matches(talk, text):
+    traffic(talk)
+    view = View(talk.journal.store)
+    view.apply(parse(text), folding=True)
+    assert view.rows[0] == 0
 
 
 def test_a_session_includes_its_part_of_a_shared_server(talk):
@@ -175,20 +186,75 @@ def test_a_session_includes_its_part_of_a_shared_server(talk):
     assert list(of_session("s1").rows(talk.journal.store)) == [0, 1, 3, 4]
 
 
-@pytest.mark.parametrize("text", ["", "tool:run*", "status:pending", "!status:pending lat:>15", "id:3"])
-def test_a_view_that_is_updated_shows_what_a_new_one_would(text):
-    talk = Transcript(max_records=100)
+@pytest.mark.parametrize("folding", [False, True])
+@pytest.mark.parametrize(
+    "text", ["", "tool:run*", "status:pending", "!status:pending lat:>15", "id:3", "~[3-5]", "kind:response"]
+)
+def test_a_view_that_is_updated_shows_what_a_new_one_would(text, folding):
+    talk = Transcript(max_records=1000 if folding else 100)  # a request that is forgotten leaves its response
     journal = talk.journal
-    view = View(journal.store, parse(text))
+    view = View(journal.store)
+    view.apply(parse(text), folding)
     pending = []
     for number in range(200):
         changes = [journal.feed([talk.message("c>", call(number, "run" if number % 2 else "read"))])]
+        if number % 4:
+            origin = {"origin_session": "s1", "origin_id": number, "session": None}
+            changes.append(journal.feed([talk.message(">s", call(1000 + number), **origin)]))
         pending.append(number)
         if number % 3 == 0:
-            changes.append(journal.feed([talk.message("c<", done(pending.pop(-min(9, len(pending)))))]))
+            answered = pending.pop(-min(9, len(pending)))
+            changes.append(journal.feed([talk.message("<s", done(1000 + answered), session=None)]))
+            changes.append(journal.feed([talk.message("c<", done(answered))]))
         view.update(changes)
-        assert list(view.rows) == list(View(journal.store, parse(text)).rows)
+        rows = parse(text).rows(journal.store)
+        assert list(view.rows) == (
+            sorted({representative(journal.store, row) for row in rows}) if folding else list(rows)
+        )
     journal.close()
+
+
+@pytest.mark.parametrize("folding", [False, True])
+@pytest.mark.parametrize("text", ["~[3-5]", "status:ok", "kind:response ~run"])
+def test_a_filter_that_is_applied_in_slices_while_records_come_misses_none(monkeypatch, text, folding):
+    monkeypatch.setattr(view_module, "SLICE", 7)
+    talk = Transcript(max_records=500)
+    journal, view = talk.journal, View(talk.journal.store)
+    for number in range(100):
+        talk.send("c>", call(number, "run"))
+    view.begin(parse(text), folding)
+    steps = 0
+    for number in range(60):
+        changes = [
+            journal.feed([talk.message("c<", done(number))]),
+            journal.feed([talk.message("c>", call(100 + number))]),
+        ]
+        view.update(changes)
+        if view.needs_search and view.left:
+            view.search(view.texts())
+        steps += view.step()
+    assert (steps, view.left) == (14, 0)
+    rows = parse(text).rows(journal.store)
+    assert list(view.rows) == (
+        sorted({representative(journal.store, row) for row in rows}) if folding else list(rows)
+    )
+    journal.close()
+
+
+def test_a_slice_has_a_bound_in_bytes(monkeypatch):
+    monkeypatch.setattr(view_module, "SLICE_BYTES", 1000)
+    talk = Transcript()
+    for number in range(5):
+        talk.send("c>", call(number, "x" * (2000 if number == 2 else 100)))
+    view, seen = View(talk.journal.store), []
+    view.begin(parse("~x{50}"))
+    while view.left:
+        texts = view.texts()
+        seen.append((texts.start, texts.end))
+        view.search(texts)
+        view.step()
+    assert seen == [(3, 5), (2, 3), (0, 2)]
+    assert list(view.rows) == [0, 1, 2, 3, 4]
 
 
 def test_marks_stay_with_their_row(talk):

@@ -118,6 +118,7 @@ async def test_q_ends_it_at_once_even_if_the_gateway_hangs(jupyter, terminal, re
     shell = psutil.Process(int(terminal.run("display-message", "-p", "#{pane_pid}")))
     (inspector,) = shell.children()
     await terminal.until(lambda: len(inspector.net_connections("tcp")) > 1, "a question beside the tap")
+    await terminal.until(lambda: "NO ANSWER for" in terminal.screen, "that it does not answer")
     terminal.keys("q")
     async with asyncio.timeout(LEAVE - 3):  # before it would be ended the hard way
         await terminal.until(lambda: terminal.ended == "0", "the end")
@@ -157,6 +158,25 @@ def test_it_ends_with_its_terminal(jupyter, controlling, shown):
     finally:
         inspector.kill()
         inspector.wait(BOUND)
+
+
+@pytest.mark.parametrize("arguments", [["attach"], ["open", "r.jsonl"]])
+def test_a_terminal_without_escape_sequences_is_told_what_to_use_instead(arguments):
+    ours, its = pty.openpty()
+    ran = subprocess.run(
+        [sys.executable, "-m", "mcp_ws_ide.inspector.cli", *arguments],
+        stdin=its,
+        stdout=its,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TERM": "dumb"},
+        timeout=BOUND,
+        check=False,
+    )
+    os.close(its)
+    os.close(ours)
+    assert ran.returncode == 2
+    assert "TERM is 'dumb'; use '" in ran.stderr
 
 
 async def test_an_interrupt_ends_it_with_130(terminal):

@@ -7,6 +7,7 @@ Keys are listed in :mod:`.keys`; their actions are in :mod:`.filter_actions` (fi
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -20,6 +21,7 @@ from textual.widgets import Input
 
 from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.errors import ConnectError
+from mcp_ws_ide.inspector.app import traffic_columns
 from mcp_ws_ide.inspector.app.detail_actions import DetailActions
 from mcp_ws_ide.inspector.app.dialogs import Prompt
 from mcp_ws_ide.inspector.app.file_actions import FileActions
@@ -32,6 +34,7 @@ from mcp_ws_ide.inspector.app.traffic import Traffic
 from mcp_ws_ide.inspector.model import filters
 from mcp_ws_ide.inspector.model.filters import FilterTooSlowError
 from mcp_ws_ide.inspector.model.journal import Changes
+from mcp_ws_ide.inspector.model.schema_import import schemas
 from mcp_ws_ide.inspector.playback import Playback
 from mcp_ws_ide.inspector.recording import gap_line
 from mcp_ws_ide.inspector.watch import MissedRecords
@@ -45,6 +48,8 @@ BUSY: Final = 2000
 """Records per second above which only every second frame is painted: faster updates are unreadable."""
 SLOW: Final = 10
 """Frames between two updates of the header and of every screen except Traffic."""
+THEME_VARIABLE: Final = "TEXTUAL_THEME"
+"""The environment variable with which Textual sets a theme; it is stronger than the last choice."""
 POLL: Final = 2.0
 """Seconds between two requests for sessions and servers."""
 
@@ -65,9 +70,23 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
         self.watch_for_the_end()
         self.query_one("#keys", Line).show([(FOOTER, "dim")])
         self.traffic.focus()
+        # The first list of tools needs it; imported then, it would hold up the screen.
+        self.run_worker(asyncio.to_thread(schemas), name="schemas", group="schemas")
         self.run_worker(self.tap.run(), name="watch", exclusive=True, group="watch")
+        self._recall_settings()
         self._beats = [self.set_interval(FRAME, self.frame), self.set_interval(POLL, self.poll)]
         self.show_state()
+
+    def _recall_settings(self) -> None:
+        """Use the theme and the columns of the last time, and keep a theme that is chosen from now on."""
+        if self.settings.theme in self.available_themes and THEME_VARIABLE not in os.environ:
+            self.theme = self.settings.theme
+        self.traffic.chosen = tuple(name for name in self.settings.columns if name in traffic_columns.NAMES)
+        self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
+
+    def _keep_theme(self, name: str) -> None:
+        if name != self.settings.theme:
+            self.settings.keep(theme=name)
 
     def on_unmount(self) -> None:
         """Close files; the journal is kept for returning from a recording."""
@@ -88,6 +107,8 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
             return
         changes, self._fresh = self._fresh, []
         current = self.current
+        if changes:
+            self.ladder.note(changes, current is self.ladder)
         if changes or (slow and current is self.traffic and self.journal.pairing.open):
             try:
                 self.traffic.update(changes, self.now)

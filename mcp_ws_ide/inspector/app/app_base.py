@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
+from typing import Final
 
+from textual import work
 from textual.app import ComposeResult
 from textual.timer import Timer
 from textual.widgets import ContentSwitcher
@@ -21,10 +24,15 @@ from mcp_ws_ide.inspector.app.traffic import Traffic
 from mcp_ws_ide.inspector.model import filters
 from mcp_ws_ide.inspector.model.filters import Filter, FilterTooSlowError
 from mcp_ws_ide.inspector.model.journal import Changes, Journal
+from mcp_ws_ide.inspector.model.view import representative
 from mcp_ws_ide.inspector.playback import Playback
 from mcp_ws_ide.inspector.recording import Recorder
 from mcp_ws_ide.inspector.saved import SavedFilters
+from mcp_ws_ide.inspector.settings import Settings
 from mcp_ws_ide.inspector.watch import Watch
+
+SHARE: Final = 0.01
+"""Seconds for which a filter is applied at a time, and seconds for everything else between two of them."""
 
 
 class AppBase(ShutdownApp):
@@ -62,11 +70,12 @@ class AppBase(ShutdownApp):
         self.detail, self.prompt = Detail(journal), Prompt()
         self._beats: list[Timer] = []
         self.tap: Watch | Playback = find if isinstance(find, Playback) else Watch(find)
-        self.saved = SavedFilters()
+        self.saved, self.settings = SavedFilters(), Settings()
         self.opening = ""
         """The recording to open next, if the user asked for one."""
         self._recorder: Recorder | None = None
-        self._search: Filter | None = None
+        self._wanted_match = 0
+        """The direction in which to go once the search has found all matches; 0 for none."""
         self._frames = 0
         self._fresh: list[Changes] = []
         self._offset: float | None = None
@@ -100,6 +109,10 @@ class AppBase(ShutdownApp):
         """The row of the store under the cursor of the visible screen."""
         current = self.current
         return current.row if isinstance(current, (Traffic, Pane)) else None
+
+    def _keep(self, lines: list[str]) -> None:
+        """Write records to the recording, if one is running."""
+        raise NotImplementedError
 
     def show_state(self) -> None:
         """Update header and tabs."""
@@ -149,9 +162,12 @@ class AppBase(ShutdownApp):
         pane.update()
 
     def _choose_ladder(self, row: int | None) -> None:
-        """Choose the session of the row or of the Sessions screen, else the newest one."""
-        ladder = self.ladder
-        ladder.choose(self._session_of(row) or ladder.session or next(reversed(self.journal.sessions), None))
+        """Choose the session of the row, and go to it; or that of the Sessions screen, else the newest one."""
+        ladder, session = self.ladder, self._session_of(row)
+        ladder.choose(session or ladder.session or next(reversed(self.journal.sessions), None))
+        if session and row is not None:
+            ladder.update()
+            ladder.go_row(row)
 
     def _session_of(self, row: int | None) -> str | None:
         """Return the session of the row, or the one selected on the Sessions screen."""
@@ -165,16 +181,53 @@ class AppBase(ShutdownApp):
 
     def _filter(self, filter_: Filter) -> None:
         self.saved.used(filter_.text)
+        self.traffic.apply(filter_)
+        self.finish_filter()
+        self.show_state()
+
+    @work(exclusive=True, group="filter")
+    async def finish_filter(self) -> None:
+        """Apply filter and search to the rows that are left, a slice at a time; regular expressions in a thread."""
+        traffic = self.traffic
         try:
-            self.traffic.apply(filter_)
+            while (view := traffic.unfinished) is not None:
+                if view.needs_search:
+                    await asyncio.to_thread(view.search, view.texts())
+                    view.step()
+                traffic.work(SHARE)
+                await asyncio.sleep(SHARE)
         except FilterTooSlowError as error:
             self._give_up(error)
+        if self._wanted_match and (step := self._wanted_match):
+            self._wanted_match = 0
+            self.go_match(step)
+        self.show_state()
+
+    def go_match(self, step: int) -> None:
+        """Go to the next or previous match of the search; without a search, to the next or previous problem."""
+        traffic = self.traffic
+        if traffic.searched is not None and traffic.unfinished is not None:
+            self._wanted_match = step  # once all are known
+            return
+        row = traffic.next_problem(step) if traffic.searched is None else traffic.next_match(step)
+        if row is None:
+            self.notify(
+                "no match" if traffic.searched else "no problem", severity="warning", timeout=3, markup=False
+            )
+        else:
+            traffic.go_row(row)
         self.show_state()
 
     def _give_up(self, error: FilterTooSlowError) -> None:
-        """Clear a filter that takes too long: the screen must not freeze."""
-        self._warn(f"{error}; the filter was cleared")
-        self.traffic.apply(filters.parse(""))
+        """Clear a filter or search that takes too long: the screen must not freeze."""
+        traffic = self.traffic
+        filtered = traffic.view.needs_search
+        self._warn(f"{error}; the {'filter' if filtered else 'search'} was cleared")
+        self._wanted_match = 0
+        if not filtered:
+            return traffic.search(None)
+        traffic.searched = None
+        traffic.apply(filters.parse(""))
         self.show_state()
 
     def jump(self, row: int) -> None:
@@ -182,11 +235,23 @@ class AppBase(ShutdownApp):
         if self.current is not self.traffic:
             self.action_screen("traffic")
         if not self.traffic.go_row(row):
-            self.traffic.folding = self.traffic.marked_only = False
-            self.traffic.apply(filters.parse(""))
-            if self.traffic.go_row(row):
-                self.notify("the filter hid that row and was cleared", timeout=3, markup=False)
+            self._reveal(row)
         self.show_state()
+
+    def _reveal(self, row: int) -> None:
+        """Go to a row that is not visible: unfold if that suffices, else clear the filter."""
+        traffic = self.traffic
+        folded = traffic.folding and traffic.view.has(representative(self.journal.store, row))
+        traffic.folding = False
+        if not folded:
+            traffic.marked_only = False
+        traffic.apply(traffic.filter if folded else filters.parse(""))
+        self.finish_filter()
+        if traffic.go_row(row):
+            hid = "unfolded, as that row is part of a folded operation"
+            self._tell(hid if folded else "the filter hid that row and was cleared")
+        elif folded:
+            self._reveal(row)  # its operation matches the filter, but it does not
 
     def _toggle_detail(self, on: bool) -> None:
         detail = self.detail

@@ -1,13 +1,15 @@
-"""How records are shown: labels, symbols and columns of every screen. Colour is never the only sign."""
+"""How records are shown on every screen: labels, symbols, numbers. Colour is never the only sign."""
 
 from __future__ import annotations
 
+import json
+import re
 import time
-from typing import Final
+from typing import Any, Final
 
-from mcp_ws_ide.inspector.app.rows import Part, fit
-from mcp_ws_ide.inspector.model.records import Kind, Lane, Status
-from mcp_ws_ide.inspector.model.store import MARKED, PROBLEM, TRUNCATED, Store
+from mcp_ws_ide.inspector.app.rows import Part
+from mcp_ws_ide.inspector.model.records import Kind, Lane, Status, part
+from mcp_ws_ide.inspector.model.store import MARKED, PROBLEM, Store
 
 LANES: Final = {
     Lane.NONE: "   ",
@@ -34,10 +36,11 @@ KINDS: Final[dict[Kind, tuple[str, str]]] = {
     Kind.EVENT: ("EVT", "accent"),
     Kind.GAP: ("GAP", "bad"),
 }
-FIXED: Final = 49
-"""Columns of a Traffic line besides its text."""
-WIDE: Final = 100
-"""Width from which the server's and the gateway's share have columns of their own."""
+NUMBER: Final = 6
+"""Digits that the number of a record has room for at least."""
+PREVIEWED: Final = 4096
+"""Bytes of a message of which a preview is made."""
+_BEGINNING: Final = re.compile(r'"(?:arguments|params|result|error)"\s*:\s*(.*)', re.DOTALL)
 
 
 def clock(moment: float) -> str:
@@ -51,7 +54,29 @@ def milliseconds(value: float | None) -> str:
         return ""
     if value < 10:
         return f"{value:.1f}"
-    return f"{value:.0f}" if value < 100_000 else f"{value / 1000:.0f}s"
+    if value < 100_000:
+        return f"{value:.0f}"
+    for unit, size in (("s", 1000), ("m", 60_000), ("h", 3_600_000)):
+        if value < 10_000 * size:
+            return f"{value / size:.0f}{unit}"
+    return f"{value / 86_400_000:.0f}d"
+
+
+def number_width(store: Store) -> int:
+    """Return the cells of :func:`flagged_number`."""
+    return 1 + max(NUMBER, len(str(store.highest)))
+
+
+def number(store: Store, row: int) -> str:
+    """Return the number of a record as the gateway counts them; ``""`` if it has none, as a gap."""
+    return str(store.seq[row - store.first] or "")
+
+
+def flagged_number(store: Store, row: int) -> Part:
+    """Return ``●`` for a marked row or ``!`` for one with a problem, and its number."""
+    flag = "●" if store.has(row, MARKED) else "!" if store.has(row, PROBLEM) else " "
+    style = "bad" if flag == "!" else "accent" if flag == "●" else "dim"
+    return f"{flag}{number(store, row):>{number_width(store) - 1}}", style
 
 
 def amount(size: float) -> str:
@@ -88,12 +113,39 @@ def what(store: Store, row: int) -> str:
     short = method.removeprefix("notifications/")
     if kind is Kind.NOTIFICATION:
         parent = store.linked(store.parent, row)
-        return f"{short} {target}".rstrip() + (
-            f" ↳{store.seq[parent - store.first]}" if parent is not None else ""
-        )
+        return f"{short} {target}".rstrip() + (f" ↳{number(store, parent)}" if parent is not None else "")
     if kind in (Kind.RESPONSE, Kind.ERROR):
         return f"↳ {short or 'response'} {target}".rstrip()
     return f"{short} {target}".rstrip()
+
+
+def preview(store: Store, row: int) -> str:
+    """Return what a message says, on one line: arguments, text of a result, error; not yet escaped."""
+    if store.kind_of(row) in (Kind.EVENT, Kind.NOISE, Kind.GAP, Kind.MALFORMED):
+        return ""  # the column of methods shows their text
+    head = store.beginning(row, PREVIEWED)
+    try:
+        content = json.loads(head)
+    except (ValueError, RecursionError):
+        found = _BEGINNING.search(head)
+        return " ".join((found[1] if found else head).split())
+    return " ".join(_said(content).split())
+
+
+def _said(content: Any) -> str:
+    if (error := part(content, "error")) is not None:
+        return f"{part(error, 'code')}: {part(error, 'message')}"
+    texts = part(content, "result", "content")
+    if isinstance(texts, list) and texts and isinstance(text := part(texts[0], "text"), str):
+        return text
+    value = part(content, "result")
+    if value is None:
+        params = part(content, "params")
+        value = part(params, "arguments")
+        value = params if value is None else value
+    if isinstance(value, dict):
+        value = {name: member for name, member in value.items() if name != "_meta"}
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def request_of(store: Store, row: int) -> int | None:
@@ -112,41 +164,3 @@ def durations(store: Store, row: int) -> tuple[float | None, float | None, float
         upstream = store.latency_of(twin)
     overhead = None if total is None or upstream is None else max(0.0, total - upstream)
     return total, upstream, overhead
-
-
-def traffic_heading(width: int) -> list[Part]:
-    """Return the column headings of :func:`traffic_line`."""
-    wide = "  upstr    gw+" if width >= WIDE else ""
-    rest = max(8, width - FIXED - len(wide))
-    return [
-        (
-            f"{'#':>7} {'time':<12} sess dir {fit('method, target', rest)} st    {'total':>6}{wide} {'size':>5}",
-            "",
-        )
-    ]
-
-
-def traffic_line(store: Store, row: int, width: int, now: float) -> list[Part]:
-    """Return one row of Traffic; ``now`` is the monotonic time up to which a pending request has waited."""
-    index = row - store.first
-    word, style = status(store, row)
-    flag = "●" if store.has(row, MARKED) else "!" if store.has(row, PROBLEM) else " "
-    total, upstream, overhead = durations(store, row)
-    if store.status_of(row) is Status.PENDING:
-        waited = milliseconds(max(0.0, (now - store.mono[index]) * 1000))
-    else:
-        waited = milliseconds(total)
-    wide = f" {milliseconds(upstream):>6} {milliseconds(overhead):>6}" if width >= WIDE else ""
-    rest = max(8, width - FIXED - len(wide))
-    kind = store.kind_of(row)
-    text_style = "bad" if kind in (Kind.GAP, Kind.MALFORMED) else "dim" if kind is Kind.NOTIFICATION else ""
-    size = amount(store.size[index]) + ("+" if store.has(row, TRUNCATED) else "") if store.size[index] else ""
-    return [
-        (f"{flag}{store.seq[index]:>6} ", "bad" if flag == "!" else "accent" if flag == "●" else "dim"),
-        (f"{clock(store.time[index])} ", "dim"),
-        (fit(store.session_of(row)[:4], 4) + " ", "note"),
-        (LANES[store.lane_of(row)] + " ", ""),
-        (fit(what(store, row), rest) + " ", text_style),
-        (f"{word:<5} ", style),
-        (f"{waited:>6}{wide} {size:>5}", ""),
-    ]

@@ -10,7 +10,16 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
-from mcp_ws_ide.inspector.app.columns import LANES, clock, durations, milliseconds, request_of, status, what
+from mcp_ws_ide.inspector.app.columns import (
+    LANES,
+    clock,
+    durations,
+    milliseconds,
+    number,
+    request_of,
+    status,
+    what,
+)
 from mcp_ws_ide.inspector.app.rows import Line, Part, Rows, clean
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.model.pretty import pretty
@@ -48,6 +57,7 @@ class Text(Rows):
         super().__init__(**options)
         self.shows_cursor = False
         self.wrap = wrap
+        self._filled = False
         self._indent = indent
         self._whole: list[list[Part]] = []
         self.lines: list[list[Part]] = []
@@ -62,13 +72,14 @@ class Text(Rows):
         self._lay_out()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Wrap lines to the new width."""
-        if self.wrap:
-            self._lay_out()
+        """Lay the lines out for the new size."""
+        self._lay_out()
 
     def _lay_out(self) -> None:
         width = self.size.width - 1
-        if self.wrap and width > 0:
+        if self._filled and width > 0:
+            self.lines = [piece for line in self._whole for piece in filled(line, width)]
+        elif self.wrap and width > 0:
             self.lines = [piece for line in self._whole for piece in wrapped(line, width, self._indent)]
         else:
             self.lines = self._whole
@@ -78,12 +89,24 @@ class Text(Rows):
         """Return a line."""
         return self.lines[index]
 
-    def show(self, lines: list[list[Part]], keep: bool = False) -> None:
-        """Show lines, from the top unless ``keep`` is set."""
-        self._whole = lines
+    def show(self, lines: list[list[Part]], keep: bool = False, *, filled: bool = False) -> None:
+        """Show lines, from the top unless ``keep`` is set; ``filled``: each as wide as the window, within words too."""
+        self._whole, self._filled = lines, filled
         if not keep:
             self.top = 0
         self._lay_out()
+
+
+def filled(line: list[Part], width: int) -> list[list[Part]]:
+    """Break a line into lines of ``width`` cells, wherever that is."""
+    lines: list[list[Part]] = []
+    for text, style in line:
+        start = 0
+        while start < len(text) or not lines:
+            length = max(1, _fitting(text, start, width))
+            lines.append([(text[start : start + length], style)])
+            start += length
+    return lines
 
 
 def wrapped(line: list[Part], width: int, indent: int = 0) -> list[list[Part]]:
@@ -187,7 +210,7 @@ class Detail(Vertical):
         self._shown = state
         self._tabs()
         lines = getattr(self, f"_{TABS[self.tab].lower()}")(row)
-        self.text.show(lines, keep)
+        self.text.show(lines, keep, filled=TABS[self.tab] == "Raw")
 
     def _labels(self) -> list[str]:
         count = len(self._journal.problems_of(self.row)) if self.row is not None else 0
@@ -209,8 +232,10 @@ class Detail(Vertical):
         word, style = status(store, row)
         index = row - store.first
         identifier = store.body(row).id
+        place = f"#{number(store, row)} " if store.seq[index] else ""
         return [
-            (f"#{store.seq[index]} {clock(store.time[index])} {LANES[store.lane_of(row)]} ", "dim"),
+            (f"{place}{clock(store.time[index])} {LANES[store.lane_of(row)]} ", "dim"),
+            (f"{clean(store.server_of(row))} " if store.server_of(row) else "", "key"),
             (f"{store.kind_of(row).name.lower()} ", "head"),
             (clean(what(store, row)[:200]) + " ", ""),
             (f"id={clean(identifier)} " if identifier else "", "accent"),
@@ -247,11 +272,10 @@ class Detail(Vertical):
 
     def _related(self, row: int) -> list[list[Part]]:
         rows = related(self._journal, row)
-        store = self._journal.store
         lines = []
         for other in rows:
             lines.append([("▶ " if other == row else "  ", "accent"), *self.headline(other)])
-        return lines or [[(f"no rows are related to #{store.seq[row - store.first]}", "dim")]]
+        return lines or [[("no rows are related to this one", "dim")]]
 
     def _timing(self, row: int) -> list[list[Part]]:
         store = self._journal.store
@@ -287,9 +311,7 @@ class Detail(Vertical):
         return lines
 
     def _raw(self, row: int) -> list[list[Part]]:
-        text = clean(self._journal.store.body(row).text)
-        width = max(20, self.size.width - 2)
-        return [[(text[start : start + width], "")] for start in range(0, max(1, len(text)), width)]
+        return [[(clean(self._journal.store.body(row).text), "")]]
 
     def _violations(self, row: int) -> list[list[Part]]:
         lines: list[list[Part]] = []

@@ -6,6 +6,7 @@ from mcp_ws_ide.inspector.app import header
 from mcp_ws_ide.inspector.app.app_base import AppBase
 from mcp_ws_ide.inspector.app.dialogs import Help, ReportScreen
 from mcp_ws_ide.inspector.app.rows import Part, clean
+from mcp_ws_ide.inspector.export import mark_line
 from mcp_ws_ide.inspector.model import difference
 from mcp_ws_ide.inspector.model.difference import content_of
 from mcp_ws_ide.inspector.model.store import MARKED
@@ -18,8 +19,7 @@ class DetailActions(AppBase):
         """Mark the row, or unmark it."""
         row, store = self.row, self.journal.store
         if row is not None and store.holds(row):
-            store.set_flag(row, MARKED, not store.has(row, MARKED))
-            self.current.changed()
+            self._note(row, not store.has(row, MARKED), self.journal.comments.get(row, ""))
 
     def action_comment(self) -> None:
         """Comment on the row."""
@@ -31,18 +31,20 @@ class DetailActions(AppBase):
         row, store = self.row, self.journal.store
         if row is None or not store.holds(row):
             return
-        if text:
-            self.journal.comments[row] = text[:500]
-        else:
-            self.journal.comments.pop(row, None)
-        store.set_flag(row, MARKED, bool(text))
+        self._note(row, bool(text), text)
+
+    def _note(self, row: int, marked: bool, comment: str) -> None:
+        self.journal.note(row, marked, comment)
+        self._keep([mark_line(self.journal, row)])
         self.current.changed()
         self.detail.show(row)
 
     def action_difference(self) -> None:
         """Compare the two marked rows, or the marked row with the one under the cursor."""
-        store = self.journal.store
-        rows = [index + store.first for index, flags in enumerate(store.flags) if flags & MARKED]
+        store, row = self.journal.store, self.journal.store.first - 1
+        rows: list[int] = []
+        while (marked := store.next_flagged(MARKED, row, 1)) is not None:
+            rows.append(row := marked)
         if len(rows) == 1 and self.row is not None and self.row != rows[0]:
             rows.append(self.row)
         if len(rows) != 2:
@@ -65,7 +67,7 @@ class DetailActions(AppBase):
             ]
         else:
             lines = current.whole(current.cursor) if current.count() else []
-        if text := self.traffic.filter.text.strip():
+        if current is self.traffic and (text := self.traffic.filter.text.strip()):
             lines += [[("", "")], [("filter  ", "accent"), (clean(text), "")]]
         state = header.state(self.tap, self.journal, self._rates)
         self.push_screen(ReportScreen("In full", [*lines, [("", "")], state]))

@@ -55,6 +55,8 @@ class FileActions(AppBase):
         form = next((form for form in export.SUFFIXES if path.endswith(form)), None)
         if form is None:
             return f"unknown file format; use one of {', '.join(export.SUFFIXES)}"
+        if self.traffic.view.left:
+            return "the filter is still being applied; try again in a moment"
         try:
             rows = list(self.traffic.view.rows)
             export.write(self.journal, self._header(), path, rows)

@@ -6,8 +6,7 @@ from typing import Any
 
 from mcp_ws_ide.inspector.app.app_base import AppBase
 from mcp_ws_ide.inspector.model import filters
-from mcp_ws_ide.inspector.model.filters import Filter, FilterTooSlowError
-from mcp_ws_ide.inspector.model.store import PROBLEM
+from mcp_ws_ide.inspector.model.filters import Filter
 
 
 class FilterActions(AppBase):
@@ -23,7 +22,7 @@ class FilterActions(AppBase):
         """Edit the search."""
         if self.current is not self.traffic:
             self.action_screen("traffic")
-        self.prompt.open("search", self._search.text if self._search else "")
+        self.prompt.open("search", self.traffic.searched.text if self.traffic.searched else "")
 
     def action_earlier(self, step: int) -> None:
         """Insert another saved or used filter."""
@@ -54,8 +53,9 @@ class FilterActions(AppBase):
         if purpose == "filter":
             self._filter(filter_)
         else:
-            self._search = filter_ if filter_.text.strip() else None
-            self.action_match(1)
+            self.traffic.search(filter_ if filter_.text.strip() else None)
+            self.go_match(1)
+            self.finish_filter()
 
     def action_leave(self) -> None:
         """Close what is open, else clear the filter."""
@@ -64,7 +64,7 @@ class FilterActions(AppBase):
             prompt.close()
             self.current.focus()
             if prompt.purpose == "search":
-                self._search = None
+                self.traffic.search(None)
             if prompt.purpose != "filter":
                 return
         elif detail.is_open:
@@ -75,6 +75,7 @@ class FilterActions(AppBase):
             return self.action_screen("traffic")
         self.traffic.marked_only = False
         self.traffic.apply(filters.parse(""))
+        self.finish_filter()
         self.show_state()
 
     def action_follow(self) -> None:
@@ -115,25 +116,9 @@ class FilterActions(AppBase):
 
     def action_match(self, step: int) -> None:
         """Go to the next match of the search; without a search, to the next problem."""
-        traffic, store = self.traffic, self.journal.store
-        if self.current is not traffic:
+        if self.current is not self.traffic:
             self.action_screen("traffic")
-        row = traffic.row
-        rows = traffic.view.rows
-        if self._search is None:
-            hits = [r for r in rows if store.holds(r) and store.has(r, PROBLEM)]
-        else:
-            try:
-                matching = set(self._search.rows(store))
-            except FilterTooSlowError as error:
-                return self._warn(str(error))
-            hits = [r for r in rows if r in matching]
-        after = [r for r in hits if row is None or (r > row if step > 0 else r < row)]
-        if not hits:
-            self.notify("no match", severity="warning", timeout=3, markup=False)
-        else:
-            target = (after[0] if step > 0 else after[-1]) if after else (hits[0] if step > 0 else hits[-1])
-            traffic.go_row(target)
+        self.go_match(step)
 
     def _only(self, text: str) -> None:
         self.action_screen("traffic")

@@ -26,8 +26,9 @@ def state(watch: Watch | Playback, journal: Journal, rates: tuple[float, float])
         trip = f"rtt {watch.round_trip * 1000:.1f}ms · " if watch.round_trip is not None else ""
         open_ = len(journal.waiting())
         drops = journal.missed
+        silence = watch.silence
         return [
-            (" ● LIVE ", "good"),
+            (f" ◌ NO ANSWER for {silence:.0f}s ", "bad") if silence else (" ● LIVE ", "good"),
             (f"{trip}{rates[0]:.0f}/s {amount(rates[1])}B/s · {store.end:,} rec · ", ""),
             (f"{open_} open · ", "warn" if open_ else ""),
             (f"drop {drops} · ", "bad" if drops else ""),
@@ -48,7 +49,7 @@ def state(watch: Watch | Playback, journal: Journal, rates: tuple[float, float])
 
 
 def tabs(journal: Journal, traffic: Traffic, current: str | None, now: float, width: int) -> list[Part]:
-    """Return the screens, the display switches and the filter."""
+    """Return the screens and, on Traffic, which they concern alone, the display switches and the filter."""
     problems = sum(journal.problem_counts.values()) + len(journal.overdue(now - Problems.WAITS))
     parts: list[Part] = []
     for number, name in enumerate(SCREENS, 1):
@@ -60,6 +61,8 @@ def tabs(journal: Journal, traffic: Traffic, current: str | None, now: float, wi
                 "head" if name == current else "",
             )
         )
+    if current != "traffic":
+        return parts
     switches = [
         ("PAUSED", traffic.paused),
         ("follow", traffic.following and not traffic.paused),
@@ -70,7 +73,20 @@ def tabs(journal: Journal, traffic: Traffic, current: str | None, now: float, wi
     parts.append((f" {switched} ", "warn" if traffic.paused else "dim"))
     if traffic.filter.text.strip():
         parts.append((f"/{clean(traffic.filter.text)}", "accent"))
+    if traffic.searched is not None:
+        parts.append((f" ^F {clean(traffic.searched.text)} {_position(traffic)}", "note"))
+    if (unfinished := traffic.unfinished) is not None:
+        parts.append((f" {100 - 100 * unfinished.left // max(1, len(journal.store))} %", "warn"))
     return parts
+
+
+def _position(traffic: Traffic) -> str:
+    """Return which match of the search the cursor is on, of how many: ``3/17``."""
+    matches, row = traffic.matches, traffic.row
+    if matches is None:
+        return ""
+    here = matches.place(row) + 1 if row is not None and matches.has(row) else "–"
+    return f"{here}/{len(matches)}"
 
 
 def nothing(tap: Watch | Playback, journal: Journal, of_clients: bool) -> str:

@@ -7,11 +7,20 @@ from typing import Any, Final
 
 from rich.cells import cell_len
 
-from mcp_ws_ide.inspector.app.columns import WIDE, amount, clock, milliseconds, status, what
+from mcp_ws_ide.inspector.app.columns import (
+    amount,
+    clock,
+    milliseconds,
+    number,
+    number_width,
+    status,
+    what,
+)
 from mcp_ws_ide.inspector.app.rows import Part, Rows, clean, fit, one_line
+from mcp_ws_ide.inspector.app.traffic_columns import WIDE
 from mcp_ws_ide.inspector.model import filters
 from mcp_ws_ide.inspector.model.catalogue import Catalogue
-from mcp_ws_ide.inspector.model.journal import Journal, SeenSession, TrafficProblem
+from mcp_ws_ide.inspector.model.journal import Changes, Journal, SeenSession, TrafficProblem
 from mcp_ws_ide.inspector.model.records import Kind, Lane, Status
 from mcp_ws_ide.inspector.model.statistics import OperationStats
 from mcp_ws_ide.inspector.model.view import View
@@ -181,24 +190,36 @@ class Ladder(Pane):
         self._view = View(journal.store, filters.of_session("\0"))
         self.session: str | None = None
         self._following = True
-        self._applied: tuple[str | None, int] | None = None
-        """Session and number of records for which the view was made."""
+        self._noted: list[Changes] | None = None
+        """What has changed since the view was made; None if it must be made again."""
 
     def choose(self, session: str | None) -> None:
         """Show a session."""
         if session != self.session:
             self.session = session
-            self._applied = None
-            self._view.apply(filters.of_session(session) if session else filters.of_session("\0"))
+            self._noted = None
             self._following = True
-            self.cursor = max(0, self.count() - 1)
+            self.update()
+
+    def note(self, changes: list[Changes], visible: bool) -> None:
+        """Remember what has changed, for the next update."""
+        if not visible:
+            self._noted = None
+        elif self._noted is not None:
+            self._noted += changes
+
+    def go_row(self, row: int) -> None:
+        """Go to a row of the session, or to the first one after it."""
+        if self.count():
+            self.go(min(self._view.place(row), self.count() - 1))
 
     def update(self) -> None:
-        """Rebuild the session's rows: rows of a shared server belong to it only once they have a twin."""
-        state = self.session, self._journal.store.end
-        if self.session is not None and state != self._applied:
-            self._applied = state
-            self._view.apply(filters.of_session(self.session))
+        """Update the session's rows: rows of a shared server belong to it only once they have a twin."""
+        if self._noted is None:
+            self._view.apply(filters.of_session(self.session or "\0"))
+        elif self._noted:
+            self._view.update(self._noted)
+        self._noted = []
         if self._following:
             self.cursor = max(0, self.count() - 1)
         self.changed()
@@ -332,19 +353,20 @@ class Stats(Pane):
         """Return one operation."""
         line = self._lines[index]
         name = f"{line.server} {line.method} {line.target}"
-        p50, p95 = milliseconds(line.quantile(0.5)), milliseconds(line.quantile(0.95))
+        durations = line.durations
+        p50, p95 = milliseconds(durations.quantile(0.5)), milliseconds(durations.quantile(0.95))
         return [
             (fit(name, max(10, width - 55)) + " ", ""),
             (f"{amount(line.count):>7} ", "head"),
             (f"{line.errors or '':>7} ", "bad"),
-            (f"{p50:>7} {p95:>7} {milliseconds(line.worst):>7} ", ""),
+            (f"{p50:>7} {p95:>7} {milliseconds(durations.worst):>7} ", ""),
             (f"{milliseconds(line.overhead):>6} ", "note"),
             (f"{amount(line.size):>7}", ""),
         ]
 
 
 class Problems(Pane):
-    """Requests that wait, violations and losses."""
+    """Requests that wait, failed calls, violations and losses."""
 
     WAITS = 5.0
     """Seconds after which an open request counts as a problem."""
@@ -385,11 +407,14 @@ class Problems(Pane):
 
     def empty(self) -> str:
         """Return the text shown if there are no problems."""
-        return self.nothing or "No losses, violations or long waits. Failed calls: status:failed|status:error"
+        return self.nothing or "No failed or lost calls, violations, losses or long waits."
 
     def heading(self, width: int) -> list[Part]:
         """Return the column headings."""
-        return [(f"{'#':>7} {'time':<12} sess {'problem':<15} what", "")]
+        numbers, server = number_width(self._journal.store), self._server_width(width)
+        return [
+            (f"{'#':>{numbers}} {'time':<12} {'server':<{server}} sess {'problem':<15} what", ""),
+        ]
 
     def parts(self, index: int, width: int) -> list[Part]:
         """Return one problem."""
@@ -398,7 +423,7 @@ class Problems(Pane):
             row = self._waiting[index]
             waited = self.now - store.mono[row - store.first]
             return [
-                *self._head(row),
+                *self._head(row, width),
                 (f"{'waits':<15} ", "warn"),
                 (f"{waited:.0f} s: ", "warn"),
                 (clean(what(store, row)), ""),
@@ -409,19 +434,27 @@ class Problems(Pane):
             f"· {what(store, problem.row)}" if store.holds(problem.row) and store.lane_of(problem.row) else ""
         )
         return [
-            *self._head(problem.row),
+            *self._head(problem.row, width),
             (fit(violation.code, 15) + " ", "bad"),
             (one_line(violation.text) + " ", ""),
             (one_line(about), "dim"),
         ]
 
-    def _head(self, row: int) -> list[Part]:
+    @staticmethod
+    def _server_width(width: int) -> int:
+        return 12 if width >= WIDE else 8
+
+    def _head(self, row: int, width: int) -> list[Part]:
         store = self._journal.store
+        numbers, server = number_width(store), self._server_width(width)
         if not store.holds(row):
-            return [("        (removed)         ", "dim")]
-        index = row - store.first
-        moment = f"{store.seq[index]:>7} {clock(store.time[index])} "
-        return [(moment, "dim"), (fit(store.session_of(row)[:4], 4) + " ", "note")]
+            return [("(removed)".ljust(numbers + server + 20), "dim")]
+        moment = f"{number(store, row):>{numbers}} {clock(store.time[row - store.first])} "
+        return [
+            (moment, "dim"),
+            (fit(store.server_of(row), server) + " ", "key"),
+            (fit(store.session_of(row)[:4], 4) + " ", "note"),
+        ]
 
 
 class Capabilities(Pane):

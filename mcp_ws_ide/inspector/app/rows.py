@@ -227,8 +227,9 @@ class Rows(Painted, can_focus=True):
         self.refresh()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Adjust the position to the new size."""
+        """Adjust the position to the new size, and repaint: the first painting may have used the old position."""
         self._settle()
+        self.refresh()
 
     def _settle(self) -> None:
         if not self.size.height:

@@ -10,7 +10,7 @@ from textual import work
 
 from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.inspector import replay
-from mcp_ws_ide.inspector.app import how_to_connect
+from mcp_ws_ide.inspector.app import connecting
 from mcp_ws_ide.inspector.app.app_base import AppBase
 from mcp_ws_ide.inspector.app.dialogs import Choice, Copying, Question, ReportScreen
 from mcp_ws_ide.inspector.app.rows import Part, clean
@@ -50,7 +50,8 @@ class SendActions(AppBase):
         if self.journal.store.has(row, TRUNCATED):
             size = self.journal.store.size[row - self.journal.store.first]
             kept = len(text.encode(errors="replace"))
-            warnings["message"] = f"only {kept:,} of {size:,} bytes: the gateway truncated it"
+            cut = f"only {kept:,} of {size:,} bytes: the gateway truncated it"
+            warnings["message"] = f"{cut}, so that it is not valid JSON"
         self.push_screen(Copying(forms, warnings))
 
     def _as_command(self, form: Callable[[copy_forms.Call], str], row: int, base: str) -> str:
@@ -60,11 +61,11 @@ class SendActions(AppBase):
         """Show how a client connects to the servers of this gateway."""
         gateway = self.tap.gateway
         names = self.capabilities.servers or sorted(self.journal.catalogues)
-        lines: list[list[Part]] = []
+        items: list[connecting.ConnectItem] = []
         for name in names if gateway is not None else []:
             token = gateway.token if gateway is not None and self._private else ""
-            lines += how_to_connect.lines(gateway.url, name, token) if gateway is not None else []
-        self.push_screen(ReportScreen("How to connect", lines or [[("no servers known yet", "dim")]]))
+            items += connecting.items(gateway.url, name, token) if gateway is not None else []
+        self.push_screen(connecting.Connecting(items))
 
     def action_again(self) -> None:
         """Send the request again after confirmation."""

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import time
+from bisect import bisect_left
+from typing import Any, Final
 
-from mcp_ws_ide.inspector.app.columns import traffic_heading, traffic_line
+from mcp_ws_ide.inspector.app import traffic_columns
 from mcp_ws_ide.inspector.app.rows import Part, Rows
 from mcp_ws_ide.inspector.model import filters
 from mcp_ws_ide.inspector.model.filters import Filter
 from mcp_ws_ide.inspector.model.journal import Changes, Journal
-from mcp_ws_ide.inspector.model.view import View
+from mcp_ws_ide.inspector.model.store import PROBLEM
+from mcp_ws_ide.inspector.model.view import View, representative
+
+AT_ONCE: Final = 0.03
+"""Seconds for which a filter is applied before the screen is painted; afterwards it goes on between other things."""
 
 
 class Traffic(Rows):
@@ -20,12 +27,19 @@ class Traffic(Rows):
         self._journal = journal
         self.view = View(journal.store)
         self.filter = filters.parse("")
+        self.searched: Filter | None = None
+        self.matches: View | None = None
+        """The visible rows that match the search."""
+        self._aim: int | None = None
+        """The row on which the cursor belongs, until the filter has found it."""
         self.folding = False
         self.marked_only = False
         self.following = True
         self.paused = False
         self._held: list[Changes] = []
         self.now = 0.0
+        self.chosen: tuple[str, ...] = ()
+        """The columns that the user chose, by heading; empty for those that fit the window."""
 
     # --- content ------------------------------------------------------------------------------------
 
@@ -35,14 +49,17 @@ class Traffic(Rows):
 
     def heading(self, width: int) -> list[Part]:
         """Return the column headings."""
-        return traffic_heading(width)
+        columns = traffic_columns.shown(width, self.chosen)
+        return traffic_columns.heading(columns, traffic_columns.widths(columns, width, self._journal.store))
 
     def parts(self, index: int, width: int) -> list[Part]:
         """Return one row."""
-        row = self.view.rows[index]
-        if not self._journal.store.holds(row):
+        row, store = self.view.rows[index], self._journal.store
+        if not store.holds(row):
             return [("(removed: only the newest rows are kept)", "dim")]
-        return traffic_line(self._journal.store, row, width, self.now)
+        columns = traffic_columns.shown(width, self.chosen)
+        cells = traffic_columns.Cells(store, row, self.now)
+        return traffic_columns.line(cells, columns, traffic_columns.widths(columns, width, store))
 
     def empty(self) -> str:
         """Return the text shown for an empty list."""
@@ -69,12 +86,22 @@ class Traffic(Rows):
         self.now = now
         row = self.row
         self.view.update(changes)
-        if self.following:
-            self.cursor = max(0, self.count() - 1)
-        elif row is not None:
+        if self.matches is not None:
+            self.matches.update(changes)
+        if not self.following and self._aim is None and row is not None:
             shift = self.view.place(row) - self.cursor
             self.cursor += shift
             self.top += shift
+        self._placed()
+
+    def _placed(self) -> None:
+        """Keep the cursor on the newest row while following, or on the row that the filter has just found again."""
+        if self.following:
+            self.cursor = max(0, self.count() - 1)
+        elif self._aim is not None:
+            self.cursor = self.view.place(self._aim)
+            if not self.view.left or self.view.has(self._aim):
+                self._aim = None
         self.changed()
 
     def _hold(self, changes: list[Changes]) -> None:
@@ -91,23 +118,48 @@ class Traffic(Rows):
             self.update(held, self.now)
 
     def apply(self, filter_: Filter | None = None) -> None:
-        """Apply filter and switches; the cursor stays on its row if possible."""
+        """Apply filter and switches to the newest rows; :meth:`work` continues. The cursor keeps its row if it can.
+
+        Raises:
+            FilterTooSlowError: a regular expression takes too long.
+        """
         self.filter = filter_ or self.filter
-        row = self.row
-        wanted = [self.filter] if self.filter.text.strip() else []
-        if self.folding:
-            wanted.append(filters.folded())
-        if self.marked_only:
-            wanted.append(filters.parse("is:marked"))
-        whole = wanted[0] if wanted else None
-        for other in wanted[1:]:
-            whole = filters.both(whole, other) if whole is not None else other
-        self.view.apply(whole)
-        if self.following or row is None:
-            self.cursor = max(0, self.count() - 1)
+        self._aim = None if self.following else self.row
+        self.view.begin(self._narrowing(), self.folding)
+        self.search(self.searched)
+
+    def search(self, filter_: Filter | None) -> None:
+        """Look for the visible rows that match; None ends the search. As :meth:`apply`, it begins with the newest."""
+        self.searched = filter_
+        if filter_ is None:
+            self.matches = None
         else:
-            self.cursor = self.view.place(row)
-        self.changed()
+            narrowing = self._narrowing()
+            whole = filter_ if narrowing is None else filters.both(narrowing, filter_)
+            self.matches = View(self._journal.store)
+            self.matches.begin(whole, self.folding)
+        self.work(AT_ONCE)
+
+    def _narrowing(self) -> Filter | None:
+        """Return what a row must match to be visible; None if all are."""
+        marked = [filters.parse("is:marked")] if self.marked_only else []
+        wanted = [*([self.filter] if self.filter.text.strip() else []), *marked]
+        return functools.reduce(filters.both, wanted) if wanted else None
+
+    @property
+    def unfinished(self) -> View | None:
+        """The filter or else the search that has rows left to test."""
+        views = (self.view, self.matches)
+        return next((view for view in views if view is not None and view.left), None)
+
+    def work(self, seconds: float) -> None:
+        """Apply filter and search to further rows for about ``seconds``, except where they have regular expressions."""
+        end = time.monotonic() + seconds
+        while (view := self.unfinished) is not None and not view.needs_search:
+            view.step()
+            if time.monotonic() > end:
+                break
+        self._placed()
         self.post_message(self.Moved(self))
 
     def follow(self, following: bool) -> None:
@@ -130,6 +182,37 @@ class Traffic(Rows):
         self.go(index)
         return True
 
+    def next_match(self, step: int) -> int | None:
+        """Return the next or previous row that matches the search, else the first or last; None without any."""
+        rows = self.matches.rows if self.matches is not None else ()
+        if not rows:
+            return None
+        row = self.row
+        place = bisect_left(rows, row) if row is not None else -1
+        here = row is not None and place < len(rows) and rows[place] == row
+        index = (place + here if step > 0 else place - 1) if row is not None else (0 if step > 0 else -1)
+        return rows[index % len(rows)]
+
+    def next_problem(self, step: int) -> int | None:
+        """Return the next or previous visible row with a problem, each problem once; None without any."""
+        store, rows = self._journal.store, self.view.rows
+        start = self.row if self.row is not None else store.first - 1
+        for begin in (
+            start,
+            store.first - 1 if step > 0 else store.end,
+        ):  # from the other end after the last one
+            row = store.next_flagged(PROBLEM, begin, step)
+            while row is not None:
+                if self.view.has(row) and self._is_first(row):
+                    return row
+                row = store.next_flagged(PROBLEM, row, step)
+        return rows[0] if len(rows) == 1 and store.has(rows[0], PROBLEM) else None
+
+    def _is_first(self, row: int) -> bool:
+        """Return whether no other visible row stands for the problem of this one: its request, the client leg."""
+        stands = representative(self._journal.store, row)
+        return stands == row or not (self._journal.store.has(stands, PROBLEM) and self.view.has(stands))
+
     def action_move(self, lines: int) -> None:
         """Move; moving up ends following."""
         self.following = self.following and lines > 0
@@ -147,6 +230,7 @@ class Traffic(Rows):
 
     def go(self, index: int) -> None:
         """Go to a row; leaving the last row ends following."""
+        self._aim = None
         if index < self.count() - 1:
             self.following = False
         super().go(index)

@@ -39,8 +39,8 @@ from fnmatch import translate
 from itertools import compress
 from typing import Any, Final
 
-from mcp_ws_ide.inspector.model.records import CLIENT_LEG, TO_SERVER, Kind, Lane, Status
-from mcp_ws_ide.inspector.model.store import MARKED, NONE, PROBLEM, TRUNCATED, Names, Store
+from mcp_ws_ide.inspector.model.records import CLIENT_LEG, TO_SERVER, UPSTREAM_LEG, Kind, Lane, Status
+from mcp_ws_ide.inspector.model.store import MARKED, NONE, PROBLEM, TRUNCATED, Names, Store, Texts
 
 Test = Callable[[Store, int, int], bytes | bytearray]
 """Returns a byte for each row from … to: 1 if it matches, else 0."""
@@ -50,13 +50,13 @@ MAX_FILTER: Final = 2000
 MAX_DEPTH: Final = 50
 """Deepest nesting of parentheses and ``!``."""
 REGEX_TIME: Final = 1.0
-"""Seconds that a regular expression may take per pass over the store, while the screen stands still."""
+"""Seconds that a regular expression may take for the texts that are tested at a time."""
 UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 NEGATE: Final = bytes([1, 0]) + bytes(254)
 FLAGS: Final = {"marked": MARKED, "problem": PROBLEM, "truncated": TRUNCATED}
 TOWARD: Final = {"server": TO_SERVER, "client": frozenset({Lane.UPSTREAM_IN, Lane.CLIENT_OUT})}
-LEGS: Final = {"client": CLIENT_LEG, "upstream": frozenset({Lane.UPSTREAM_IN, Lane.UPSTREAM_OUT})}
+LEGS: Final = {"client": CLIENT_LEG, "upstream": UPSTREAM_LEG}
 _TOKEN: Final = re.compile(r'\s*(?:([()&|!])|(~)|([a-z]+):|("))')
 _WORD: Final = re.compile(r'[^\s()&|"]+')
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -97,6 +97,28 @@ class _Limited:
         raise FilterTooSlowError(f"the regular expression took more than {REGEX_TIME:g} s; use a simpler one")
 
 
+class RegexTest:
+    """Tests texts with a regular expression; what :meth:`prepare` has matched elsewhere is not matched again."""
+
+    def __init__(self, pattern: Any) -> None:
+        self._pattern = pattern
+        self._known: tuple[int, int, bytes | bytearray] = (0, 0, b"")
+
+    def __call__(self, store: Store, start: int, end: int) -> bytes | bytearray:
+        low, high, matches = self._known
+        if low <= start and end <= high:
+            return matches[start - low : end - low]
+        return store.matching(_Limited(self._pattern), start, end)
+
+    def prepare(self, texts: Texts) -> None:
+        """Match the texts of some rows; may run in a thread, which holds up no other while it matches.
+
+        Raises:
+            FilterTooSlowError: it takes longer than :data:`REGEX_TIME`.
+        """
+        self._known = texts.start, texts.end, texts.matching(_Limited(self._pattern))
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
     """A parsed filter.
@@ -107,6 +129,7 @@ class Filter:
         keys: the keys used in it, such as ``tool``.
         required: pairs of key and value that every matching row must satisfy.
         in_text: whether it looks at the text of messages, of which a truncated one lacks the rest.
+        searches: its regular expressions.
     """
 
     text: str
@@ -115,6 +138,7 @@ class Filter:
     keys: frozenset[str] = frozenset()
     required: tuple[tuple[str, str], ...] = ()
     in_text: bool = False
+    searches: tuple[RegexTest, ...] = ()
 
     def rows(self, store: Store, start: int | None = None, end: int | None = None) -> array[int]:
         """Return the matching rows of ``start`` … ``end`` (default: all held rows), in order."""
@@ -144,7 +168,15 @@ def parse(text: str) -> Filter:
     parser.blanks()
     if parser.position < len(text):
         raise FilterError("this ')' has no matching '('", parser.position)
-    return Filter(text, parser.changing, test, frozenset(parser.keys), tuple(parser.required), parser.in_text)
+    return Filter(
+        text,
+        parser.changing,
+        test,
+        frozenset(parser.keys),
+        tuple(parser.required),
+        parser.in_text,
+        tuple(parser.searches),
+    )
 
 
 class _Parser:
@@ -156,6 +188,7 @@ class _Parser:
         self.changing = False
         self.keys: set[str] = set()
         self.in_text = False
+        self.searches: list[RegexTest] = []
         self.required: list[tuple[str, str]] = []
 
     def blanks(self) -> None:
@@ -282,7 +315,8 @@ class _Parser:
             pattern = regex.compile(source.encode(), regex.MULTILINE)
         except (re.error, regex.error) as error:
             raise FilterError(f"invalid regular expression: {error.msg}", at + (error.pos or 0)) from None
-        return lambda store, start, end: store.matching(_Limited(pattern), start, end)
+        self.searches.append(RegexTest(pattern))
+        return self.searches[-1]
 
 
 def literal(value: str) -> str:
@@ -294,25 +328,16 @@ def literal(value: str) -> str:
 def both(one: Filter, other: Filter) -> Filter:
     """Return a filter for what matches both filters."""
     text = " ".join(filter(None, (one.text, other.text)))
-    return Filter(text, one.changing or other.changing, _and([one._test, other._test]))
+    test = _and([one._test, other._test])
+    searches = one.searches + other.searches
+    return Filter(
+        text, one.changing or other.changing, test, in_text=one.in_text or other.in_text, searches=searches
+    )
 
 
 def truncated(store: Store) -> int:
     """Return how many of the held messages are truncated."""
     return _flag_test(TRUNCATED)(store, store.first, store.end).count(1)
-
-
-def folded() -> Filter:
-    """Return a filter for one row per operation: no paired responses, no second copy on the other leg."""
-
-    def test(store: Store, start: int, end: int) -> bytes:
-        answers = _code_test("kind", frozenset({Kind.RESPONSE, Kind.ERROR}))(store, start, end)
-        upstream = _code_test("lane", LEGS["upstream"])(store, start, end)
-        paired, twinned = _set(store, store.pair, start, end), _set(store, store.twin, start, end)
-        rows = zip(answers, paired, upstream, twinned, strict=True)
-        return bytes([not ((answer and pair) or (leg and twin)) for answer, pair, leg, twin in rows])
-
-    return Filter("", True, test)
 
 
 def of_session(session: str) -> Filter:

@@ -15,9 +15,13 @@ from typing import Any, Final
 import msgspec
 
 from mcp_ws_ide.inspector.model.catalogue import INTRODUCTIONS, LISTS, Catalogue
+from mcp_ws_ide.inspector.model.failures import ENDLESS, FAILURES, failure_of, reason_of
 from mcp_ws_ide.inspector.model.pairing import Pairing, PairingOutcome
 from mcp_ws_ide.inspector.model.records import (
     CLIENT_LEG,
+    MARK,
+    MAX_COMMENT,
+    KeptRecord,
     Kind,
     Status,
     content_of,
@@ -26,16 +30,16 @@ from mcp_ws_ide.inspector.model.records import (
     target_in,
 )
 from mcp_ws_ide.inspector.model.statistics import Statistics
-from mcp_ws_ide.inspector.model.store import MAX_RECORDS, MAX_SPILL, PROBLEM, Store
+from mcp_ws_ide.inspector.model.store import MARKED, MAX_RECORDS, MAX_SPILL, PROBLEM, Store
 from mcp_ws_ide.inspector.model.violations import ORPHAN, Judge, Violation
 from mcp_ws_ide.observe.tap_record import TapRecord
 
 MAX_PROBLEMS: Final = 5000
 """Problems kept, newest first out of all; the counts include older ones."""
-ENDLESS: Final = frozenset({"subscriptions/listen"})
-"""Requests that stay open for as long as they are useful."""
 ALARMING: Final = frozenset({"link_lost", "dropped", "intermediary"})
 """Events that are problems; so is the exit of a server in use."""
+STDOUT: Final = "stdout"
+"""The event of text that a server wrote where only messages may stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +122,29 @@ class Journal:
             except (msgspec.DecodeError, UnicodeError, RecursionError):
                 self.problem_counts["unreadable"] += 1
                 continue
+            if record.kind == MARK:
+                self._note_again(record, changes)
+                continue
             self.add(record, changes)
+            if record.marked or record.comment:
+                self.note(self.store.end - 1, record.marked, record.comment or "")
         changes.end = self.store.end
         return changes
+
+    def note(self, row: int, marked: bool, comment: str) -> None:
+        """Mark a held row or not, and comment on it; ``""`` removes the comment."""
+        self.store.set_flag(row, MARKED, marked)
+        if comment:
+            self.comments[row] = comment[:MAX_COMMENT]
+        else:
+            self.comments.pop(row, None)
+
+    def _note_again(self, record: KeptRecord, changes: Changes) -> None:
+        """Note at an earlier row what the user noted there while it was being recorded."""
+        row = self.store.row_of(max(0, record.seq), record.time)
+        if row is not None:
+            self.note(row, record.marked, record.comment or "")
+            changes.changed.append(row)
 
     def gap(self, moment: float, mono: float, reason: str) -> Changes:
         """Add a gap: records may be missing here, because of ``reason``."""
@@ -138,7 +162,7 @@ class Journal:
         changes.changed += outcome.changed
         self.bytes += record.size
         self._count_drops(record)
-        self._finish(record, row, outcome)
+        self._finish(row, outcome, content)
         self._judge(record, row, content, outcome)
         self._learn_session(record, row)
         if record.kind == "response":
@@ -172,18 +196,37 @@ class Journal:
             self.missed += record.drops - self.drops
             self.drops = record.drops
 
-    def _finish(self, record: TapRecord, row: int, outcome: PairingOutcome) -> None:
+    def _finish(self, row: int, outcome: PairingOutcome, content: dict[str, Any]) -> None:
         kind = self.store.kind_of(row)
         if outcome.request is not None:
             self.statistics.finished(outcome.request)
+            if self._report_failure(outcome.request, content):
+                self.store.set_flag(row, PROBLEM)
         elif kind in (Kind.EVENT, Kind.GAP):
             for request in outcome.changed:
                 self.statistics.finished(request)
+                self._report_failure(request, content)
+        elif kind is Kind.ERROR and not outcome.orphan:
+            self._report_failure(row, content)  # to an unreadable message, or to a request that was not seen
+
+    def _report_failure(self, row: int, content: dict[str, Any]) -> bool:
+        """Report a request if it failed, on the server leg only if the client leg does not show it; return whether."""
+        code = failure_of(self.store, row)
+        if not code:
+            return False
+        if self.store.lane_of(row) in CLIENT_LEG or self.store.linked(self.store.twin, row) is None:
+            self._report(row, Violation(code, reason_of(code, content), ""))
+        else:
+            self.store.set_flag(row, PROBLEM)
+        return True
 
     def _judge(self, record: TapRecord, row: int, content: dict[str, Any], outcome: PairingOutcome) -> None:
         kind, lane = self.store.kind_of(row), self.store.lane_of(row)
         if kind in (Kind.EVENT, Kind.NOISE, Kind.GAP):
-            return self._alarm(record, row, kind, bool(outcome.changed))
+            lost = any(
+                failure_of(self.store, changed) == FAILURES[Status.LOST] for changed in outcome.changed
+            )
+            return self._alarm(record, row, kind, lost)
         method = self.store.method_of(row)
         violations = self.judge.judge(
             record, kind, lane, content, method, outcome.duplicate is not None, self.store.target_of(row)
@@ -201,6 +244,11 @@ class Journal:
             self._report(row, Violation("gap", record.raw or "", "the inspector was not connected"))
         elif record.event == "dropped" and self._orphan == (row - 1, record.session):
             self.store.set_flag(row, PROBLEM)  # the gateway's event reports what was already found
+        elif kind is Kind.NOISE:
+            if record.event == STDOUT:
+                self._report(
+                    row, Violation(STDOUT, record.raw or "", "MCP 2025-11-25, basic/transports: stdio")
+                )
         elif record.event in ALARMING or (record.event == "upstream_closed" and self._was_used(record, lost)):
             self._report(
                 row, Violation(record.event or "event", record.detail or "", "reported by the gateway")

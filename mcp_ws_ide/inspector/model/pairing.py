@@ -274,8 +274,13 @@ class Pairing:
             row = self.open.pop(key)
             if self._store.holds(row):
                 if self._store.status_of(row) is Status.PENDING:
-                    self._set(row, status)
+                    # A client that closes its HTTP exchange cancels the request: the gateway tells only the server.
+                    self._set(row, Status.CANCELLED if self._cancelled_on_other_leg(row) else status)
                 outcome.changed.append(row)
+
+    def _cancelled_on_other_leg(self, row: int) -> bool:
+        twin = self._store.linked(self._store.twin, row)
+        return twin is not None and self._store.status_of(twin) is Status.CANCELLED
 
     def _doubt(self, outcome: PairingOutcome) -> None:
         """Mark open requests as unknown: records are missing, and responses with them. Late responses still pair."""

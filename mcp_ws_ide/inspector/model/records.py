@@ -72,12 +72,29 @@ LANES: Final = {
 }
 TO_SERVER: Final = frozenset({Lane.CLIENT_IN, Lane.UPSTREAM_OUT})
 CLIENT_LEG: Final = frozenset({Lane.CLIENT_IN, Lane.CLIENT_OUT})
+UPSTREAM_LEG: Final = frozenset({Lane.UPSTREAM_IN, Lane.UPSTREAM_OUT})
 
-_decode = msgspec.json.Decoder(TapRecord).decode
+MAX_COMMENT: Final = 500
+"""Characters kept of a comment."""
+
+
+class KeptRecord(TapRecord):
+    """A record as recordings have it: with what the user noted at its row.
+
+    Of the kind :data:`MARK`, it has only this, for the record with the same ``seq`` and ``time``.
+    """
+
+    marked: bool = False
+    comment: str | None = None
+
+
+MARK: Final = "mark"
+"""The kind of a record that was written because the user marked an earlier one, or commented on it."""
+_decode = msgspec.json.Decoder(KeptRecord).decode
 _read = msgspec.json.Decoder().decode
 
 
-def decode(line: str) -> TapRecord:
+def decode(line: str) -> KeptRecord:
     """Decode one record; invalid times and counts, as in a damaged or forged file, become 0.
 
     Raises:

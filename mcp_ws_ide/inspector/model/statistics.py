@@ -1,22 +1,18 @@
 """Counts, durations and sizes per server, method and target.
 
-Only completed requests count, once each, on the client leg (on the server leg if there is no other). The durations of
-an operation's newest :data:`WINDOW` requests are kept, so that quantiles are exact for these; counts and sums include
-all.
+Only completed requests count, once each, on the client leg (on the server leg if there is no other). Counts, sums and
+quantiles include all of them, also those that the store has forgotten.
 """
 
 from __future__ import annotations
 
-import math
-from array import array
 from dataclasses import dataclass, field
 from typing import Final
 
+from mcp_ws_ide.inspector.model.quantiles import Quantiles
 from mcp_ws_ide.inspector.model.records import Lane, Status
 from mcp_ws_ide.inspector.model.store import OTHER, Store
 
-WINDOW: Final = 4096
-"""Durations kept per operation."""
 MAX_LINES: Final = 2000
 """Operations kept, as peers choose the names; further ones count as :data:`OTHER`."""
 BAD: Final = frozenset({Status.FAILED, Status.ERROR, Status.LOST})
@@ -32,18 +28,9 @@ class OperationStats:
     count: int = 0
     errors: int = 0
     size: int = 0
-    worst: float = 0.0
     upstream: float = 0.0
     upstream_count: int = 0
-    total: float = 0.0
-    newest: array[float] = field(default_factory=lambda: array("f"))
-
-    def quantile(self, share: float) -> float | None:
-        """Return the duration that ``share`` of the newest requests did not exceed; None without any."""
-        if not self.newest:
-            return None
-        ordered = sorted(self.newest)
-        return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+    durations: Quantiles = field(default_factory=Quantiles)
 
     @property
     def overhead(self) -> float | None:
@@ -81,12 +68,7 @@ class Statistics:
         latency = store.latency_of(request)
         if latency is None:
             return
-        if len(line.newest) < WINDOW:
-            line.newest.append(latency)
-        else:
-            line.newest[line.count % WINDOW] = latency
-        line.worst = max(line.worst, latency)
-        line.total += latency
+        line.durations.add(latency)
         twin = store.linked(store.twin, request)
         upstream = None if twin is None else store.latency_of(twin)
         if upstream is not None:
@@ -108,9 +90,9 @@ class Statistics:
         keys = {
             "count": lambda line: line.count,
             "errors": lambda line: line.errors,
-            "p50": lambda line: line.quantile(0.5) or 0.0,
-            "p95": lambda line: line.quantile(0.95) or 0.0,
-            "max": lambda line: line.worst,
+            "p50": lambda line: line.durations.quantile(0.5) or 0.0,
+            "p95": lambda line: line.durations.quantile(0.95) or 0.0,
+            "max": lambda line: line.durations.worst,
             "size": lambda line: line.size,
         }
         return sorted(self.lines.values(), key=keys[by], reverse=True)

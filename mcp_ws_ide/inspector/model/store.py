@@ -97,6 +97,8 @@ class Store:
         self._max_spill = max_spill
         self.first = 0
         self.forgotten = 0
+        self.highest = 0
+        """The highest number of a record so far."""
         self.names = Names()
         self.sessions = Names()
         self.seq = array("Q")
@@ -133,6 +135,17 @@ class Store:
         """Return whether ``row`` is still held."""
         return self.first <= row < self.end
 
+    def row_of(self, seq: int, moment: float) -> int | None:
+        """Return the held row with this number and time; None if there is none."""
+        index = -1
+        while True:
+            try:
+                index = self.seq.index(seq, index + 1)
+            except ValueError:
+                return None
+            if self.time[index] == moment:
+                return index + self.first
+
     def close(self) -> None:
         """Close the spill file."""
         self._spill.close()
@@ -144,6 +157,7 @@ class Store:
         entry = b"%b\n%b\n" % (identifier, text.encode(errors="replace"))
         name = record.event if record.kind in ("event", "noise") else record.method
         self.seq.append(max(record.seq, 0))
+        self.highest = max(self.highest, record.seq)
         self.time.append(record.time)
         self.mono.append(record.mono)
         self.offset.append(self._spill.write(entry))
@@ -195,6 +209,14 @@ class Store:
             return Body("", f"(its text was not kept: {self._spill.trouble})")
         identifier, _, text = entry.partition(b"\n")
         return Body(identifier.decode(errors="replace"), text[:-1].decode(errors="replace"))
+
+    def beginning(self, row: int, size: int) -> str:
+        """Return at most about ``size`` bytes of the text of a held row; ``""`` if it was not kept."""
+        index = row - self.first
+        entry = self._spill.read(self.offset[index], min(self.length[index], size))
+        if b"\0" in entry and self._spill.trouble:
+            return ""
+        return entry.partition(b"\n")[2].decode(errors="replace").rstrip("\n")
 
     @property
     def trouble(self) -> str:
@@ -258,21 +280,68 @@ class Store:
         low, high = start - self.first, end - self.first
         last = self.offset[high - 1] + self.length[high - 1]
         for base, data, begin, stop in self._spill.ranges(self.offset[low], last):
-            for row in self._matches(pattern, base, data, begin, stop):
+            for row in _matches(pattern, self.offset, self.length, base, data, begin, stop):
                 matches[row - low] = 1
         return matches
 
-    def _matches(
-        self, pattern: Pattern, base: int, data: bytes | mmap.mmap, position: int, stop: int
-    ) -> Iterator[int]:
-        """Yield indexes of rows whose text matches; ``base`` is the offset of ``data[0]``."""
-        while position < stop and (match := pattern.search(data, position, stop)):
-            index = bisect_right(self.offset, base + match.start()) - 1
-            begin = self.offset[index] - base
-            position = begin + self.length[index]
-            # A match across the border of two rows: search again within this one.
-            if match.end() <= position or pattern.search(data, begin, position):
-                yield index
+    def texts(self, start: int, end: int) -> Texts:
+        """Return the texts of the held rows ``start`` … ``end``, for a search in another thread."""
+        low, high = start - self.first, end - self.first
+        last = self.offset[high - 1] + self.length[high - 1]
+        pieces = [
+            (base + begin, bytes(data[begin:stop]))
+            for base, data, begin, stop in self._spill.ranges(self.offset[low], last)
+        ]
+        return Texts(start, end, self.offset[low:high], self.length[low:high], pieces)
+
+    def next_flagged(self, flag: int, row: int, step: int) -> int | None:
+        """Return the nearest row with a flag after ``row``, or before it if ``step`` is negative; None without any."""
+        marks = self.flags.tobytes().translate(bytes(bool(code & flag) for code in range(256)))
+        index = row - self.first
+        place = marks.find(1, max(0, index + 1)) if step > 0 else marks.rfind(1, 0, max(0, index))
+        return place + self.first if place >= 0 else None
+
+
+def _matches(
+    pattern: Pattern,
+    offset: array[int],
+    length: array[int],
+    base: int,
+    data: bytes | mmap.mmap,
+    position: int,
+    stop: int,
+) -> Iterator[int]:
+    """Yield the indexes in ``offset`` of the rows whose text matches; ``base`` is the offset of ``data[0]``."""
+    while position < stop and (match := pattern.search(data, position, stop)):
+        index = bisect_right(offset, base + match.start()) - 1
+        begin = offset[index] - base
+        position = begin + length[index]
+        # A match across the border of two rows: search again within this one.
+        if match.end() <= position or pattern.search(data, begin, position):
+            yield index
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """The texts of the rows ``start`` … ``end``, independent of the store.
+
+    Attributes:
+        pieces: offset in the spill file, and the bytes from there on; bytes that could not be written are missing.
+    """
+
+    start: int
+    end: int
+    offset: array[int]
+    length: array[int]
+    pieces: list[tuple[int, bytes]]
+
+    def matching(self, pattern: Pattern) -> bytearray:
+        """As :meth:`Store.matching`, for these rows."""
+        matches = bytearray(self.end - self.start)
+        for base, data in self.pieces:
+            for row in _matches(pattern, self.offset, self.length, base, data, 0, len(data)):
+                matches[row] = 1
+        return matches
 
 
 class Spill:

@@ -16,6 +16,7 @@ from mcp_ws_ide.core.bridges.methods import CACHEABLE, CAPABILITIES_KEY, LISTS
 from mcp_ws_ide.core.messages import PROTOCOL_VERSION_KEY
 from mcp_ws_ide.errors import MalformedMessageError
 from mcp_ws_ide.inspector.model.records import CLIENT_LEG, TO_SERVER, Kind, Lane, part, value_key
+from mcp_ws_ide.inspector.model.schema_import import schemas
 from mcp_ws_ide.observe.tap_record import HIDDEN, TapRecord
 
 if TYPE_CHECKING:
@@ -114,10 +115,7 @@ class Judge:
         tools = part(content, "result", "tools")
         if method == "tools/list" and isinstance(tools, list):
             if self._schemas is None:
-                # Imported here: most commands do not need it, and it takes a tenth of a second.
-                from mcp_ws_ide.inspector.model.schemas import Schemas
-
-                self._schemas = Schemas()
+                self._schemas = schemas()
             self._schemas.learn(record.server, tools)
             for text in self._schemas.broken(tools):
                 yield Violation("schema-reference", text, "MCP 2025-11-25, server/tools: Tool")
