@@ -71,7 +71,7 @@ class Person:
         assert page.status_code == 200, page.text
         action = httpx.URL(url).join(html.unescape(re.search(r'action="([^"]+)"', page.text)[1]))
         xsrf = re.search(r'name="_xsrf" value="([^"]+)"', page.text)[1]
-        form = {"_xsrf": xsrf, "decision": decision, "seconds": "86400", "limit": "all", **fields}
+        form = {"_xsrf": xsrf, "decision": decision, "seconds": "86400", **fields}
         sent = {"Origin": self.origin, "Sec-Fetch-Site": "same-origin", **(headers or {})}
         return self.send("POST", action, form, **sent)
 

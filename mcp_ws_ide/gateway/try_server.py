@@ -151,6 +151,8 @@ class Trial:
         self._probe_seconds = gateway.limits.probe_timeout
         self._handshake_seconds = HANDSHAKE_FACTOR * self._probe_seconds
         self.report = TrialReport()
+        self.tool_names: list[str] = []
+        """The names of its tools, each once."""
 
     async def run(self) -> TrialReport:
         """Start the server, ask it, and end it; bounded in time, and never raises for what a server does."""
@@ -250,7 +252,7 @@ class Trial:
             self.report.version = str(info.get("version") or "")[:100]
 
     async def _count_tools(self, talk: _Conversation, params: dict[str, Any]) -> None:
-        """Count the tools of all pages; a server without tools answers with an error."""
+        """Learn the tools of all pages; a server without tools answers with an error."""
         count = 0
         pages, page, more = Pages(), params, True
         while more:
@@ -262,7 +264,9 @@ class Trial:
                 if isinstance(tools, list)
                 else []
             )
-            count += sum(pages.is_new(name if isinstance(name, str) else "") for name in names)
+            new = [name for name in names if pages.is_new(name if isinstance(name, str) else "")]
+            self.tool_names += [name for name in new if isinstance(name, str) and name]
+            count += len(new)
             cursor = result.get("nextCursor")
             page = {**params, "cursor": cursor}
             more = pages.goes_on(json.dumps(cursor).encode())
@@ -285,6 +289,13 @@ def _decode(data: bytes) -> dict[str, Any]:
     except (msgspec.DecodeError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+async def tools_of(gateway: Gateway, spec: ServerSpec, principal: str) -> tuple[list[str], str]:
+    """Start a server once; return the names of its tools, and why they are not known, ``""`` if they are."""
+    trial = Trial(gateway, gateway.unlisted(spec), principal)
+    report = await trial.run()
+    return trial.tool_names, report.error
 
 
 async def try_server(gateway: Gateway, spec: ServerSpec, principal: str) -> TrialReport:

@@ -8,7 +8,7 @@ import re
 import httpx
 import pytest
 
-from tests.conftest import BOUND, FAST_SERVER, MODERN, Jupyter, response_in
+from tests.conftest import BOUND, DEMO, FAST_SERVER, MODERN, Jupyter, response_in
 from tests.signing_in import REDIRECT, Application, Person, application, parameters_of
 
 
@@ -279,12 +279,64 @@ def test_a_client_that_names_no_resource_gets_the_servers_that_the_user_ticks(ju
 
 def test_an_approval_can_be_limited_to_some_tools(jupyter, person):
     client = application(jupyter, "demo")
-    client.sign_in(person, limit="some", tools="echo\nsl*")
+    client.sign_in(person, tools="echo\nsl*")
     (token,) = [t for t in listed(jupyter).values() if t["tools"]]
     assert token["tools"] == {"allow": ["echo", "sl*"], "deny": []}
-    answer = person.decide(client.authorization_url(), limit="some", tools=" ")
+    assert jupyter.rest("DELETE", f"tokens/{token['id']}")[0] == 204
+
+
+@pytest.mark.parametrize(
+    ("ticked", "others", "rules"),
+    [
+        (["echo", "slow"], [], {"allow": ["echo", "slow"], "deny": []}),
+        (["echo"], ["later"], {"allow": None, "deny": None}),
+        (None, ["later"], None),
+    ],
+    ids=["some", "all but some", "all"],
+)
+def test_a_user_ticks_tools_of_a_list(jupyter, person, ticked, others, rules):
+    client = application(jupyter, "demo")
+    page = person.decide(client.authorization_url(), "list", seconds="3600")
+    assert page.status_code == 200, page.text
+    names = re.findall(r'name="listed" value="([^"]+)"', page.text)
+    assert {"echo", "slow"} < set(names)
+    assert 'value="3600" selected' in page.text
+    before = listed(jupyter)
+    client.sign_in(person, listed=names, tool=names if ticked is None else ticked, others=others)
+    (token,) = [token for token_id, token in listed(jupyter).items() if token_id not in before]
+    if rules is not None and others:
+        rules["deny"] = [name for name in names if name != "echo"]
+    assert token["tools"] == rules
+    assert jupyter.rest("DELETE", f"tokens/{token['id']}")[0] == 204
+
+
+def test_a_list_without_a_tick_approves_nothing(jupyter, person):
+    answer = person.decide(application(jupyter, "demo").authorization_url(), listed=["echo"], tool=[])
     assert answer.status_code == 400
-    assert "name at least one" in answer.text
+    assert "tick at least one" in answer.text
+
+
+def test_a_server_whose_tools_cannot_be_listed_can_still_be_approved(jupyter, person):
+    client = application(jupyter, "absent")
+    page = person.decide(client.authorization_url(), "list")
+    assert "The tools cannot be listed" in page.text
+    assert client.sign_in(person)
+
+
+def test_a_list_has_no_tool_that_the_server_itself_denies(make_jupyter):
+    jupyter = make_jupyter({"demo": {**DEMO, "mcp_ws": {"tools": {"deny": ["slow"]}}}})
+    client, person = application(jupyter, "demo"), Person(jupyter)
+    names = re.findall(
+        r'name="listed" value="([^"]+)"', person.decide(client.authorization_url(), "list").text
+    )
+    assert "echo" in names
+    assert "slow" not in names
+
+
+def test_opening_the_page_starts_no_server(jupyter, person):
+    jupyter.rest("POST", "servers/time/restart")
+    person.open(application(jupyter, "time").authorization_url())
+    assert jupyter.processes("time") == []
 
 
 def test_only_the_lifetimes_of_the_page_can_be_approved(jupyter, person):

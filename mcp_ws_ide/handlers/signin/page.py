@@ -7,23 +7,32 @@ button, so that the page is no open redirector (RFC 9700 section 4.11).
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.extension.handler import ExtensionHandlerJinjaMixin, ExtensionHandlerMixin
 from tornado import web
 
-from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.credentials import SINGLE_USER
+from mcp_ws_ide.gateway.try_server import tools_of
 from mcp_ws_ide.handlers.base import GatewayHandler
 from mcp_ws_ide.handlers.dialled import dialled_base, issuer_of, offers_sign_in, server_of
 from mcp_ws_ide.handlers.requester import http_error_message, not_configured
+from mcp_ws_ide.handlers.signin.decision import (
+    DEFAULT_LIFETIME,
+    LIFETIMES,
+    MAX_FORM,
+    MAX_TOOLS,
+    Choice,
+    Form,
+)
 from mcp_ws_ide.handlers.signin.metadata import NOT_OFFERED, UNKNOWN_ADDRESS
 from mcp_ws_ide.signin.answers import RefusedError
 from mcp_ws_ide.signin.approvals import Approval
@@ -32,48 +41,13 @@ from mcp_ws_ide.signin.clients import BadClientError, Client, host_of, is_loopba
 if TYPE_CHECKING:
     from mcp_ws_ide.signin.protocol import SignInServer
 
-DAY: Final = 86400
-LIFETIMES: Final = {
-    3600: "1 hour",
-    DAY: "1 day",
-    7 * DAY: "7 days",
-    30 * DAY: "30 days",
-    90 * DAY: "90 days",
-    365 * DAY: "1 year",
-}
-"""How long a user can approve a client for, in seconds."""
-DEFAULT_LIFETIME: Final = 30 * DAY
-MAX_FORM: Final = 16 << 10
-"""Longest body of the user's decision, in bytes."""
-MAX_PATTERNS: Final = 100
-"""Tools or patterns of tools that a user can name."""
-MAX_PATTERN: Final = 200
-"""Characters of one of them."""
+LIST_SECONDS: Final = 20.0
+"""Seconds that a server may take to list its tools for the page."""
 STYLE: Final = (Path(__file__).parents[2] / "templates" / "mcp_ws_ide_sign_in.css").read_text()
 """The style of the page, which is part of it."""
 
 _DIGEST: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 _HOST: Final = re.compile(r"[a-z0-9.-]+(:\d{1,5})?", re.I)
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What a request leaves to the user.
-
-    Attributes:
-        servers: the servers that the resource needs, or, if the client names no resource, those to choose from.
-        resource: the resource, ``""`` if the client names none.
-        tools: whether the approval can be limited to some tools.
-    """
-
-    servers: tuple[str, ...]
-    resource: str
-    tools: bool
-
-    @property
-    def selectable(self) -> bool:
-        """Whether the user chooses the servers."""
-        return not self.resource
 
 
 def policy_for(redirect_uri: str) -> str:
@@ -93,7 +67,7 @@ def policy_for(redirect_uri: str) -> str:
 class AuthorizeHandler(ExtensionHandlerJinjaMixin, ExtensionHandlerMixin, GatewayHandler):
     """The authorization endpoint (RFC 6749 section 3.1)."""
 
-    _form: dict[str, list[str]] | None = None
+    _form: Form | None = None
 
     @property
     def content_security_policy(self) -> str:
@@ -147,12 +121,15 @@ class AuthorizeHandler(ExtensionHandlerJinjaMixin, ExtensionHandlerMixin, Gatewa
     @authorized("execute", resource="mcp")
     async def post(self) -> None:
         """Take the user's decision, and send the browser back to the client with a code or an error."""
-        self._form = parse_qs(self.take_body().decode("utf-8", "replace"), max_num_fields=2 * MAX_PATTERNS)
-        self.request.arguments["_xsrf"] = [value.encode() for value in self._form.get("_xsrf", [])]
-        self.check_xsrf_cookie()
         try:
+            form = self._form = Form(self.take_body())
+            self.request.arguments["_xsrf"] = [form.field("_xsrf").encode()]
+            self.check_xsrf_cookie()
             server, client, grant, choice = await self._validated()
-            approval = self._approval(client, str(grant.redirect_uri), choice)
+            if form.field("decision") == "list" and choice.listable:
+                tools, problem = await self._tools_of(choice.listable)
+                return self._ask(client, str(grant.redirect_uri), choice, tools, problem, form.seconds)
+            approval = self._approval(client, str(grant.redirect_uri), choice, form)
         except RefusedError as error:
             return self._refused(error)
         try:
@@ -211,53 +188,58 @@ class AuthorizeHandler(ExtensionHandlerJinjaMixin, ExtensionHandlerMixin, Gatewa
             return Choice(tuple(part for part in name.split("+") if part), resource, False)
         return Choice((server.name,), resource, True)
 
-    # --- the decision ---------------------------------------------------------------------------
-
-    def _approval(self, client: Client, redirect_uri: str, choice: Choice) -> Approval | None:
+    def _approval(self, client: Client, redirect_uri: str, choice: Choice, form: Form) -> Approval | None:
         """Return what the user has approved; None if it was denied.
 
         Raises:
             RefusedError: the form is incomplete.
         """
-        if self._field("decision") != "approve":
+        if form.field("decision") != "approve":
             return None
-        seconds = self._field("seconds")
-        if not seconds.isdecimal() or int(seconds) not in LIFETIMES:
-            raise RefusedError("the form names no lifetime")
-        servers = choice.servers
-        if choice.selectable:
-            assert self._form is not None
-            ticked = self._form.get("servers", [])
-            servers = tuple(name for name in choice.servers if name in ticked)
-        if not servers:
-            raise RefusedError("no server was chosen; go back, and tick at least one")
         return Approval(
             self.principal,
             str(self.current_user.username),
-            servers,
+            form.servers(choice),
             choice.resource,
-            float(seconds),
+            float(form.seconds),
             f"{client.name or 'a client'} ({client.host or host_of(redirect_uri)}), signed in"[:200],
-            self._tools() if choice.tools else None,
+            form.rules(choice),
         )
 
-    def _field(self, name: str) -> str:
-        assert self._form is not None
-        return self._form.get(name, [""])[0]
-
-    def _tools(self) -> ToolRules | None:
-        if self._field("limit") != "some":
-            return None
-        patterns = tuple(dict.fromkeys(self._field("tools").split()))
-        if not patterns:
-            raise RefusedError("no tool was named; go back, and name at least one, or allow all tools")
-        if len(patterns) > MAX_PATTERNS or any(len(pattern) > MAX_PATTERN for pattern in patterns):
-            raise RefusedError(f"at most {MAX_PATTERNS} tools of {MAX_PATTERN} characters can be named")
-        return ToolRules(allow=patterns)
+    async def _tools_of(self, name: str) -> tuple[list[str], str]:
+        """Return the tools of a server, and why they cannot be listed; the server is started for it, and ended."""
+        runtime = self.runtime
+        server = runtime.gateway.servers.get(name)
+        reason = "it is not configured" if server is None else server.refusal_to(self.principal)
+        if server is None or reason is not None or server.spec.group:
+            return [], reason or "it is a group"
+        if self.principal in runtime.trials:
+            return [], "a server is being tested at this moment; try again"
+        runtime.trials.add(self.principal)
+        try:
+            async with asyncio.timeout(LIST_SECONDS):
+                tools, reason = await tools_of(runtime.gateway, server.spec, self.principal)
+        except TimeoutError:
+            tools, reason = [], f"it did not answer within {LIST_SECONDS:g} s"
+        finally:
+            runtime.trials.discard(self.principal)
+        rules = server.spec.tools
+        tools = [name for name in tools if rules is None or rules.permit(name)]
+        if len(tools) > MAX_TOOLS:
+            tools, reason = [], f"it has more than {MAX_TOOLS} tools"
+        return tools, runtime.gateway.tap.redactor.text(reason)
 
     # --- pages ----------------------------------------------------------------------------------
 
-    def _ask(self, client: Client, redirect_uri: str, choice: Choice) -> None:
+    def _ask(
+        self,
+        client: Client,
+        redirect_uri: str,
+        choice: Choice,
+        tools: Sequence[str] = (),
+        not_listed: str = "",
+        seconds: int = DEFAULT_LIFETIME,
+    ) -> None:
         self.set_header("Content-Security-Policy", policy_for(redirect_uri))
         user = self.current_user
         self._render(
@@ -269,7 +251,9 @@ class AuthorizeHandler(ExtensionHandlerJinjaMixin, ExtensionHandlerMixin, Gatewa
             redirect=host_of(redirect_uri),
             choice=choice,
             lifetimes=LIFETIMES,
-            default_lifetime=DEFAULT_LIFETIME,
+            chosen_lifetime=seconds,
+            tools=tools,
+            not_listed=not_listed,
         )
 
     def _refused(self, error: RefusedError) -> None:
