@@ -165,8 +165,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     hello_timeout = Float(
         LIMITS.hello_timeout,
         min=0.1,
-        help="""Seconds within which a resumable link must send open or resume. Default 30. After that it is closed
-        with 4400.""",
+        help="""Seconds in which a resumable link must send open or resume. Default 30. Then it is closed with 4400.""",
     ).tag(config=True)
     drain_timeout = Float(
         LIMITS.drain_timeout,
@@ -190,9 +189,14 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     park_timeout = Float(
         LIMITS.park_timeout,
         min=1.0,
-        help="""How long a call to a handshake-era server waits for its client to answer a question of the server
-        (sampling, elicitation, roots), in seconds. Default 600. After that the call is cancelled at the server, and a
-        late answer gets error -32602.""",
+        help="""How long a call to a handshake-era server waits for its client to answer a question, in seconds. Default
+        600. After that it is cancelled at the server, and a late answer gets error -32602.""",
+    ).tag(config=True)
+    task_timeout = Float(
+        LIMITS.task_timeout,
+        min=0.0,
+        help="""How long a shared process without sessions is kept for an unfinished task after a client last heard of
+        it, at most the task's ttlMs, in seconds. Default 3600. 0 leaves it to idle_timeout.""",
     ).tag(config=True)
     websocket = Bool(
         True,

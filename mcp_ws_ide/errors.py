@@ -31,7 +31,8 @@ METHOD_NOT_FOUND = -32601
 """The method does not exist in the era of the session: ``initialize`` in the modern era, or a modern request to a
 server of the handshake era where the bridge is off."""
 INVALID_PARAMS = -32602
-"""The parameters cannot be used: for example the ``requestState`` of a parked call that has timed out."""
+"""The parameters cannot be used: for example the ``requestState`` of a parked call that has timed out, or a
+task that another credential was given."""
 INTERNAL_ERROR = -32603
 """The server's response cannot be read (the message says why), or the gateway failed to process it; ``data.outcome`` is
 ``unknown``."""

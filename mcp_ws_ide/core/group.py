@@ -1,8 +1,8 @@
 """A group of servers presented as one: names prefixed, lists merged, everything else routed. Pure.
 
 All sides speak the modern era: requests from the client have integer ids of the gateway, and each member answers under
-the same id, as its session serves this client alone. Clients see tools and prompts as ``member__name``; URIs of
-resources stay as they are, and belong to the member that listed them.
+the same id, as its session serves this client alone. Clients see tools and prompts as ``member__name``, and tasks as
+``member:id``; URIs of resources stay as they are, and belong to the member that listed them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.bridges.client_subscription import RESOURCE_NOT_FOUND
-from mcp_ws_ide.core.bridges.methods import ACKNOWLEDGED, LISTS, SERVER_INFO_KEY
+from mcp_ws_ide.core.bridges.methods import ACKNOWLEDGED, LISTS, SERVER_INFO_KEY, TASK_METHODS
 from mcp_ws_ide.core.group_merge import (
     DISCOVER,
     SEPARATOR,
@@ -21,9 +21,11 @@ from mcp_ws_ide.core.group_merge import (
     Names,
     offers_none,
 )
+from mcp_ws_ide.core.group_tasks import TaskIds
 from mcp_ws_ide.core.lenient_json import encode, error_code, error_text, members_of, text_of, texts_of
 from mcp_ws_ide.core.list_items import UNAVAILABLE_KEY
 from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.core.open_work import TASK_CHANGED
 from mcp_ws_ide.core.session import CANCELLED
 from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
 
@@ -31,6 +33,8 @@ ACKNOWLEDGE_TIME: Final = 5.0
 """Seconds for which a subscription waits for the acknowledgements of all members."""
 MAX_EARLY: Final = 1000
 """Notifications that are kept until their subscription is acknowledged; further ones are passed on immediately."""
+MISSING_CAPABILITY: Final = -32021
+"""Error code: the client did not declare a capability that its request needs (MCP 2026-07-28)."""
 NAMED: Final = frozenset({"tools/call", "prompts/get"})
 """Requests that name a tool or prompt, and so the member they go to."""
 
@@ -60,7 +64,7 @@ class _Listening:
     Attributes:
         missing: members that have not acknowledged it.
         open: members whose subscription has not ended.
-        honored, uris: what the members promise.
+        honored, uris, tasks: what the members promise.
         notes: why members have no part in it.
         deadline: when it is acknowledged without the missing members; 0 before the first tick.
         acknowledged: whether the client has the acknowledgement.
@@ -71,6 +75,7 @@ class _Listening:
     open: set[str]
     honored: dict[str, Any] = field(default_factory=dict)
     uris: dict[str, None] = field(default_factory=dict)
+    tasks: dict[str, None] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     deadline: float = 0.0
     acknowledged: bool = False
@@ -90,6 +95,7 @@ class Group:
         self._name, self._version = name, version
         self._members = list(members)
         self._names = Names(members)
+        self._tasks = TaskIds(members)
         self._routes: dict[int, str] = {}
         self._gathering: dict[int, Gathering] = {}
         self._attempts: dict[int, _Attempts] = {}
@@ -123,6 +129,8 @@ class Group:
             self._of_uri(number, message, text_of(messages.member(message.params, "uri")), out)
         elif method == "completion/complete":
             self._complete(number, message, out)
+        elif method in TASK_METHODS:
+            self._of_task(number, message, out)
         elif method == "subscriptions/listen":
             self._listen(number, message, out)
         elif method == "ping":
@@ -166,6 +174,15 @@ class Group:
         self._attempts[number] = _Attempts(message, left)
         self._send(number, first, message, out)
 
+    def _of_task(self, number: int, message: Message, out: Out) -> None:
+        member = TASK_METHODS[message.method_name]
+        target = self._tasks.split(text_of(messages.member(message.params, member)))
+        if target is None:
+            prefixes = ", ".join(self._tasks.prefixes)
+            return _error(out, number, INVALID_PARAMS, f"Unknown task: ids begin with one of {prefixes}")
+        params = messages.with_member(message.params, member, encode(target[1]))
+        self._send(number, target[0], messages.rebuild(message, message.id, params=params), out)
+
     def _owner(self, uri: str) -> str | None:
         return next((owners[uri] for owners in self._owners.values() if uri in owners), None)
 
@@ -176,10 +193,13 @@ class Group:
     def _listen(self, number: int, message: Message, out: Out) -> None:
         wanted = members_of(messages.member(message.params, "notifications"))
         uris = texts_of(bytes(wanted.pop("resourceSubscriptions", b"")))
+        tasks = texts_of(bytes(wanted.pop("taskIds", b"")))
         listening = self._listening[number] = _Listening(set(self._members), set(self._members))
         for member in sorted(listening.missing, key=self._members.index):
             own = [uri for uri in uris if self._owner(uri) in (None, member)]
             filters: dict[str, Any] = {**wanted, **({"resourceSubscriptions": own} if own else {})}
+            if own_tasks := self._tasks.own(member, tasks):
+                filters["taskIds"] = own_tasks
             params = messages.with_member(message.params, "notifications", encode(filters))
             out.to_members.append((member, messages.rebuild(message, message.id, params=params)))
 
@@ -235,7 +255,7 @@ class Group:
                 return self._send(number, attempts.left.pop(0), attempts.message, out)
             message = attempts.refusal
         self._attempts.pop(number, None)
-        out.to_client.append(message)
+        out.to_client.append(self._tasks.result(member, message) if message.odd else message)
 
     def _gather(self, number: int, gathering: Gathering, member: str, message: Message, out: Out) -> None:
         cursor = b""
@@ -262,6 +282,8 @@ class Group:
     def _notification(self, member: str, message: Message, out: Out) -> None:
         if message.method_name == CANCELLED:
             return self._ended_by_member(member, message, out)
+        if message.method == TASK_CHANGED:
+            message = self._tasks.notification(member, message)
         meta = messages.params_of(message).meta
         number = _number(bytes(meta.subscription_id)) if meta is not None else 0
         listening = self._listening.get(number)
@@ -279,6 +301,8 @@ class Group:
         for name, value in members_of(messages.member(message.params, "notifications")).items():
             if name == "resourceSubscriptions":
                 listening.uris |= dict.fromkeys(texts_of(bytes(value)))
+            elif name == "taskIds":
+                listening.tasks |= {self._tasks.shown(member, task): None for task in texts_of(bytes(value))}
             else:
                 listening.honored[name] = value
         self._silent.discard(member)
@@ -317,6 +341,8 @@ class Group:
         listening.acknowledged = True
         if listening.uris:
             listening.honored["resourceSubscriptions"] = list(listening.uris)
+        if listening.tasks:
+            listening.honored["taskIds"] = list(listening.tasks)
         note = "it has not acknowledged the subscription; its later notifications are passed on"
         notes = listening.notes | dict.fromkeys(listening.missing, note)
         meta: dict[str, Any] = {messages.SUBSCRIPTION_ID_KEY: number}
@@ -331,9 +357,10 @@ class Group:
         self, number: int, listening: _Listening, member: str, message: Message, out: Out
     ) -> None:
         """Go on without a member that never acknowledged; otherwise end the whole subscription, so that the client
-        subscribes again and misses nothing."""
+        subscribes again and misses nothing, or learns which capability it must declare."""
         listening.open.discard(member)
-        if member in listening.missing and listening.open:
+        undeclared = error_code(message.error) == MISSING_CAPABILITY
+        if member in listening.missing and listening.open and not undeclared:
             listening.missing.discard(member)
             if message.error and not offers_none(message.error):
                 listening.notes[member] = error_text(message.error)

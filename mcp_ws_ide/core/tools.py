@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Raw
 
 from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.bridges.methods import TASK_METHODS
 from mcp_ws_ide.core.lenient_json import encode, items_of, members_of
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.errors import INVALID_PARAMS, INVALID_REQUEST
@@ -48,6 +49,9 @@ class _Call(msgspec.Struct):
 
 CALL: Final = "tools/call"
 """The method that runs a tool."""
+LISTEN: Final = "subscriptions/listen"
+NAMES_TASK: Final = frozenset({*TASK_METHODS, LISTEN})
+"""Methods whose params may name a task, and so the result of a tool."""
 
 
 def problem(rules: tuple[ToolRules, ...], message: Message) -> tuple[int, str] | None:
@@ -57,7 +61,7 @@ def problem(rules: tuple[ToolRules, ...], message: Message) -> tuple[int, str] |
     differ: some ignore the case of member names (Go, and others if told to), take the first of two members of one name,
     or end a string at U+0000. The rules are checked against one reading, so there must be no other.
 
-    A forbidden call gets the error of a tool that does not exist.
+    A forbidden call gets the error of a tool that does not exist. Whose task a request may name is not decided here.
 
     Args:
         rules: all of them must permit the tool.
@@ -68,7 +72,12 @@ def problem(rules: tuple[ToolRules, ...], message: Message) -> tuple[int, str] |
         text = f"{CALL} needs an id where tools are restricted"
     if text is not None:
         return INVALID_REQUEST, text
-    text = _forbidden(rules, message.params) if message.method_name == CALL else None
+    if message.method_name == CALL:
+        text = _forbidden(rules, message.params)
+    elif message.method_name in NAMES_TASK:
+        text = _other_params(message.params, _TASK_PARAMS)
+        if text is None and message.method_name == LISTEN:
+            text = _other_params(messages.member(message.params, "notifications"), _FILTERS)
     return None if text is None else (INVALID_PARAMS, text)
 
 
@@ -131,13 +140,19 @@ _ENVELOPE: Final = {_folded(name): name for name in ("jsonrpc", "id", "method", 
 _PARAMS: Final = {
     _folded(name): name for name in ("name", "arguments", "_meta", "task", "inputResponses", "requestState")
 }
+_TASK_PARAMS: Final = {
+    _folded(name): name for name in ("taskId", "inputResponses", "_meta", "notifications", "requestState")
+}
+_FILTERS: Final = {_folded("taskIds"): "taskIds"}
+_METHODS: Final = {_folded(method): method for method in (CALL, *NAMES_TASK)}
 
 
 def _other_reading(message: Message) -> str | None:
     """Return what is ambiguous about an envelope; None if nothing is."""
     method = message.method_name
-    if method != CALL and _folded(method) == _folded(CALL):
-        return f"method {method[:200]!r} can be read as {CALL!r}, {_REFUSED}"
+    meant = _METHODS.get(_folded(method), method)
+    if method != meant:
+        return f"method {method[:200]!r} can be read as {meant!r}, {_REFUSED}"
     if not message.extra:
         return None
     return _alike("the message", members_of(b"{%b}" % message.extra[1:]), _ENVELOPE)
@@ -147,6 +162,11 @@ def _other_call(params: bytes, name: str) -> str | None:
     """Return what is ambiguous about the params of a call; None if nothing is."""
     if "\0" in name:
         return f"params.name contains U+0000, {_REFUSED}"
+    return _other_params(params, _PARAMS)
+
+
+def _other_params(params: bytes, known: dict[str, str]) -> str | None:
+    """Return what is ambiguous about the members of params, of which these are known; None if nothing is."""
     members = members_of(params)
     if len(encode(members)) != len(params):  # white space, escapes or duplicates
         try:
@@ -156,7 +176,7 @@ def _other_call(params: bytes, name: str) -> str | None:
         if len(names) > len(members):
             twice = next(member for member in members if names.count(member) > 1)
             return f"params has {twice[:200]!r} twice, {_REFUSED}; remove one"
-    return _alike("params", members, _PARAMS)
+    return _alike("params", members, known)
 
 
 def _names(params: bytes) -> list[str]:

@@ -138,10 +138,11 @@ class Attachments:
 
     @property
     def movable(self) -> bool:
-        """Whether nothing is lost if another gateway continues: no process or connection of its own, no parked call."""
+        """Whether nothing is lost if another gateway continues: no process or connection of its own, no parked call,
+        and no task."""
         if self.private is not None and self.bridge is None and not self.private.kept:
             return False
-        return self._shared is None or not self._shared.parked
+        return self._shared is None or not self._shared.lifetime.unfinished
 
     def restore(self, state: AttachmentsState) -> str:
         """Continue a stored session; :meth:`wake` follows when its client is there.

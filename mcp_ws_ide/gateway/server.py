@@ -14,8 +14,8 @@ from mcp_ws_ide.config.environment import hint_for
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.errors import NotAttemptedError
+from mcp_ws_ide.gateway.continuations import Continuations
 from mcp_ws_ide.gateway.crash_loop import CrashLoop
-from mcp_ws_ide.gateway.request_states import RequestStates
 from mcp_ws_ide.gateway.stderr_log import StderrLog
 from mcp_ws_ide.observe.counters import ServerCounters
 from mcp_ws_ide.transports import TRANSPORTS
@@ -119,6 +119,7 @@ class Server:
         era: the era it speaks; None until that is known.
         refuses_handshake: whether it refused a handshake with an error that servers of the modern era use.
         stopped: whether a user has stopped it: nothing is started until it is restarted.
+        retired: whether its entry was changed or removed, so that new sessions do not reach it.
         sessions: the number of open sessions.
         upstreams: the live attachments to it.
         prewarmed: processes that wait to be taken; None where the configuration asks for none.
@@ -129,9 +130,9 @@ class Server:
         self.counters = counters
         self.era: Era | None = None
         self.refuses_handshake = False
-        self.stopped = False
+        self.stopped = self.retired = False
         self.sessions = 0
-        self.request_states = RequestStates()
+        self.continuations = Continuations()
         self.upstreams: set[LiveUpstream] = set()
         self.prewarmed: PrewarmedProcesses | None = None
         self._transports = transports

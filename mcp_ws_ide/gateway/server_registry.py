@@ -89,6 +89,7 @@ class ServerRegistry:
         """Retire a server: it gets no new sessions, and is forgotten with its last one."""
         self._retired = {old for old in self._retired if old.in_use}
         self._retired.add(server)
+        server.retired = True
         self.end_prewarmed(server)
         for upstream in self._pool.of_server(server):
             if not upstream.users:

@@ -44,6 +44,7 @@ class Limits(msgspec.Struct, frozen=True):
     idle_timeout: float = 60.0
     probe_timeout: float = 10.0
     park_timeout: float = 600.0
+    task_timeout: float = 3600.0
     grace: float = 900.0
     window_frames: int = 4096
     window_bytes: int = 4 << 20

@@ -196,7 +196,7 @@ class Session:
         dropped.
         """
         message, pending = effect.message, effect.pending
-        refused = problem(self._rules, message) or self.server.request_states.refusal(message, self.info)
+        refused = problem(self._rules, message) or self.server.continuations.refusal(message, self.info)
         if refused is None:
             passes = messages.with_id(message, message.id)
             return Forward(passes, effect.modern, effect.params, pending)
@@ -263,7 +263,7 @@ class Session:
             self._rules and message.result
         ):  # also of another request: a client may reuse the id of a cancelled one
             message = visible(self._rules, message)
-            self.server.request_states.given(message.result, self.info)
+            self.server.continuations.given(message.result, self.info)
         if self.info.fragile and len(message.data) > FRAGILE_MAX_BYTES:
             message = self._too_large(message, answered)
         data, counters = message.data, self.server.counters

@@ -5,7 +5,6 @@ It detects which era the server speaks, and bridges a server of the handshake er
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -22,6 +21,7 @@ from mcp_ws_ide.core.lenient_json import error_code, error_text
 from mcp_ws_ide.core.messages import REQUEST, RESPONSE, Message
 from mcp_ws_ide.core.multiplexer import Multiplexer
 from mcp_ws_ide.errors import SESSION_LOST, UPSTREAM_LOST, UPSTREAM_UNAVAILABLE
+from mcp_ws_ide.gateway.lingering import Lifetime
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.gateway.upstream import Upstream, UpstreamUser
@@ -63,7 +63,7 @@ class SharedUpstream(Upstream):
         self.mux: Multiplexer[UpstreamUser] = Multiplexer(sole_user)
         self._on_leaving = on_leaving
         self._users: set[UpstreamUser] = set()
-        self._idle: asyncio.TimerHandle | None = None
+        self.lifetime = Lifetime(services, server, self)
         self._probed = False
         """Whether the server was sent a probe; one that exits on it is started again, without."""
         self._probe_open = False
@@ -254,9 +254,7 @@ class SharedUpstream(Upstream):
     def attach(self, session: UpstreamUser) -> None:
         """Note that ``session`` uses this upstream from now on."""
         self._users.add(session)
-        if self._idle is not None:
-            self._idle.cancel()
-            self._idle = None
+        self.lifetime.used()
 
     def detach(self, session: UpstreamUser) -> None:
         """Cancel what ``session`` left in flight: it has ended."""
@@ -274,19 +272,7 @@ class SharedUpstream(Upstream):
             session.set_reading(True, self)
         self._users.discard(session)
         if not self._users and not self.closed:
-            self._idle = self._services.loop.call_later(self._idle_timeout(), self._close_if_idle)
-
-    def _idle_timeout(self) -> float:
-        if self._sole_user is not None:
-            return 0.0
-        configured = self.server.spec.idle_timeout
-        return self._services.limits.idle_timeout if configured is None else configured
-
-    def _close_if_idle(self) -> None:
-        if self.parked:  # their clients return as other sessions
-            self._idle = self._services.loop.call_later(self._idle_timeout() or 1.0, self._close_if_idle)
-        elif not self._users:
-            self.close()
+            self.lifetime.unused()
 
     def close(self) -> None:
         """End the server; the next session starts a new one."""
@@ -298,6 +284,8 @@ class SharedUpstream(Upstream):
         waiting = pending is None or session.core.pending.get(pending.key) is pending
         if not waiting and effect.message.kind is REQUEST:
             return  # cancelled while it waited
+        if self.lifetime.work is not None and effect.message.kind is REQUEST:
+            self.lifetime.work.requested(effect.message)
         message = self.mux.outbound(session, effect.message, effect.params, pending)
         if self._bridge is None:
             return self.send(message, pending, session)
@@ -329,6 +317,10 @@ class SharedUpstream(Upstream):
                 owner.core.answered(answered)
                 if delivered.odd or answered.method in LISTS:
                     delivered = self._odd.usable(answered.method, delivered, strict=False)
+                    if answered.method not in LISTS:
+                        self.lifetime.note_result(delivered.result, self._transport, now)
+            elif self.lifetime.work is not None:
+                self.lifetime.work.notified(delivered, now)
             owner.deliver(delivered, answered, now, effect.droppable)
         elif type(effect) is Reply:
             self.send(effect.message)

@@ -1019,3 +1019,48 @@ def test_what_the_bridge_itself_asks_is_open_until_it_is_answered():
     bridge = LegacyServer(shared=True, new_state=str, park_time=1)
     (initialize,) = bridge.start(b"{}", "0").to_server
     assert bridge.open_ids() == [initialize.id]
+
+
+TASKS = "io.modelcontextprotocol/tasks"
+
+
+def test_tasks_of_neither_era_are_announced_across_the_bridge():
+    announced = {**CAPABILITIES, "extensions": {TASKS: {}, "x/other": {"a": 1}}}
+    old = Old(capabilities=announced)
+    _, (answer,) = old.client(1, "server/discover")
+    offered = answer["result"]["capabilities"]
+    assert ("tasks" not in offered, offered["extensions"]) == (True, {"x/other": {"a": 1}})
+    new = New(capabilities={"tools": {}, "extensions": announced["extensions"]})
+    assert new.initialized["result"]["capabilities"]["extensions"] == {"x/other": {"a": 1}}
+
+
+def test_a_client_declares_no_tasks_across_the_bridge():
+    declared = {"sampling": {}, "tasks": {"list": {}}, "extensions": {TASKS: {}, "x/other": {}}}
+    kept = {"sampling": {}, "extensions": {"x/other": {}}}
+    first = json.dumps({"_meta": {"io.modelcontextprotocol/clientCapabilities": declared}}).encode()
+    bridge = LegacyServer(shared=False, new_state=str, park_time=600)
+    (initialize,) = Old.read(bridge.start(first, "0").to_server)
+    assert initialize["params"]["capabilities"] == kept
+    new = New(offered=declared)
+    assert new.discover["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] == kept
+
+
+def test_a_call_that_asks_for_a_task_is_an_ordinary_call_across_the_bridge():
+    old = Old()
+    ((sent, *_), _) = old.client(1, "tools/call", name="t", task={"ttl": 1})
+    assert sent["params"] == {"name": "t"}
+    assert "task" not in New().call(1, task={"ttl": 1})["params"]
+
+
+@pytest.mark.parametrize("method", ["tasks/get", "tasks/update", "tasks/cancel"])
+def test_requests_of_tasks_do_not_reach_a_server_that_has_other_ones(method):
+    to_server, (answer,) = Old().client(1, method, taskId="t1")
+    assert (to_server, answer["error"]["code"]) == ([], -32601)
+    assert "not bridged" in answer["error"]["message"]
+
+
+def test_a_task_that_its_client_did_not_ask_for_fails_the_call():
+    new = New()
+    new.call(1)
+    _, (answer,) = new.server(id=1, result={"resultType": "task", "taskId": "t1", "status": "working"})
+    assert "answered with a task" in answer["error"]["message"]

@@ -171,6 +171,16 @@ async def test_headers_must_match_the_body(http, headers, word):
     assert word in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("method", ["tasks/get", "tasks/update", "tasks/cancel"])
+@pytest.mark.parametrize("name", ["another", None])
+async def test_the_name_header_must_repeat_the_id_of_a_task(http, method, name):
+    answer = await http.modern(5, method, {"taskId": "t1"}, Mcp_Name=name)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32020)
+    assert "params.taskId" in answer.json()["error"]["message"]
+    passed = await http.modern(6, method, {"taskId": "t1"}, Mcp_Name="t1")
+    assert passed.json()["error"]["code"] == -32601, "the server, which has no tasks"
+
+
 async def test_an_encoded_name_header_equals_its_plain_form(http):
     answer = await http.modern(
         5, "tools/call", {"name": "echo", "arguments": {"text": "x"}}, Mcp_Name="=?base64?ZWNobw==?="

@@ -109,7 +109,9 @@ async def test_a_modern_request_repeats_itself_in_headers(make):
         arguments = {"region": " eu ", "deep": {"flag": True}}
         await client.ask("tools/call", {"name": "größe", "arguments": arguments}, 2)
         await client.ask("resources/read", {"uri": "file:///a"}, 3)
-        listing, call, read = (request.headers for request in server.requests)
+        for number, method in enumerate(("tasks/get", "tasks/update", "tasks/cancel"), 4):
+            await client.ask(method, {"taskId": "größe-1"}, number)
+        listing, call, read, *tasks = (request.headers for request in server.requests)
     assert listing["mcp-protocol-version"] == "2026-07-28"
     assert listing["mcp-method"] == "tools/list"
     assert "mcp-name" not in listing
@@ -118,6 +120,8 @@ async def test_a_modern_request_repeats_itself_in_headers(make):
     assert call["mcp-param-flag"] == "true"
     assert "mcp-param-count" not in call
     assert read["mcp-name"] == "file:///a"
+    named = f"=?base64?{base64.b64encode('größe-1'.encode()).decode()}?="
+    assert [request["mcp-name"] for request in tasks] == [named] * 3
     assert "mcp-session-id" not in call
     assert call["accept"] == "application/json, text/event-stream"
 

@@ -25,6 +25,8 @@ from mcp_ws_ide.core.bridges.methods import (
     LISTS,
     QUESTIONS,
     SERVER_INFO_KEY,
+    TASK,
+    without_tasks,
 )
 from mcp_ws_ide.core.call_results import CALLS, read_result
 from mcp_ws_ide.core.effects import Abandon, Deliver, Effect, Forward, Pending
@@ -47,6 +49,9 @@ REFUSALS: Final = frozenset({-32601, -32022})
 """Error codes with which servers without a handshake answer ``initialize``."""
 MAX_ROUNDS: Final = 10
 """Maximum number of rounds of questions in one call; the SDKs have the same limit."""
+
+TASK_REFUSED: Final = "the server answered with a task, which this client did not declare that it can follow"
+"""Error of a call that a server of the modern era answers with a task."""
 
 _INTERNAL_JSON: Final = b'"\\u0000mcp-ws-'
 """Start of :data:`~mcp_ws_ide.core.bridges.client_subscription.INTERNAL_ID` in JSON."""
@@ -183,7 +188,7 @@ class LegacyClient:
         self._envelope = {
             messages.PROTOCOL_VERSION_KEY: MODERN_VERSION,
             CLIENT_INFO_KEY: params.get("clientInfo", Raw(b"{}")),
-            CAPABILITIES_KEY: params.get("capabilities", Raw(b"{}")),
+            CAPABILITIES_KEY: Raw(encode(without_tasks(object_of(bytes(params.get("capabilities", b"")))))),
         }
         self._initializing = pending
         self._changes += 1
@@ -202,6 +207,7 @@ class LegacyClient:
 
     def _modern(self, call: _Round) -> Forward:
         members: dict[str, Any] = dict(members_of(call.message.params))
+        members.pop("task", None)  # of 2025-11-25: asks for a task
         meta = members_of(bytes(members.get("_meta", b"{}")))
         members["_meta"] = {**meta, **self._envelope}
         if call.rounds:
@@ -250,6 +256,8 @@ class LegacyClient:
             if text_of(messages.member(message.result, "resultType")) == "input_required":
                 return self._fail(call, "the server's input_required result is malformed")
             result = _Result()
+        if result.kind == TASK:
+            return self._fail(call, TASK_REFUSED)
         if result.kind != "input_required":
             legacy = self._legacy_result(answered.method, message)
             return [Deliver(messages.rebuild(message, message.id, result=legacy), answered)]
@@ -326,7 +334,7 @@ class LegacyClient:
             original = None if error_code(message.error) in GATEWAY_ERRORS else self._original
             return [Deliver(original or message, pending)]
         result = members_of(message.result)
-        offered = object_of(bytes(result.get("capabilities", b"{}")))
+        offered = without_tasks(object_of(bytes(result.get("capabilities", b"{}"))))
         self._subscription.capabilities = offered
         self._changes += 1
         meta = members_of(bytes(result.get("_meta", b"{}")))

@@ -25,6 +25,8 @@ from mcp_ws_ide.core.bridges.methods import (
     LIST_CHANGED,
     QUESTIONS,
     SERVER_INFO_KEY,
+    TASK_METHODS,
+    without_tasks,
 )
 from mcp_ws_ide.core.bridges.server_subscriptions import OnAnswer, ServerSubscriptions, ignore
 from mcp_ws_ide.core.bridges.step import Step
@@ -54,6 +56,8 @@ MAX_QUESTION_BYTES: Final = 1 << 20
 """Bytes of params of these questions."""
 MAX_GHOSTS: Final = 1024
 """Abandoned calls that are remembered, because the server may still ask a question for them."""
+
+NO_TASKS: Final = f"the server speaks only MCP revisions before {MODERN_VERSION}, whose tasks are not bridged"
 
 INTERNAL_ID: Final = "mcp-ws-"
 """Start of the ids of the bridge's own requests."""
@@ -214,6 +218,8 @@ class LegacyServer:
             return _result(step, number, encode(_discovered(self._result, self._capabilities)))
         if method == "ping":
             return _result(step, number, b'{"resultType":"complete"}')
+        if method in TASK_METHODS:
+            return _error(step, number, METHOD_NOT_FOUND, f"Method not found: {method}: {NO_TASKS}")
         if method == "subscriptions/listen":
             return self._subscriptions.listen(number, message, self._capabilities, step)
         if (level := meta.get(messages.LOG_LEVEL_KEY)) is not None and level not in log_levels.LEVELS:
@@ -468,10 +474,11 @@ def _without(questions: list[_Question], raw_id: bytes) -> list[_Question]:
 
 def _initialize_params(first_params: bytes, client_version: str, shared: bool) -> dict[str, Any]:
     meta = {} if shared else object_of(messages.member(first_params, "_meta"))
+    declared = object_of(encode(meta.get(CAPABILITIES_KEY, {})))
     gateway = {"name": "mcp-ws-ide", "version": client_version}
     return {
         "protocolVersion": messages.NEWEST_HANDSHAKE,
-        "capabilities": {"sampling": {}, "elicitation": {}} if shared else meta.get(CAPABILITIES_KEY, {}),
+        "capabilities": {"sampling": {}, "elicitation": {}} if shared else without_tasks(declared),
         "clientInfo": meta.get(CLIENT_INFO_KEY, gateway),
     }
 
@@ -487,7 +494,7 @@ def _discovered(initialized: dict[str, Raw], capabilities: dict[str, Any]) -> di
     result: dict[str, Any] = {
         "resultType": "complete",
         "supportedVersions": [MODERN_VERSION],
-        "capabilities": {name: value for name, value in capabilities.items() if name != "tasks"},
+        "capabilities": without_tasks(capabilities),
         "ttlMs": 0,
         "cacheScope": "private",
     }
@@ -513,7 +520,7 @@ def _modern_result(method: str, result: bytes) -> bytes:
 def _without_envelope(params: bytes) -> bytes:
     """Return ``params`` without the members of 2026-07-28."""
     members = members_of(params)
-    for name in ("inputResponses", "requestState"):
+    for name in ("inputResponses", "requestState", "task"):
         members.pop(name, None)
     meta = members_of(bytes(members.pop("_meta", b"{}")))
     for name in ENVELOPE:

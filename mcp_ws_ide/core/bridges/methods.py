@@ -3,7 +3,7 @@ have to know about them. Pure."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from mcp_ws_ide.core import messages
 
@@ -18,8 +18,15 @@ LISTS: Final = {
 """Requests of lists, and the member of the result that has the items."""
 CACHEABLE: Final = frozenset({*LISTS, "resources/read"})
 """Requests whose result carries ``ttlMs`` and ``cacheScope`` (2026-07-28)."""
-NAMED_BY: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
-"""The member of ``params`` that the header ``Mcp-Name`` repeats, by method (MCP 2026-07-28, streamable-http)."""
+TASKS: Final = "io.modelcontextprotocol/tasks"
+"""The extension in which a server may answer a call with a task (SEP-2663)."""
+TASK: Final = "task"
+"""``resultType`` of a result that is a task."""
+TASK_METHODS: Final = dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "taskId")
+"""Requests of that extension, and the member of ``params`` that names the task."""
+NAMED_BY: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri", **TASK_METHODS}
+"""The member of ``params`` that the header ``Mcp-Name`` repeats, by method (MCP 2026-07-28, streamable-http, and
+SEP-2663)."""
 QUESTIONS: Final = {
     "sampling/createMessage": "sampling",
     "elicitation/create": "elicitation",
@@ -49,3 +56,12 @@ ENVELOPE: Final = (
 
 MAX_URIS: Final = 1024
 """Resources that may be followed on one connection; subscriptions beyond that are not acknowledged."""
+
+
+def without_tasks(capabilities: dict[str, Any]) -> dict[str, Any]:
+    """Return capabilities of a client or server, decoded, without tasks of either era: the bridges carry none."""
+    kept = {name: value for name, value in capabilities.items() if name != "tasks"}
+    extensions = kept.get("extensions")
+    if isinstance(extensions, dict) and TASKS in extensions:
+        kept["extensions"] = {name: value for name, value in extensions.items() if name != TASKS}
+    return kept
