@@ -39,7 +39,7 @@ CLEAN := env -i $(foreach name,$(filter $(KEPT),$(.VARIABLES)),$(name)="$$$(name
 SIDE_BY_SIDE := -n 6 --dist loadfile --no-loadscope-reorder
 PYTEST := $(CLEAN) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: help run fuzz properties lab fleet frontend page environments test test-compiled test-quick check format coverage interop bounds interop-ides binder soak bench bench-instructions bench-http bench-scale bench-memory bench-tap bench-start bench-engine bench-stored docs docs-serve screenshots clean
+.PHONY: help run fuzz properties lab fleet frontend page environments test test-compiled test-quick check format coverage interop bounds interop-ides binder soak bench bench-instructions bench-http bench-scale bench-memory bench-tap bench-start bench-engine bench-stored bench-storm docs docs-serve screenshots clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -228,6 +228,9 @@ bench-engine: $(STAMP) ## what storing sessions costs a call, and how long it ta
 
 bench-stored: $(STAMP) ## what storing sessions costs through Jupyter, and how long 2,000 clients take to be back after a crash
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/stored.py
+
+bench-storm: $(STAMP) ## how long 2,000 clients take to be back after a network failure, and what a neighbour notices
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/storm.py
 
 bench-start: $(STAMP) ## what starting each command costs, and the extension's share of Jupyter's start
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/start.py

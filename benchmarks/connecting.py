@@ -25,8 +25,6 @@ from mcp_ws_ide.gateway import Gateway, Limits
 from mcp_ws_ide.handlers.repeat_router import RepeatRouter
 from mcp_ws_ide.links.cut_links import CutLinks
 from mcp_ws_ide.links.heartbeat import Heartbeat
-from mcp_ws_ide.runtime import HANDSHAKES_PER_TURN
-from mcp_ws_ide.tasks import Turnstile
 
 AT_ONCE: Final = 14
 """Clients that connect at the same time."""
@@ -61,7 +59,6 @@ def listening(gateway: Gateway) -> tuple[HTTPServer, tuple[str, int]]:
     runtime: Any = SimpleNamespace(
         gateway=gateway,
         admissions=AdmitsFirst(lambda token_id: True),
-        turnstile=Turnstile(HANDSHAKES_PER_TURN),
         heartbeat=Heartbeat(),
         credentials=CredentialWatch(lambda: Application()),
         cut_links=CutLinks(lambda *_: None),

@@ -41,7 +41,6 @@ from mcp_ws_ide.observe.intermediaries import Intermediaries
 from mcp_ws_ide.observe.metrics import GatewayCollector
 from mcp_ws_ide.sanitise import one_visible_line
 from mcp_ws_ide.signin.service import SignInService
-from mcp_ws_ide.tasks import Turnstile
 from mcp_ws_ide.tokens import GatewayToken, TicketStore, TokenStore
 from mcp_ws_ide.transports.oauth import Authorizations
 
@@ -49,8 +48,6 @@ if TYPE_CHECKING:
     from mcp_ws_ide.fleet import Fleet
     from mcp_ws_ide.fleet.peer_requests import AnswerRequest
 
-HANDSHAKES_PER_TURN: Final = 2
-"""Handshakes per turn of the event loop: about a millisecond, in which open links wait."""
 STARTING: Final = "the gateway is starting; try again in a second"
 NOT_STARTED: Final = "the engine that stores sessions could not be started; the log of Jupyter says why"
 START_SECONDS: Final = 5.0
@@ -158,7 +155,6 @@ class Runtime:
         self._half_open = HalfOpenHeads()
         self.intermediaries = Intermediaries(self._noticed)
         self.cut_links = CutLinks(self.intermediaries.note)
-        self.turnstile = Turnstile(HANDSHAKES_PER_TURN)
         self.credentials = CredentialWatch(host.web_app)
         self.tickets = TicketStore()
         self.failed_authentications = FailedAuthentications()

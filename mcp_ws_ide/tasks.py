@@ -7,11 +7,7 @@ import contextvars
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
-
-FUNCTIONS_FOR_A_TASK: Final = 4
-"""Functions that pass a turnstile in place of one task: a repeated handshake costs a quarter of one that Jupyter
-checks."""
+from typing import Any
 
 log = logging.getLogger(__name__)
 
@@ -98,60 +94,3 @@ class SameDelay:
         for waiting in due:
             if waiting.call is not None:
                 waiting.call()
-
-
-class Turnstile:
-    """Lets a few tasks pass per turn of the event loop, in order.
-
-    For work that arrives in bursts, such as handshakes after a network failure: other work that is ready runs in
-    between.
-
-    Args:
-        per_turn: how many tasks pass in one turn; of functions, :data:`FUNCTIONS_FOR_A_TASK` times as many.
-    """
-
-    def __init__(self, per_turn: int) -> None:
-        self._room = per_turn * FUNCTIONS_FOR_A_TASK
-        self._passed = 0
-        self._turning = False
-        self._waiting: deque[asyncio.Future[None] | Callable[[], None]] = deque()
-
-    async def enter(self) -> None:
-        """Wait for this task's turn, if it is not due at once."""
-        self._start_turning()
-        if self._passed < self._room and not self._waiting:
-            self._passed += FUNCTIONS_FOR_A_TASK
-            return
-        mine = asyncio.get_running_loop().create_future()
-        self._waiting.append(mine)
-        await mine
-
-    def call(self, function: Callable[[], None]) -> None:
-        """Call ``function``, which does all its work at once, in its turn; its failure is logged."""
-        self._waiting.append(function)
-        self._start_turning()
-
-    def _start_turning(self) -> None:
-        if not self._turning:
-            self._turning = True
-            asyncio.get_running_loop().call_soon(self._turn, context=contextvars.Context())
-
-    def _turn(self) -> None:
-        self._passed, self._turning = 0, False
-        while self._waiting and self._passed < self._room:
-            waiting = self._waiting.popleft()
-            if not isinstance(waiting, asyncio.Future):
-                self._passed += 1
-                _call_logged(waiting)
-            elif not waiting.done():  # it was cancelled
-                self._passed += FUNCTIONS_FOR_A_TASK
-                waiting.set_result(None)
-        if self._passed:
-            self._start_turning()
-
-
-def _call_logged(function: Callable[[], None]) -> None:
-    try:
-        function()
-    except Exception:  # the others must still get their turns
-        log.exception("a function in the turnstile failed")

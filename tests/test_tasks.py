@@ -1,4 +1,4 @@
-"""Owned tasks, the turnstile, and functions that are called after the same delay."""
+"""Owned tasks, and functions that are called after the same delay."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import time
 from functools import partial
 
-from mcp_ws_ide.tasks import SameDelay, TaskGroupOwner, Turnstile
+from mcp_ws_ide.tasks import SameDelay, TaskGroupOwner
 from tests.conftest import until
 
 
@@ -28,34 +28,6 @@ async def test_a_failing_task_is_logged_and_its_siblings_continue(caplog):
     await owner.aclose(1.0)
     assert sibling.cancelled()
     assert len(owner) == 0
-
-
-async def test_a_storm_passes_a_few_at_a_time_and_in_order():
-    stile, passed, turns = Turnstile(3), [], []
-
-    async def come(number: int) -> None:
-        await stile.enter()
-        passed.append(number)
-
-    tasks = [asyncio.ensure_future(come(number)) for number in range(12)]
-    tasks[5].cancel()
-    while len(passed) < 11:
-        before = len(passed)
-        await asyncio.sleep(0)
-        turns.append(len(passed) - before)
-    assert passed == [n for n in range(12) if n != 5]
-    assert max(turns) <= 6, "what passes in one turn may run beside what passed in the one before"
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def test_a_single_caller_does_not_wait():
-    stile = Turnstile(1)
-    for _ in range(3):
-        task = asyncio.ensure_future(stile.enter())
-        await asyncio.sleep(0)
-        assert task.done()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
 
 
 async def test_functions_are_called_after_the_same_delay_in_order_unless_cancelled():

@@ -11,6 +11,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Final
 
 from mcp_ws_ide.core.binding import CloseCode
@@ -28,6 +29,7 @@ from mcp_ws_ide.gateway.stored_sessions import StoredSessions
 from mcp_ws_ide.gateway.stored_state import info_of
 from mcp_ws_ide.links.base import Link, LinkInfo, Rebindable
 from mcp_ws_ide.links.http import HttpLink
+from mcp_ws_ide.turnstile import Turnstile
 
 UNKNOWN_SESSION: Final = "session not found: it ended, expired, or belongs to another user"
 """The reason for every token that resumes no session: always the same, so that it reveals nothing."""
@@ -287,12 +289,18 @@ class SessionRegistry:
         due, self.ack_due = self.ack_due, set()
         for session in due:
             session.send_ack()
-        for session in [s for s in self._detached if s.resumption.expired(now)]:
+        for session in self._detached:
+            if session.resumption.expired(now):
+                Turnstile.running().call(partial(self._expire, session, now))
+        self._expire_http(now)
+        self._look_at_rates()
+
+    def _expire(self, session: ResumableSession, now: float) -> None:
+        """End a session that had expired at ``now``, unless it was resumed or has ended since."""
+        if session in self._detached and session.resumption.expired(now):
             self._metrics.resumes["expired"] += 1
             patience = session.resumption.patience
             session.end(CloseCode.GONE, f"the client did not reconnect within {patience:g} s (grace)")
-        self._expire_http(now)
-        self._look_at_rates()
 
     def _look_at_rates(self) -> None:
         counts = ((session.info.principal, session.messages_in) for session in self.sessions.values())
@@ -305,10 +313,17 @@ class SessionRegistry:
 
     def _expire_http(self, now: float) -> None:
         """End HTTP sessions that were not used for the grace period: HTTP clients may leave without notice."""
-        for session in list(self.http_sessions.values()):
-            link = session.http_link
-            if link is not None and link.idle and now - link.last_used > self._limits.grace:
-                session.end(CloseCode.GONE, f"not used for {self._limits.grace:g} s (grace)")
+        for session in self.http_sessions.values():
+            if self._is_unused(session, now):
+                Turnstile.running().call(partial(self._end_unused, session, now))
+
+    def _is_unused(self, session: Session, now: float) -> bool:
+        link = session.http_link
+        return link is not None and link.idle and now - link.last_used > self._limits.grace
+
+    def _end_unused(self, session: Session, now: float) -> None:
+        if self._is_unused(session, now):
+            session.end(CloseCode.GONE, f"not used for {self._limits.grace:g} s (grace)")
 
     def token_revoked(self, token_id: str) -> None:
         """End the sessions that a gateway token opened."""

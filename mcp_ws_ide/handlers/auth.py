@@ -19,6 +19,7 @@ from mcp_ws_ide.handlers.dialled import challenge_parameters
 from mcp_ws_ide.handlers.origin import needs_no_credential
 from mcp_ws_ide.handlers.requester import challenge, http_error_message, refusal_body
 from mcp_ws_ide.tokens import TOKEN_PREFIX, GatewayToken, Ticket
+from mcp_ws_ide.turnstile import Turnstile
 
 EXPOSED: Final = "Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, Retry-After"
 """Response headers that pages of an allowed Origin may read."""
@@ -79,7 +80,7 @@ class EndpointHandler(GatewayHandler):
     async def _check(self) -> None:
         if self.request.method == "OPTIONS":  # a preflight has no credential and gets no data
             return self.check_policy()
-        await self.runtime.turnstile.enter()
+        await Turnstile.running().enter()
         server = self._server_of_url()
         if (passed := self.passed) is not None:
             self.token_id, self.token_tools = passed.token_id, passed.tools

@@ -30,6 +30,7 @@ from mcp_ws_ide.handlers.repeated_upgrade import RepeatedUpgrade
 from mcp_ws_ide.links.streams import ByteStream, take_unread_stream
 from mcp_ws_ide.runtime import Runtime
 from mcp_ws_ide.tasks import SameDelay, TaskGroupOwner
+from mcp_ws_ide.turnstile import TASK_SECONDS, Turnstile
 
 BACKLOG: Final = 4096
 """Connections that may wait to be accepted, as far as the system allows. One more would be tried again by its client
@@ -78,11 +79,20 @@ class FreshConnections:
         server.handle_stream = self._accept  # type: ignore[method-assign]
 
     def _accept(self, stream: IOStream, address: Any) -> None:
+        """Look at a connection when its turn comes; thousands may come at once."""
+        Turnstile.running().call(partial(self._begin, stream, address))
+
+    def _begin(self, stream: IOStream, address: Any) -> None:
         if type(stream) is not IOStream or not self._runtime.admissions.expect_handshakes:
-            return self._to_tornado(stream, address)
+            return self._pass_on(stream, address)
         if not self._look(stream, address):
             self._wait(stream, address)
         return None
+
+    def _pass_on(self, stream: IOStream, address: Any) -> None:
+        """Leave a connection to Tornado, which reads it in a task."""
+        Turnstile.running().spend(TASK_SECONDS)
+        self._to_tornado(stream, address)
 
     def _wait(self, stream: IOStream, address: Any) -> None:
         """Look again when the first bytes have come."""
@@ -91,12 +101,15 @@ class FreshConnections:
         def readable() -> None:
             loop.remove_reader(number)
             patience.cancel()
+            Turnstile.running().call(look)
+
+        def look() -> None:
             if not self._look(stream, address):
-                self._to_tornado(stream, address)
+                self._pass_on(stream, address)
 
         def late() -> None:
             loop.remove_reader(number)
-            self._to_tornado(stream, address)
+            self._pass_on(stream, address)
 
         patience = self._patience.wait(late)
         contextvars.Context().run(loop.add_reader, number, readable)
@@ -111,16 +124,16 @@ class FreshConnections:
             data = b""
         key = _KEY.search(data)
         if key is None:
-            self._to_tornado(stream, address)
+            self._pass_on(stream, address)
             return True
         raw = (address[:1], data[: key.start(1)] + data[key.end(1) :])
         known = self._known.get(raw)
         if known is not None and self._runtime.admissions.still_holds(known.admission):
-            self._runtime.turnstile.call(partial(self._open, stream, address, known, key))
+            self._open(stream, address, known, key)
             return True
         if data.endswith(b"\r\n\r\n"):
             self._passed_on[stream] = raw, data
-        self._to_tornado(stream, address)
+        self._pass_on(stream, address)
         return True
 
     def _open(self, stream: IOStream, address: Any, known: KnownHead, key: re.Match[bytes]) -> None:

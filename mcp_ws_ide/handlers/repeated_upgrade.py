@@ -19,6 +19,7 @@ from mcp_ws_ide.handlers.upgrade import accepting_headers, check_key, choose_ser
 from mcp_ws_ide.links.streams import ByteStream
 from mcp_ws_ide.runtime import Runtime
 from mcp_ws_ide.tasks import TaskGroupOwner
+from mcp_ws_ide.turnstile import Turnstile
 
 
 class RepeatedHandshake(httputil.HTTPMessageDelegate):
@@ -27,11 +28,10 @@ class RepeatedHandshake(httputil.HTTPMessageDelegate):
     def __init__(self, runtime: Runtime, request: httputil.HTTPServerRequest, admission: Admission) -> None:
         key = request.headers.get("Sec-WebSocket-Key", "")
         self._upgrade = RepeatedUpgrade(runtime, request, admission, TornadoConnection(request), key)
-        self._turnstile = runtime.turnstile
 
     def finish(self) -> None:
         """Answer the handshake when its turn comes."""
-        self._turnstile.call(self._upgrade.open)
+        Turnstile.running().call(self._upgrade.open)
 
 
 class Switching(Answering, Protocol):

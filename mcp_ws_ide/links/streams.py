@@ -20,6 +20,7 @@ from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 from mcp_ws_ide.compiling import mypyc_attr
 from mcp_ws_ide.links.cut_links import idle_seconds
 from mcp_ws_ide.tasks import TaskGroupOwner
+from mcp_ws_ide.turnstile import Turnstile
 
 READ_BYTES: Final = 1 << 18
 """Bytes to read from a socket at once."""
@@ -66,6 +67,10 @@ class ByteStream(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close at once and discard unsent bytes."""
+
+    def close_in_turn(self) -> None:
+        """Close soon: an outage ends many streams at once, and ending what uses them takes time."""
+        Turnstile.running().call(self.close)
 
 
 def take_stream(stream: IOStream, tasks: TaskGroupOwner) -> ByteStream:
@@ -147,10 +152,16 @@ class SocketStream(ByteStream):
         except OSError:
             size = 0
         if size == 0:
-            self.idle = idle_seconds(self._socket)
-            return self.close()
+            return self._end()
         if self._on_data is not None:
             self._on_data(_shared_buffer[:size])
+
+    def _end(self) -> None:
+        """Note that the peer has ended the connection: nothing is read any more."""
+        self.idle = idle_seconds(self._socket)
+        self.set_reading(False)
+        self._on_data = None
+        self.close_in_turn()
 
     def write(self, data: bytes) -> bool:
         """Send what the socket takes now, and the rest when it has room."""
@@ -174,7 +185,7 @@ class SocketStream(ByteStream):
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError:
-            self._loop.call_soon(self.close)
+            self.close_in_turn()
             return len(data)
 
     def _writable(self) -> None:
@@ -196,7 +207,7 @@ class SocketStream(ByteStream):
 
     def set_reading(self, reading: bool) -> None:
         """Pause or resume reading."""
-        if reading == self._reading or self._on_end is None:
+        if reading == self._reading or self._on_data is None:
             return
         self._reading = reading
         if reading:

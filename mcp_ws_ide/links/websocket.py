@@ -176,7 +176,7 @@ class WebSocketLink:
         else:
             self._queued = self._stream.pending  # without the bytes that have been sent by now
         if chunks[-1] == b"":
-            self._stream.close()
+            self._stream.close_in_turn()
         return (len(chunks) + 1) // 2
 
     def _written(self) -> None:
@@ -215,7 +215,8 @@ class WebSocketLink:
             return
         if self._pings - self._frames.pongs >= MISSED_PONGS:
             log.info("link closed: %d pings without a pong", MISSED_PONGS)
-            self._stream.close()
+            self.closing = True
+            self._stream.close_in_turn()
             return
         self._next_ping = now + random.uniform(*self._cuts.ping_interval)  # noqa: S311 - no secret
         self._pings += 1
@@ -230,7 +231,7 @@ class WebSocketLink:
         self.closing = True
         self.set_reading(True)
         self._schedule_flush()
-        self._loop.call_later(timeout, self._stream.close)
+        self._loop.call_later(timeout, self._stream.close_in_turn)
 
     def _ended(self) -> None:
         if self.closed:

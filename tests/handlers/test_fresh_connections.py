@@ -27,7 +27,6 @@ from mcp_ws_ide.handlers.fresh_connections import LONGEST_HEAD
 from mcp_ws_ide.handlers.repeat_router import RepeatRouter
 from mcp_ws_ide.links.cut_links import CutLinks
 from mcp_ws_ide.links.heartbeat import Heartbeat
-from mcp_ws_ide.tasks import Turnstile
 from tests.conftest import BOUND, until
 
 KEY = b"Sec-WebSocket-Key: MDAwMDAwMDAwMDAwMDAwMA==\r\n"
@@ -121,7 +120,6 @@ class Served:
         runtime: Any = SimpleNamespace(
             gateway=self.gateway,
             admissions=self.admissions,
-            turnstile=Turnstile(1),
             heartbeat=Heartbeat(),
             credentials=SimpleNamespace(add_token=lambda *_: None),
             cut_links=CutLinks(lambda *_: None),
@@ -187,6 +185,14 @@ async def learned(*served: Served) -> None:
         for _ in range(2):
             assert b"HTTP/1.1 101 Switching Protocols" in await one.answer(HANDSHAKE)
         one.router.read_by_tornado = 0
+
+
+async def test_of_clients_that_connect_at_once_tornado_reads_only_the_first():
+    served = Served(looks=True)
+    async with serving(served):
+        answers = await asyncio.gather(*(served.answer(HANDSHAKE) for _ in range(100)))
+        assert all(b"opened" in answer for answer in answers)
+        assert served.router.read_by_tornado < 50, "the others wait until a head is known"
 
 
 async def test_a_known_head_opens_a_websocket_without_tornado():

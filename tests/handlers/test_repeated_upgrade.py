@@ -17,7 +17,6 @@ from mcp_ws_ide.gateway import Gateway, Limits
 from mcp_ws_ide.handlers.repeat_router import RepeatRouter
 from mcp_ws_ide.links.cut_links import CutLinks
 from mcp_ws_ide.links.heartbeat import Heartbeat
-from mcp_ws_ide.tasks import Turnstile
 from tests.conftest import BOUND
 
 HANDSHAKE = (
@@ -50,7 +49,6 @@ async def status_of(admissions: Admissions) -> bytes:
     runtime: Any = SimpleNamespace(
         gateway=gateway,
         admissions=admissions,
-        turnstile=Turnstile(1),
         heartbeat=Heartbeat(),
         credentials=SimpleNamespace(add_token=lambda *_: None),
         cut_links=CutLinks(lambda *_: None),
