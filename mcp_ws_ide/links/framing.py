@@ -118,22 +118,24 @@ class FrameLayer:
         """
         if self.open:
             return None
-        end = self._violation or self._made_protocol().close_rcvd
+        end = self._end
         return end.code if end is not None else ABNORMAL
 
     @property
     def close_reason(self) -> str:
         """The reason that belongs to :attr:`close_code`; if only this side closed, its own reason and code."""
-        protocol = self._made_protocol()
-        end, sent = self._violation or protocol.close_rcvd, protocol.close_sent
+        end, sent = self._end, self._protocol.close_sent if self._protocol is not None else None
         if end is not None or sent is None:
             return end.reason if end is not None else ""
         return f"{sent.reason} (closed by the gateway with {sent.code}; the client did not confirm)".lstrip()
 
     @property
-    def _violation(self) -> Close | None:
-        sent = self._made_protocol().close_sent
-        return sent if sent is not None and sent.code in VIOLATIONS else None
+    def _end(self) -> Close | None:
+        """How the WebSocket was closed, after a violation by this side, otherwise by the peer; None if by neither."""
+        if self._protocol is None:
+            return None
+        sent = self._protocol.close_sent
+        return sent if sent is not None and sent.code in VIOLATIONS else self._protocol.close_rcvd
 
     def receive(self, data: bytes | memoryview) -> list[bytes]:
         """Take bytes from the socket and return the text messages that they complete; ``data`` is not kept.
@@ -196,10 +198,12 @@ class FrameLayer:
                 break
 
     def receive_eof(self) -> None:
-        """Note that the socket has ended."""
-        protocol = self._made_protocol()
-        protocol.receive_eof()
-        self._note_state(protocol)
+        """Note that the socket has ended; nothing else may follow."""
+        if self._protocol is None:  # as after a network failure, which ends thousands of links at once
+            self.open = False
+            return
+        self._protocol.receive_eof()
+        self._note_state(self._protocol)
 
     def _take(self, frame: Frame, messages: list[bytes]) -> bool:
         if frame.opcode is _TEXT and frame.fin:

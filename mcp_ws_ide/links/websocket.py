@@ -35,6 +35,10 @@ def _ignore_full(full: bool) -> None:
     """The callback of owners that cannot slow down their source."""
 
 
+def _ignore_written() -> None:
+    """The callback of a stream whose link has ended."""
+
+
 NO_CUTS: Final = CutLinks(lambda code, detail: None)
 """The callback for links whose owners do not need to know why they end."""
 
@@ -240,6 +244,9 @@ class WebSocketLink:
         if not self.closing:
             self._ended_by_peer()
         self.closed = self.closing = True
+        self._stream.on_written = (
+            _ignore_written  # a cycle of link and stream would wait for the garbage collector
+        )
         on_closed, self._on_closed, self._on_message, self._on_full = (
             self._on_closed,
             None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import time
 
@@ -234,3 +235,22 @@ async def test_an_internal_error_closes_the_link_with_1011_and_stops_reading(rig
     assert [frame.data[:2] for frame in rig.frames()] == [(1011).to_bytes(2, "big")]
     assert rig.messages == [b"1"]
     assert "a bug" in caplog.text
+
+
+async def test_lost_links_leave_nothing_to_the_garbage_collector():
+    async def lose() -> None:
+        ours, theirs = socket.socketpair()
+        link = WebSocketLink(SocketStream(ours), 1 << 20)
+        link.start(lambda message, now: None, lambda code, reason: None)
+        theirs.close()
+        await until(lambda: link.closed)
+
+    await lose()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            await lose()
+        assert gc.collect() < 20, "a collection stops all sessions"
+    finally:
+        gc.enable()
