@@ -191,11 +191,21 @@ def test_no_other_site_can_show_the_page_in_a_frame(client, person):
     assert answer.headers["X-Frame-Options"] == "DENY"
 
 
-def test_the_page_runs_no_script_and_its_form_ends_only_at_the_client(client, person):
+@pytest.mark.parametrize(
+    ("uri", "allowed"),
+    [
+        (REDIRECT, "https: http://127.0.0.1:* http://localhost:* http://[::1]:*"),
+        ("https://app.example/callback", "https:"),
+        ("cursor://x/callback", "https: cursor:"),
+    ],
+)
+def test_the_page_runs_no_script_and_its_form_leads_only_to_the_client(client, person, uri, allowed):
+    client.redirect_uri = uri
+    client.register()
     policy = person.open(client.authorization_url()).headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert "script-src" not in policy
-    assert "form-action 'self' http://127.0.0.1:3334;" in policy
+    assert f"form-action 'self' {allowed};" in policy
 
 
 def test_what_a_client_says_of_itself_is_text_on_the_page(client, person):

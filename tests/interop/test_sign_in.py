@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from tests.conftest import DEMO, FAST_SERVER, OUTSIDE, Jupyter
 from tests.interop.conftest import PACKAGES, need
 from tests.interop.consent import PAGE, SDK_CLIENT, Running, approve, page_of, with_token
 from tests.interop.test_typescript import program
+from tests.signing_in import application
 
 pytestmark = [pytest.mark.chromium, pytest.mark.heavy]
 SDKS = {
@@ -77,6 +80,50 @@ async def test_mcp_remote_signs_in_and_calls_a_tool(gateway, node_program, tmp_p
         client.send(method="notifications/initialized")
         client.send(id=2, method="tools/call", params={"name": "echo", "arguments": {"text": "through it"}})
         client.until('"text": ?"through it"')
+
+
+class _Onward(BaseHTTPRequestHandler):
+    """A client's callback, which redirects to a page of its own on another port."""
+
+    def do_GET(self) -> None:
+        ports = self.server.ports  # type: ignore[attr-defined]
+        here = self.server.server_address[1]
+        self.send_response(302 if here == ports[0] else 200)
+        if here == ports[0]:
+            self.send_header("Location", f"http://localhost:{ports[1]}/thanks")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+async def test_a_callback_may_send_the_browser_on_to_a_page_of_its_own(gateway):
+    servers = [ThreadingHTTPServer(("127.0.0.1", 0), _Onward) for _ in range(2)]
+    ports = [server.server_port for server in servers]
+    for server in servers:
+        server.ports = ports  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    client = application(gateway, "demo", redirect_uri=f"http://127.0.0.1:{ports[0]}/callback")
+    async with page_of(client.authorization_url(), with_token(gateway.token)) as page:
+        await page.click("button[value=approve]")
+        await page.wait_for_url(f"http://localhost:{ports[1]}/thanks")
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+async def test_a_page_that_opens_the_sign_in_in_a_window_can_talk_to_its_callback_there(gateway):
+    """As web clients do: the window comes back to their own origin, and tells the page that opened it."""
+    client = application(gateway, "demo", redirect_uri=f"{gateway.url}api")
+    async with page_of(client.authorization_url(), with_token(gateway.token)) as page:
+        await page.goto(f"{gateway.url}api")
+        async with page.expect_popup() as opening:
+            await page.evaluate("url => void window.open(url)", client.authorization_url())
+        popup = await opening.value
+        await popup.click("button[value=approve]")
+        await popup.wait_for_url("**/api?*")
+        assert await popup.evaluate("window.opener !== null")
 
 
 async def test_a_user_who_denies_sends_the_client_an_error(gateway):

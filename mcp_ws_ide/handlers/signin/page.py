@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -43,20 +42,26 @@ if TYPE_CHECKING:
 
 LIST_SECONDS: Final = 20.0
 """Seconds that a server may take to list its tools for the page."""
+LOOPBACK: Final = "http://127.0.0.1:* http://localhost:* http://[::1]:*"
+"""Programs on the user's computer, as a content security policy names them."""
 STYLE: Final = (Path(__file__).parents[2] / "templates" / "mcp_ws_ide_sign_in.css").read_text()
 """The style of the page, which is part of it."""
 
 _DIGEST: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-_HOST: Final = re.compile(r"[a-z0-9.-]+(:\d{1,5})?", re.I)
 
 
 def policy_for(redirect_uri: str) -> str:
-    """Return a content security policy that allows the page's own style, and a form that ends at ``redirect_uri``."""
+    """Return a content security policy that allows the page's own style, and a form that leads to ``redirect_uri``.
+
+    Chromium applies ``form-action`` to every redirect that follows, also to those of the client's own callback, which
+    may lead to another host of its own, or from this computer to a page on the web.
+    """
     target = ""
-    if redirect_uri:
-        parts = urlsplit(redirect_uri)
-        plain = parts.scheme in ("http", "https") and _HOST.fullmatch(parts.netloc)
-        target = f" {parts.scheme}://{parts.netloc}" if plain else f" {parts.scheme}:"
+    if is_loopback_uri(redirect_uri):
+        target = f" https: {LOOPBACK}"
+    elif redirect_uri:
+        scheme = urlsplit(redirect_uri).scheme
+        target = " https:" if scheme == "https" else f" https: {scheme}:"
     return (
         f"default-src 'none'; style-src 'sha256-{_DIGEST}'; img-src data:; base-uri 'none'; "
         f"form-action 'self'{target}; "
@@ -84,10 +89,9 @@ class AuthorizeHandler(ExtensionHandlerJinjaMixin, ExtensionHandlerMixin, Gatewa
         super().set_default_headers()
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Frame-Options", "DENY")
-        self.set_header(
-            "Referrer-Policy", "same-origin"
-        )  # with no-referrer, the form's Origin would be "null"
-        self.set_header("Cross-Origin-Opener-Policy", "same-origin")
+        # With no-referrer, the form's Origin would be "null". No Cross-Origin-Opener-Policy: a client in a web page
+        # opens this one in a window that must find back to it.
+        self.set_header("Referrer-Policy", "same-origin")
 
     async def prepare(self) -> None:
         """Have Jupyter authenticate the user, or send the browser to its login."""
