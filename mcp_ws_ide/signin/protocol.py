@@ -287,7 +287,7 @@ class SignInServer(AuthorizationServer):
             answer = self.handle_error_response(None, error)
             if answer.location:
                 self.execute_hook("after_create_authorization_response", answer)
-            raise RefusedError(error.description or str(error.error), answer.location) from None
+            raise RefusedError(error.get_error_description() or str(error.error), answer.location) from None
         except ValueError:  # Authlib cannot quote the parameter in its error
             raise RefusedError("a parameter has characters that it cannot have") from None
 

@@ -135,6 +135,27 @@ def test_without_a_login_of_jupyter_there_is_nothing_to_sign_in_to(make_jupyter)
     assert httpx.get(url, timeout=BOUND).status_code == 404
 
 
+def test_pages_of_an_allowed_origin_can_sign_in_and_others_cannot(make_jupyter):
+    friend = "https://app.example"
+    jupyter = make_jupyter({"fast": FAST_SERVER}, f"--ServerApp.allow_origin={friend}")
+    paths = {
+        "GET": [
+            "servers/fast/.well-known/oauth-protected-resource",
+            "sign-in/.well-known/openid-configuration",
+        ],
+        "POST": ["sign-in/token", "sign-in/register", "sign-in/revoke"],
+    }
+    for method, path in [(method, path) for method, listed in paths.items() for path in listed]:
+        url = f"{jupyter.url}mcp-ws/{path}"
+        answer = httpx.request(method, url, headers={"Origin": friend}, timeout=BOUND)
+        assert answer.headers["Access-Control-Allow-Origin"] == friend, path
+        preflight = httpx.options(url, headers={"Origin": friend, "Access-Control-Request-Method": method})
+        assert preflight.status_code == 204, path
+        answer = httpx.request(method, url, headers={"Origin": "https://evil.example"}, timeout=BOUND)
+        assert answer.status_code == 403, path
+        assert "Access-Control-Allow-Origin" not in answer.headers
+
+
 # --- what is issued -------------------------------------------------------------------------------
 
 
