@@ -2,7 +2,8 @@
 
 All sides speak the modern era: requests from the client have integer ids of the gateway, and each member answers under
 the same id, as its session serves this client alone. Clients see tools and prompts as ``member__name``, and tasks as
-``member:id``; URIs of resources stay as they are, and belong to the member that listed them.
+``member:id``. Addresses of apps are ``ui://member/…``; all other URIs of resources stay as they are, and belong to the
+member that listed them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Final
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.bridges.client_subscription import RESOURCE_NOT_FOUND
 from mcp_ws_ide.core.bridges.methods import ACKNOWLEDGED, LISTS, SERVER_INFO_KEY, TASK_METHODS
+from mcp_ws_ide.core.group_bare import BareNames
 from mcp_ws_ide.core.group_merge import (
     DISCOVER,
     SEPARATOR,
@@ -22,11 +24,13 @@ from mcp_ws_ide.core.group_merge import (
     offers_none,
 )
 from mcp_ws_ide.core.group_tasks import TaskIds
+from mcp_ws_ide.core.group_uris import SCHEME, AppUris
 from mcp_ws_ide.core.lenient_json import encode, error_code, error_text, members_of, text_of, texts_of
 from mcp_ws_ide.core.list_items import UNAVAILABLE_KEY
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.core.open_work import TASK_CHANGED
 from mcp_ws_ide.core.session import CANCELLED
+from mcp_ws_ide.core.shown_uris import READ, UPDATED
 from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
 
 ACKNOWLEDGE_TIME: Final = 5.0
@@ -96,6 +100,8 @@ class Group:
         self._members = list(members)
         self._names = Names(members)
         self._tasks = TaskIds(members)
+        self._apps = AppUris(members)
+        self._bare = BareNames(self._members, SEPARATOR)
         self._routes: dict[int, str] = {}
         self._gathering: dict[int, Gathering] = {}
         self._attempts: dict[int, _Attempts] = {}
@@ -119,14 +125,11 @@ class Group:
     def _request(self, number: int, message: Message, out: Out) -> None:
         method = message.method_name
         if method == DISCOVER or method in LISTS:
-            self._gathering[number] = Gathering(message, self._members, self._names)
-            params = messages.with_member(message.params, "cursor", b"")  # all pages are returned at once
-            one = messages.rebuild(message, message.id, params=params)
-            out.to_members += [(member, one) for member in self._members]
+            self._ask_all(number, message, out)
         elif method in NAMED:
             self._named(number, message, out)
-        elif method == "resources/read":
-            self._of_uri(number, message, text_of(messages.member(message.params, "uri")), out)
+        elif method == READ:
+            self._read(number, message, out)
         elif method == "completion/complete":
             self._complete(number, message, out)
         elif method in TASK_METHODS:
@@ -136,27 +139,65 @@ class Group:
         elif method == "ping":
             out.to_client.append(messages.response(message.id, b'{"resultType":"complete"}'))
         else:
-            _error(
-                out,
-                number,
-                METHOD_NOT_FOUND,
-                f"Method not found: {method} is not supported by groups of servers",
-            )
+            self._unknown(number, message, out)
+
+    def _ask_all(self, number: int, message: Message, out: Out) -> None:
+        """Send a request to all members, whose responses are merged."""
+        self._gathering[number] = Gathering(message, self._members, self._names, self._apps)
+        params = messages.with_member(message.params, "cursor", b"")  # all pages are returned at once
+        one = messages.rebuild(message, message.id, params=params)
+        out.to_members += [(member, one) for member in self._members]
+
+    def _unknown(self, number: int, message: Message, out: Out) -> None:
+        """Send a request of an unknown method to the member that its name or address belongs to."""
+        name, uri = (text_of(messages.member(message.params, member)) for member in ("name", "uri"))
+        if (target := self._names.split(name)) is not None:
+            params = messages.with_member(message.params, "name", encode(target[1]))
+            return self._send(number, target[0], messages.rebuild(message, message.id, params=params), out)
+        if self._apps.split(uri) is not None or self._owner(uri) is not None:
+            return self._read(number, message, out)
+        prefixes = ", ".join(member + SEPARATOR for member in self._members)
+        text = (
+            f"Method not found: a group of servers passes {message.method_name} on only where params.name begins with "
+            f"one of {prefixes}, or params.uri is an address that one of them has listed"
+        )
+        _error(out, number, METHOD_NOT_FOUND, text)
 
     def _named(self, number: int, message: Message, out: Out) -> None:
         target = self._names.split(text_of(messages.member(message.params, "name")))
+        if target is None and message.method_name == "tools/call":
+            return self._list_for(number, message, out)
         if target is None:
-            kind = "tool" if message.method_name == "tools/call" else "prompt"
             prefixes = ", ".join(member + SEPARATOR for member in self._members)
-            return _error(out, number, INVALID_PARAMS, f"Unknown {kind}: names begin with one of {prefixes}")
+            return _error(out, number, INVALID_PARAMS, f"Unknown prompt: names begin with one of {prefixes}")
         member, name = target
         params = messages.with_member(message.params, "name", encode(name))
         self._send(number, member, messages.rebuild(message, message.id, params=params), out)
+
+    def _list_for(self, number: int, message: Message, out: Out) -> None:
+        """Send a call without a prefix to the member that has the tool; list the tools first if that is not known."""
+        if self._bare.knows(text_of(messages.member(message.params, "name"))):
+            return self._bare_call(number, message, out)
+        meta = messages.with_member(messages.member(message.params, "_meta") or b"{}", "progressToken", b"")
+        self._bare.waiting[number] = message
+        params = messages.with_member(b"{}", "_meta", meta)
+        self._ask_all(number, messages.request(message.id, "tools/list", params), out)
+
+    def _bare_call(self, number: int, message: Message, out: Out) -> None:
+        name = text_of(messages.member(message.params, "name"))
+        member = self._bare.member_of(name)
+        if member is None:
+            return _error(out, number, INVALID_PARAMS, self._bare.refusal(name))
+        self._send(number, member, message, out)
 
     def _complete(self, number: int, message: Message, out: Out) -> None:
         ref = messages.member(message.params, "ref")
         uri = text_of(messages.member(ref, "uri"))
         if uri:
+            if (app := self._apps.split(uri)) is not None:
+                ref = messages.with_member(ref, "uri", encode(app[1]))
+                params = messages.with_member(message.params, "ref", ref)
+                return self._send(number, app[0], messages.rebuild(message, message.id, params=params), out)
             return self._of_uri(number, message, uri, out)
         target = self._names.split(text_of(messages.member(ref, "name")))
         if target is None:
@@ -164,6 +205,22 @@ class Group:
         member, name = target
         params = messages.with_member(message.params, "ref", messages.with_member(ref, "name", encode(name)))
         self._send(number, member, messages.rebuild(message, message.id, params=params), out)
+
+    def _read(self, number: int, message: Message, out: Out) -> None:
+        """Send a request with an address to its member; an app names its own resources without the member."""
+        uri = text_of(messages.member(message.params, "uri"))
+        if (target := self._apps.split(uri)) is not None:
+            params = messages.with_member(message.params, "uri", encode(target[1]))
+            return self._send(number, target[0], messages.rebuild(message, message.id, params=params), out)
+        listed = [m for m in self._members if self._owner(self._apps.shown(m, uri)) == m]
+        if len(listed) > 1 and uri.startswith(SCHEME):
+            shown = ", ".join(self._apps.shown(member, uri) for member in listed)
+            return _error(
+                out, number, INVALID_PARAMS, f"several members have {uri[:200]!r}; read one of {shown}"
+            )
+        if len(listed) == 1:
+            return self._send(number, listed[0], message, out)
+        self._of_uri(number, message, uri, out)
 
     def _of_uri(self, number: int, message: Message, uri: str, out: Out) -> None:
         """Send a request to the member that listed its URI; for an unlisted URI, as of a template, to each in turn."""
@@ -196,7 +253,8 @@ class Group:
         tasks = texts_of(bytes(wanted.pop("taskIds", b"")))
         listening = self._listening[number] = _Listening(set(self._members), set(self._members))
         for member in sorted(listening.missing, key=self._members.index):
-            own = [uri for uri in uris if self._owner(uri) in (None, member)]
+            mine = [uri for uri in uris if self._owner(uri) in (None, member)]
+            own = [known for uri in mine if (known := self._apps.own(member, uri)) is not None]
             filters: dict[str, Any] = {**wanted, **({"resourceSubscriptions": own} if own else {})}
             if own_tasks := self._tasks.own(member, tasks):
                 filters["taskIds"] = own_tasks
@@ -208,6 +266,7 @@ class Group:
         concerned: set[str] = set()
         if (gathering := self._gathering.pop(number, None)) is not None:
             concerned = gathering.missing
+            self._bare.waiting.pop(number, None)
         elif (listening := self._listening.pop(number, None)) is not None:
             concerned = listening.open
         elif (member := self._routes.pop(number, None)) is not None:
@@ -255,7 +314,8 @@ class Group:
                 return self._send(number, attempts.left.pop(0), attempts.message, out)
             message = attempts.refusal
         self._attempts.pop(number, None)
-        out.to_client.append(self._tasks.result(member, message) if message.odd else message)
+        shown = self._tasks.result(member, message) if message.odd else message
+        out.to_client.append(self._apps.result(member, shown))
 
     def _gather(self, number: int, gathering: Gathering, member: str, message: Message, out: Out) -> None:
         cursor = b""
@@ -274,6 +334,10 @@ class Group:
         del self._gathering[number]
         if gathering.message.method_name in ("resources/list", "resources/templates/list"):
             self._owners[gathering.message.method_name] = gathering.owners
+        if gathering.message.method_name == "tools/list":
+            self._bare.learn(gathering.offers)
+        if (call := self._bare.waiting.pop(number, None)) is not None:
+            return self._bare_call(number, call, out)
         meta = {SERVER_INFO_KEY: {"name": self._name, "version": self._version}}
         out.to_client.append(gathering.answer(number, meta))
 
@@ -284,6 +348,8 @@ class Group:
             return self._ended_by_member(member, message, out)
         if message.method == TASK_CHANGED:
             message = self._tasks.notification(member, message)
+        elif message.method == UPDATED:
+            message = self._apps.updated(member, message)
         meta = messages.params_of(message).meta
         number = _number(bytes(meta.subscription_id)) if meta is not None else 0
         listening = self._listening.get(number)
@@ -300,7 +366,7 @@ class Group:
     ) -> None:
         for name, value in members_of(messages.member(message.params, "notifications")).items():
             if name == "resourceSubscriptions":
-                listening.uris |= dict.fromkeys(texts_of(bytes(value)))
+                listening.uris |= {self._apps.shown(member, uri): None for uri in texts_of(bytes(value))}
             elif name == "taskIds":
                 listening.tasks |= {self._tasks.shown(member, task): None for task in texts_of(bytes(value))}
             else:

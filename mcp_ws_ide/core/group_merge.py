@@ -15,6 +15,8 @@ from msgspec import Raw
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.bridges.methods import LISTS
 from mcp_ws_ide.core.era import MODERN_VERSION
+from mcp_ws_ide.core.group_bare import is_for_apps
+from mcp_ws_ide.core.group_uris import AppUris
 from mcp_ws_ide.core.lenient_json import (
     encode,
     error_code,
@@ -82,12 +84,14 @@ class Gathering:
     Attributes:
         message: the request.
         missing: members that have not answered, or not with their last page.
+        offers: the tools of a list by their own names.
     """
 
-    def __init__(self, message: Message, members: Sequence[str], names: Names) -> None:
+    def __init__(self, message: Message, members: Sequence[str], names: Names, apps: AppUris) -> None:
         self.message = message
         self.missing = set(members)
-        self._members, self._names = members, names
+        self.offers: dict[str, dict[str, bool]] = {}
+        self._members, self._names, self._apps = members, names, apps
         self._key = LISTS.get(message.method_name, "")
         self._named = self._key in ("tools", "prompts")
         self._pages: dict[str, Pages] = {}
@@ -154,14 +158,17 @@ class Gathering:
     def _shown(self, member: str, item: bytes, name: str) -> bytes:
         """Return an item of this name or address as the client sees it; ``b""`` for one that no client could call."""
         if not self._named:
-            self._uris.setdefault(member, []).append(name)
-            return item
+            self._uris.setdefault(member, []).append(self._apps.shown(member, name))
+            return self._apps.listed(member, item, name)
         if self._names.misread(member, name):
             self._note(
                 member,
                 f"{name[:100]!r} is omitted: with its prefix it would look like a name of another member",
             )
             return b""
+        if self._key == "tools":
+            self.offers.setdefault(name, {})[member] = is_for_apps(item)
+            item = self._apps.tool(member, item)
         return self._names.prefixed(member, name, item)
 
     def _note(self, member: str, reason: str) -> None:

@@ -17,6 +17,7 @@ from msgspec import Raw
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.bridges.methods import TASK_METHODS
+from mcp_ws_ide.core.group_merge import SEPARATOR
 from mcp_ws_ide.core.lenient_json import encode, items_of, members_of
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.errors import INVALID_PARAMS, INVALID_REQUEST
@@ -54,7 +55,9 @@ NAMES_TASK: Final = frozenset({*TASK_METHODS, LISTEN})
 """Methods whose params may name a task, and so the result of a tool."""
 
 
-def problem(rules: tuple[ToolRules, ...], message: Message) -> tuple[int, str] | None:
+def problem(
+    rules: tuple[ToolRules, ...], message: Message, members: tuple[str, ...] = ()
+) -> tuple[int, str] | None:
     """Return the code and text of the error for a message from a client that must not pass; None if it may.
 
     Besides calls of tools that a rule forbids, this refuses what a server could read as another message. JSON parsers
@@ -65,6 +68,7 @@ def problem(rules: tuple[ToolRules, ...], message: Message) -> tuple[int, str] |
 
     Args:
         rules: all of them must permit the tool.
+        members: those of a group, whose rules are about names with a member's prefix; a call without is forbidden.
         message: a message from the client; it must be forwarded as :func:`~mcp_ws_ide.core.messages.with_id` builds it.
     """
     text = _other_reading(message)
@@ -73,7 +77,7 @@ def problem(rules: tuple[ToolRules, ...], message: Message) -> tuple[int, str] |
     if text is not None:
         return INVALID_REQUEST, text
     if message.method_name == CALL:
-        text = _forbidden(rules, message.params)
+        text = _forbidden(rules, message.params, members)
     elif message.method_name in NAMES_TASK:
         text = _other_params(message.params, _TASK_PARAMS)
         if text is None and message.method_name == LISTEN:
@@ -81,13 +85,14 @@ def problem(rules: tuple[ToolRules, ...], message: Message) -> tuple[int, str] |
     return None if text is None else (INVALID_PARAMS, text)
 
 
-def _forbidden(rules: tuple[ToolRules, ...], params: bytes) -> str | None:
+def _forbidden(rules: tuple[ToolRules, ...], params: bytes, members: tuple[str, ...]) -> str | None:
     try:
         name = msgspec.json.decode(params, type=_Call).name
     except (msgspec.DecodeError, RecursionError):
         return "params.name must be a string"
     text = _other_call(params, name)
-    if text is None and not all(rule.permit(name) for rule in rules):
+    bare = bool(members) and not name.startswith(tuple(member + SEPARATOR for member in members))
+    if text is None and (bare or not all(rule.permit(name) for rule in rules)):
         return f"Unknown tool: {name[:200]}"
     return text
 

@@ -196,7 +196,8 @@ class Session:
         dropped.
         """
         message, pending = effect.message, effect.pending
-        refused = problem(self._rules, message) or self.server.continuations.refusal(message, self.info)
+        refused = problem(self._rules, message, self.server.members)
+        refused = refused or self.server.continuations.refusal(message, self.info)
         if refused is None:
             passes = messages.with_id(message, message.id)
             return Forward(passes, effect.modern, effect.params, pending)

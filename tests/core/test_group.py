@@ -93,7 +93,7 @@ def test_calls_go_to_the_member_their_name_begins_with():
     assert (member, sent["params"]["name"]) == ("a", "c")
     _, (answer,) = rig.member("a__b", id=1, result={"resultType": "input_required", "requestState": "s"})
     assert answer["id"] == 1
-    _, (refused,) = rig.client(3, "tools/call", name="c")
+    _, (refused,) = rig.client(3, "prompts/get", name="c")
     assert refused["error"]["code"] == -32602
     assert rig.member("a", id=1, result={}) == ([], []), "an answer that was not asked of it"
 

@@ -12,6 +12,7 @@ from mcp_ws_ide.config.spec import Configuration, ServerSpec
 from mcp_ws_ide.core.open_work import MAX_KEPT, OpenWork
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.gateway import Gateway, Limits
+from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.links.base import LinkInfo
 from tests.conftest import MODERN, TESTS, until
 from tests.gateway.test_gateway import Client
@@ -198,11 +199,12 @@ NARROW = ToolRules(allow=("plain",))
 JOBS = ToolRules(allow=("job", "plain"))
 
 
-def restricted(gateway: Gateway, tools: ToolRules) -> TaskClient:
-    client = TaskClient(gateway)
+def restricted(gateway: Gateway, tools: ToolRules, server: Server | None = None) -> TaskClient:
+    server = server or gateway.servers["tasks"]
+    client = TaskClient(gateway, server=server)
     client.session.link_closed(1000, "replaced")
     info = LinkInfo("me", link="websocket", tools=tools)
-    client.session = gateway.open_session(gateway.servers["tasks"], client.link, info)
+    client.session = gateway.open_session(server, client.link, info)
     return client
 
 
@@ -243,3 +245,19 @@ async def test_a_restricted_token_follows_its_own_task(gateway):
     await client.call("job", id="t1")
     assert (await client.result("tasks/get", taskId="t1"))["status"] == "working"
     assert (await client.result("tasks/cancel", taskId="t1")) == {"resultType": "complete"}
+
+
+@pytest.mark.parametrize(
+    "rules", [ToolRules(deny=("one__end",)), ToolRules(allow=("one__job", "two__*", "end"))]
+)
+async def test_rules_about_prefixed_names_cannot_be_passed_by_a_call_without_a_prefix(gateway, rules):
+    gateway.configure(Configuration({"one": spec("one"), "two": spec("two", tools=ToolRules(allow=()))}, []))
+    group = gateway.find("+one+two")
+    client = restricted(gateway, rules, group)
+    await client.result("tools/list")
+    task = await client.call("one__job", id="t1")
+    refused = await client.ask("tools/call", DECLARED, name="end", arguments={"id": "t1"})
+    assert refused["error"] == {"code": -32602, "message": "Unknown tool: end"}
+    assert (await client.result("tasks/get", taskId=task["taskId"]))["status"] == "working"
+    free = TaskClient(gateway, server=group)
+    assert (await free.call("end", id="t1"))["content"][0]["text"] == "ended"
