@@ -25,6 +25,7 @@ from mcp_ws_ide.config.spec import (
     GROUP,
     MAX_MEMBERS,
     OAUTH_KINDS,
+    PREFIX,
     SHARING,
     URL_SCHEMES,
     ServerSpec,
@@ -67,7 +68,9 @@ _NUMBERS: Final[Mapping[str, tuple[type, float]]] = {
 }
 """Numeric settings under ``mcp_ws``: their type and least value."""
 _LIMITS: Final = frozenset({"max_message_bytes", *DEFAULT_TIMEOUTS})
-SETTINGS: Final = ("sharing", "bridge", "tools", "ca_file", "oauth", *_NUMBERS)
+_CHOICES: Final = {"sharing": SHARING, "prefix": PREFIX}
+"""Settings that have one of some values."""
+SETTINGS: Final = (*_CHOICES, "bridge", "tools", "ca_file", "oauth", *_NUMBERS)
 """Keys under ``mcp_ws``."""
 _MAX_NUMBER: Final = 1 << 53
 _OAUTH_SETTINGS: Final = frozenset({"scope", "client_id", "client_secret", "issuer"})
@@ -119,6 +122,8 @@ def read_entry(
     settings = _read_settings(_typed(entry, "mcp_ws", dict, {}))
     raw = _raw_values(entry, notice)
     _check_group(name, raw["group"])
+    if "prefix" in settings and not raw["group"]:
+        raise EntryError("mcp_ws.prefix", "is only for groups; remove it")
     has_variables = "${" in (raw["url"] or "")
     raw["url"] = _websocket_address(entry, raw["url"])
     kind = _kind(entry, None if has_variables else raw["url"])
@@ -366,9 +371,9 @@ def _read_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_setting(name: object, key: str, value: Any) -> Any:
-    if name == "sharing":
-        if value not in SHARING:
-            raise EntryError(key, f"must be one of {', '.join(SHARING)}")
+    if isinstance(name, str) and name in _CHOICES:
+        if value not in _CHOICES[name]:
+            raise EntryError(key, f"must be one of {', '.join(_CHOICES[name])}")
         return value
     if name == "bridge":
         if not isinstance(value, bool):

@@ -33,6 +33,8 @@ OAUTH_KINDS: Final = frozenset({"http", "sse"})
 """Kinds that can be used with OAuth."""
 SHARING: Final = ("auto", "never", "always")
 """Values of :attr:`ServerSpec.sharing`."""
+PREFIX: Final = ("always", "never")
+"""Values of :attr:`ServerSpec.prefix`."""
 MAX_MEMBERS: Final = 32
 """Maximum number of servers in one group."""
 DEFAULT_TIMEOUTS: Final[Mapping[str, float]] = {
@@ -56,6 +58,7 @@ class ServerSpec:
         kind: a key of :data:`URL_SCHEMES`, or :data:`GROUP`.
         target: ``module:object`` of an in-process server.
         group: names of the servers that a group presents as one.
+        prefix: whether a group's names begin with their member: ``always``, or ``never`` unless two of them are equal.
         env: variables added to the base environment (:func:`~mcp_ws_ide.config.environment.child_environment`).
         env_vars: names of further variables that its process gets of the gateway's environment; ``*`` matches any
             characters.
@@ -87,6 +90,7 @@ class ServerSpec:
     headers: Mapping[str, str] = field(default_factory=dict)
     target: str | None = None
     group: tuple[str, ...] = ()
+    prefix: str = "always"
     sharing: str = "auto"
     bridge: bool = True
     tools: ToolRules | None = None

@@ -15,7 +15,7 @@ from typing import Any, Final
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.bridges.client_subscription import RESOURCE_NOT_FOUND
 from mcp_ws_ide.core.bridges.methods import ACKNOWLEDGED, LISTS, SERVER_INFO_KEY, TASK_METHODS
-from mcp_ws_ide.core.group_bare import BareNames
+from mcp_ws_ide.core.group_bare import LIST_OF, BareNames, name_in
 from mcp_ws_ide.core.group_merge import (
     DISCOVER,
     SEPARATOR,
@@ -93,15 +93,16 @@ class Group:
         name: the group's name.
         members: names of servers, in the order in which their tools, prompts and resources are listed.
         version: the gateway's version.
+        bare: whether tools and prompts are shown under their own names, unless two members have the same.
     """
 
-    def __init__(self, name: str, members: Sequence[str], version: str) -> None:
+    def __init__(self, name: str, members: Sequence[str], version: str, *, bare: bool = False) -> None:
         self._name, self._version = name, version
         self._members = list(members)
         self._names = Names(members)
         self._tasks = TaskIds(members)
         self._apps = AppUris(members)
-        self._bare = BareNames(self._members, SEPARATOR)
+        self._bare, self._shows_bare = BareNames(self._members, SEPARATOR), bare
         self._routes: dict[int, str] = {}
         self._gathering: dict[int, Gathering] = {}
         self._attempts: dict[int, _Attempts] = {}
@@ -143,7 +144,7 @@ class Group:
 
     def _ask_all(self, number: int, message: Message, out: Out) -> None:
         """Send a request to all members, whose responses are merged."""
-        self._gathering[number] = Gathering(message, self._members, self._names, self._apps)
+        self._gathering[number] = Gathering(message, self._members, self._names, self._apps, self._shows_bare)
         params = messages.with_member(message.params, "cursor", b"")  # all pages are returned at once
         one = messages.rebuild(message, message.id, params=params)
         out.to_members += [(member, one) for member in self._members]
@@ -152,8 +153,7 @@ class Group:
         """Send a request of an unknown method to the member that its name or address belongs to."""
         name, uri = (text_of(messages.member(message.params, member)) for member in ("name", "uri"))
         if (target := self._names.split(name)) is not None:
-            params = messages.with_member(message.params, "name", encode(target[1]))
-            return self._send(number, target[0], messages.rebuild(message, message.id, params=params), out)
+            return self._send_own(number, target, message, "name", out)
         if self._apps.split(uri) is not None or self._owner(uri) is not None:
             return self._read(number, message, out)
         prefixes = ", ".join(member + SEPARATOR for member in self._members)
@@ -164,30 +164,28 @@ class Group:
         _error(out, number, METHOD_NOT_FOUND, text)
 
     def _named(self, number: int, message: Message, out: Out) -> None:
-        target = self._names.split(text_of(messages.member(message.params, "name")))
-        if target is None and message.method_name == "tools/call":
+        target = self._names.split(name_in(message))
+        if target is None and (self._shows_bare or message.method_name == "tools/call"):
             return self._list_for(number, message, out)
         if target is None:
-            prefixes = ", ".join(member + SEPARATOR for member in self._members)
-            return _error(out, number, INVALID_PARAMS, f"Unknown prompt: names begin with one of {prefixes}")
-        member, name = target
-        params = messages.with_member(message.params, "name", encode(name))
-        self._send(number, member, messages.rebuild(message, message.id, params=params), out)
+            return _error(out, number, INVALID_PARAMS, self._bare.refusal(message.method_name, ""))
+        self._send_own(number, target, message, "name", out)
 
     def _list_for(self, number: int, message: Message, out: Out) -> None:
-        """Send a call without a prefix to the member that has the tool; list the tools first if that is not known."""
-        if self._bare.knows(text_of(messages.member(message.params, "name"))):
+        """Send a call without a prefix to the member that has the name; list the names first if that is not known."""
+        method = message.method_name
+        if self._bare.knows(method, name_in(message)):
             return self._bare_call(number, message, out)
         meta = messages.with_member(messages.member(message.params, "_meta") or b"{}", "progressToken", b"")
         self._bare.waiting[number] = message
         params = messages.with_member(b"{}", "_meta", meta)
-        self._ask_all(number, messages.request(message.id, "tools/list", params), out)
+        self._ask_all(number, messages.request(message.id, LIST_OF[method], params), out)
 
     def _bare_call(self, number: int, message: Message, out: Out) -> None:
-        name = text_of(messages.member(message.params, "name"))
-        member = self._bare.member_of(name)
+        method, name = message.method_name, name_in(message)
+        member = self._bare.member_of(method, name)
         if member is None:
-            return _error(out, number, INVALID_PARAMS, self._bare.refusal(name))
+            return _error(out, number, INVALID_PARAMS, self._bare.refusal(method, name))
         self._send(number, member, message, out)
 
     def _complete(self, number: int, message: Message, out: Out) -> None:
@@ -199,9 +197,11 @@ class Group:
                 params = messages.with_member(message.params, "ref", ref)
                 return self._send(number, app[0], messages.rebuild(message, message.id, params=params), out)
             return self._of_uri(number, message, uri, out)
-        target = self._names.split(text_of(messages.member(ref, "name")))
+        target = self._names.split(name_in(message))
+        if target is None and self._shows_bare:
+            return self._list_for(number, message, out)
         if target is None:
-            return _error(out, number, INVALID_PARAMS, "Unknown prompt")
+            return _error(out, number, INVALID_PARAMS, self._bare.refusal(message.method_name, ""))
         member, name = target
         params = messages.with_member(message.params, "ref", messages.with_member(ref, "name", encode(name)))
         self._send(number, member, messages.rebuild(message, message.id, params=params), out)
@@ -210,21 +210,18 @@ class Group:
         """Send a request with an address to its member; an app names its own resources without the member."""
         uri = text_of(messages.member(message.params, "uri"))
         if (target := self._apps.split(uri)) is not None:
-            params = messages.with_member(message.params, "uri", encode(target[1]))
-            return self._send(number, target[0], messages.rebuild(message, message.id, params=params), out)
+            return self._send_own(number, target, message, "uri", out)
         listed = [m for m in self._members if self._owner(self._apps.shown(m, uri)) == m]
         if len(listed) > 1 and uri.startswith(SCHEME):
             shown = ", ".join(self._apps.shown(member, uri) for member in listed)
             return _error(
                 out, number, INVALID_PARAMS, f"several members have {uri[:200]!r}; read one of {shown}"
             )
-        if len(listed) == 1:
-            return self._send(number, listed[0], message, out)
         self._of_uri(number, message, uri, out)
 
     def _of_uri(self, number: int, message: Message, uri: str, out: Out) -> None:
         """Send a request to the member that listed its URI; for an unlisted URI, as of a template, to each in turn."""
-        owner = self._owner(uri)
+        owner = next((m for m in self._members if self._owner(self._apps.shown(m, uri)) == m), None)
         if owner is not None:
             return self._send(number, owner, message, out)
         first, *left = self._members
@@ -237,8 +234,7 @@ class Group:
         if target is None:
             prefixes = ", ".join(self._tasks.prefixes)
             return _error(out, number, INVALID_PARAMS, f"Unknown task: ids begin with one of {prefixes}")
-        params = messages.with_member(message.params, member, encode(target[1]))
-        self._send(number, target[0], messages.rebuild(message, message.id, params=params), out)
+        self._send_own(number, target, message, member, out)
 
     def _owner(self, uri: str) -> str | None:
         return next((owners[uri] for owners in self._owners.values() if uri in owners), None)
@@ -246,6 +242,12 @@ class Group:
     def _send(self, number: int, member: str, message: Message, out: Out) -> None:
         self._routes[number] = member
         out.to_members.append((member, message))
+
+    def _send_own(self, number: int, target: tuple[str, str], message: Message, name: str, out: Out) -> None:
+        """Send a request to a member with what the member itself calls the thing that ``params.name`` names."""
+        member, own = target
+        params = messages.with_member(message.params, name, encode(own))
+        self._send(number, member, messages.rebuild(message, message.id, params=params), out)
 
     def _listen(self, number: int, message: Message, out: Out) -> None:
         wanted = members_of(messages.member(message.params, "notifications"))
@@ -334,8 +336,7 @@ class Group:
         del self._gathering[number]
         if gathering.message.method_name in ("resources/list", "resources/templates/list"):
             self._owners[gathering.message.method_name] = gathering.owners
-        if gathering.message.method_name == "tools/list":
-            self._bare.learn(gathering.offers)
+        self._bare.learn(gathering.message.method_name, gathering.offers)
         if (call := self._bare.waiting.pop(number, None)) is not None:
             return self._bare_call(number, call, out)
         meta = {SERVER_INFO_KEY: {"name": self._name, "version": self._version}}

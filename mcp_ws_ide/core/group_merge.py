@@ -84,10 +84,12 @@ class Gathering:
     Attributes:
         message: the request.
         missing: members that have not answered, or not with their last page.
-        offers: the tools of a list by their own names.
+        offers: the tools or prompts of a list by their own names.
     """
 
-    def __init__(self, message: Message, members: Sequence[str], names: Names, apps: AppUris) -> None:
+    def __init__(
+        self, message: Message, members: Sequence[str], names: Names, apps: AppUris, bare: bool = False
+    ) -> None:
         self.message = message
         self.missing = set(members)
         self.offers: dict[str, dict[str, bool]] = {}
@@ -96,6 +98,9 @@ class Gathering:
         self._named = self._key in ("tools", "prompts")
         self._pages: dict[str, Pages] = {}
         self._items: dict[str, list[bytes]] = {}
+        self._own: dict[str, list[str]] = {}
+        """The own names of the items, where they are shown without a prefix."""
+        self._bare = bare and self._named
         self._uris: dict[str, list[str]] = {}
         self._discovered: dict[str, dict[str, Raw]] = {}
         self._error = b""
@@ -149,6 +154,7 @@ class Gathering:
             self._size += size
             if shown:
                 kept.append(shown)
+                self._own.setdefault(member, []).append(item.identity if self._bare else "")
         if left:
             self._note(member, f"at least {left} of its {self._key} are omitted: {_ROOM}")
         for text in fault_texts(self._key, faults).values():
@@ -166,9 +172,26 @@ class Gathering:
                 f"{name[:100]!r} is omitted: with its prefix it would look like a name of another member",
             )
             return b""
+        self.offers.setdefault(name, {})[member] = self._key == "tools" and is_for_apps(item)
         if self._key == "tools":
-            self.offers.setdefault(name, {})[member] = is_for_apps(item)
             item = self._apps.tool(member, item)
+        return item if self._bare else self._names.prefixed(member, name, item)
+
+    def _items_of(self, member: str) -> list[bytes]:
+        """Return the items of a member as the client sees them."""
+        items = self._items.get(member, [])
+        if not self._bare:
+            return items
+        names = self._own.get(member, [])
+        return [self._unlike(member, name, item) for name, item in zip(names, items, strict=True)]
+
+    def _unlike(self, member: str, name: str, item: bytes) -> bytes:
+        """Return an item with the prefix of its member if its name alone could be taken for another one."""
+        others = [other for other in self._members if other != member and other in self.offers[name]]
+        if not others and self._names.split(name) is None:
+            return item
+        if others:
+            self._note(member, f"{name[:100]!r} has its prefix, because {others[0]!r} has the same name")
         return self._names.prefixed(member, name, item)
 
     def _note(self, member: str, reason: str) -> None:
@@ -194,7 +217,7 @@ class Gathering:
             return messages.failure(b"%d" % number, self._error)
         result: dict[str, Any] = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
         if self._key:
-            items = [item for member in self._members for item in self._items.get(member, ())]
+            items = [item for member in self._members for item in self._items_of(member)]
             result[self._key] = Raw(b"[%b]" % b",".join(items))
         else:
             result |= self._all_discovered()

@@ -10,14 +10,13 @@ import json
 import unicodedata
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import Raw
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.bridges.methods import TASK_METHODS
-from mcp_ws_ide.core.group_merge import SEPARATOR
 from mcp_ws_ide.core.lenient_json import encode, items_of, members_of
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.errors import INVALID_PARAMS, INVALID_REQUEST
@@ -34,10 +33,41 @@ class ToolRules(msgspec.Struct, frozen=True):
     allow: tuple[str, ...] | None = None
     deny: tuple[str, ...] = ()
 
-    def permit(self, name: str) -> bool:
-        """Return whether a tool of this name may be used."""
+    def permit(self, name: str, others: tuple[str, ...] = ()) -> bool:
+        """Return whether a tool of this name may be used; none of its other names may be denied either."""
         allowed = self.allow is None or any(fnmatchcase(name, pattern) for pattern in self.allow)
-        return allowed and not any(fnmatchcase(name, pattern) for pattern in self.deny)
+        return allowed and not any(
+            fnmatchcase(each, pattern) for each in (name, *others) for pattern in self.deny
+        )
+
+
+class GroupNames(NamedTuple):
+    """How a group shows the names of its members' tools.
+
+    Attributes:
+        prefixes: what names with a prefix begin with; empty for a single server.
+        bare: whether tools are shown without, unless two members have the same name.
+    """
+
+    prefixes: tuple[str, ...] = ()
+    bare: bool = False
+
+    def others(self, name: str) -> tuple[str, ...] | None:
+        """Return the other names of the tools that a call of this name may reach; None if it must not pass.
+
+        Rules are about the names that lists show, and a name without a prefix is none of those unless the group shows
+        such.
+        """
+        if not self.prefixes:
+            return ()
+        own = tuple(name.removeprefix(prefix) for prefix in self.prefixes if name.startswith(prefix))
+        if not self.bare:
+            return () if own else None
+        return own or tuple(prefix + name for prefix in self.prefixes)
+
+
+NO_GROUP: Final = GroupNames()
+"""Stands for a single server."""
 
 
 class _Tool(msgspec.Struct):
@@ -56,7 +86,7 @@ NAMES_TASK: Final = frozenset({*TASK_METHODS, LISTEN})
 
 
 def problem(
-    rules: tuple[ToolRules, ...], message: Message, members: tuple[str, ...] = ()
+    rules: tuple[ToolRules, ...], message: Message, group: GroupNames = NO_GROUP
 ) -> tuple[int, str] | None:
     """Return the code and text of the error for a message from a client that must not pass; None if it may.
 
@@ -68,7 +98,7 @@ def problem(
 
     Args:
         rules: all of them must permit the tool.
-        members: those of a group, whose rules are about names with a member's prefix; a call without is forbidden.
+        group: how the server shows names, if it is a group.
         message: a message from the client; it must be forwarded as :func:`~mcp_ws_ide.core.messages.with_id` builds it.
     """
     text = _other_reading(message)
@@ -77,7 +107,7 @@ def problem(
     if text is not None:
         return INVALID_REQUEST, text
     if message.method_name == CALL:
-        text = _forbidden(rules, message.params, members)
+        text = _forbidden(rules, message.params, group)
     elif message.method_name in NAMES_TASK:
         text = _other_params(message.params, _TASK_PARAMS)
         if text is None and message.method_name == LISTEN:
@@ -85,19 +115,19 @@ def problem(
     return None if text is None else (INVALID_PARAMS, text)
 
 
-def _forbidden(rules: tuple[ToolRules, ...], params: bytes, members: tuple[str, ...]) -> str | None:
+def _forbidden(rules: tuple[ToolRules, ...], params: bytes, group: GroupNames) -> str | None:
     try:
         name = msgspec.json.decode(params, type=_Call).name
     except (msgspec.DecodeError, RecursionError):
         return "params.name must be a string"
     text = _other_call(params, name)
-    bare = bool(members) and not name.startswith(tuple(member + SEPARATOR for member in members))
-    if text is None and (bare or not all(rule.permit(name) for rule in rules)):
+    others = group.others(name)
+    if text is None and (others is None or not all(rule.permit(name, others) for rule in rules)):
         return f"Unknown tool: {name[:200]}"
     return text
 
 
-def visible(rules: tuple[ToolRules, ...], message: Message) -> Message:
+def visible(rules: tuple[ToolRules, ...], message: Message, group: GroupNames = NO_GROUP) -> Message:
     """Return a result without forbidden tools; a message without a list of tools is returned as it came.
 
     The other tools keep their bytes.
@@ -108,21 +138,21 @@ def visible(rules: tuple[ToolRules, ...], message: Message) -> Message:
         return message
     for name in lists:
         if bytes(memoryview(members[name])[:1]) == b"[":
-            members[name] = Raw(encode(_permitted(rules, members[name])))
+            members[name] = Raw(encode(_permitted(rules, members[name], group)))
     return messages.rebuild(message, message.id, result=encode(members))
 
 
-def _permitted(rules: tuple[ToolRules, ...], tools: Raw) -> list[Raw]:
-    return [tool for tool in items_of(bytes(tools)) if _permits(rules, tool)]
+def _permitted(rules: tuple[ToolRules, ...], tools: Raw, group: GroupNames) -> list[Raw]:
+    return [tool for tool in items_of(bytes(tools)) if _permits(rules, tool, group)]
 
 
-def _permits(rules: tuple[ToolRules, ...], tool: Raw) -> bool:
+def _permits(rules: tuple[ToolRules, ...], tool: Raw, group: GroupNames) -> bool:
     """Return whether a tool may be seen; one whose name cannot be read may not, and hides no other."""
     try:
         name = msgspec.json.decode(tool, type=_Tool).name
     except (msgspec.DecodeError, RecursionError):
         return False
-    return all(rule.permit(name) for rule in rules)
+    return all(rule.permit(name, group.others(name) or ()) for rule in rules)
 
 
 # --- other readings of a message ------------------------------------------------------------------

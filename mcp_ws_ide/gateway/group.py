@@ -51,7 +51,8 @@ class GroupTransport(MessageTransport):
         self._servers = servers
         self._registry = sessions
         self._info = LinkInfo(principal, f"group {group.name}", link="http" if stateless else "group")
-        self._group = Group(group.name, group.members, __version__)
+        bare = group.spec.prefix == "never"
+        self._group = Group(group.name, group.members, __version__, bare=bare)
         self._sessions: dict[str, Session] = {}
         self._held = False
         """Whether the client reads slowly."""

@@ -13,6 +13,8 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 from mcp_ws_ide.config.environment import hint_for
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core.era import Era
+from mcp_ws_ide.core.group_merge import SEPARATOR
+from mcp_ws_ide.core.tools import GroupNames
 from mcp_ws_ide.errors import NotAttemptedError
 from mcp_ws_ide.gateway.continuations import Continuations
 from mcp_ws_ide.gateway.crash_loop import CrashLoop
@@ -161,6 +163,11 @@ class Server:
     def members(self) -> tuple[str, ...]:
         """The names of a group's members; empty for any other server."""
         return self.spec.group
+
+    @property
+    def group_names(self) -> GroupNames:
+        """How it shows the names of its members' tools, if it is a group."""
+        return GroupNames(tuple(member + SEPARATOR for member in self.members), self.spec.prefix == "never")
 
     @property
     def in_use(self) -> bool:

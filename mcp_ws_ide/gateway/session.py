@@ -196,7 +196,7 @@ class Session:
         dropped.
         """
         message, pending = effect.message, effect.pending
-        refused = problem(self._rules, message, self.server.members)
+        refused = problem(self._rules, message, self.server.group_names)
         refused = refused or self.server.continuations.refusal(message, self.info)
         if refused is None:
             passes = messages.with_id(message, message.id)
@@ -263,7 +263,7 @@ class Session:
         if (
             self._rules and message.result
         ):  # also of another request: a client may reuse the id of a cancelled one
-            message = visible(self._rules, message)
+            message = visible(self._rules, message, self.server.group_names)
             self.server.continuations.given(message.result, self.info)
         if self.info.fragile and len(message.data) > FRAGILE_MAX_BYTES:
             message = self._too_large(message, answered)

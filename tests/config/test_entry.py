@@ -253,6 +253,19 @@ def test_the_settings_of_mcp_ws_are_applied(tmp_path):
     assert (spec.idle_timeout, dict(spec.limits)) == (0.5, {"max_message_bytes": 2048})
 
 
+def test_a_group_may_show_names_without_prefixes(tmp_path):
+    spec = one(tmp_path, {"group": ["b"], "mcp_ws": {"prefix": "never"}})
+    assert spec.prefix == "never"
+    for entry, reason in (
+        ({"group": ["b"], "mcp_ws": {"prefix": False}}, "must be one of always, never"),
+        ({"command": "x", "mcp_ws": {"prefix": "never"}}, "is only for groups; remove it"),
+    ):
+        configuration = load(tmp_path, {"mcpServers": {"a": entry}})
+        assert [(each.key, each.reason) for each in configuration.problems] == [
+            ("mcpServers.a.mcp_ws.prefix", reason)
+        ]
+
+
 def test_the_credentials_of_an_oauth_client_may_be_variables(tmp_path):
     oauth = {"client_id": "me", "client_secret": "${SECRET}"}
     entry = {"url": "https://x", "mcp_ws": {"oauth": oauth}}

@@ -453,7 +453,7 @@ def test_messages_that_a_group_does_not_support_are_dropped():
 
 def test_a_completion_for_a_prompt_of_no_member_is_refused():
     _, (answer,) = Rig().client(1, "completion/complete", ref={"type": "ref/prompt", "name": "nobody__p"})
-    assert answer["error"]["message"] == "Unknown prompt"
+    assert answer["error"]["message"] == "Unknown prompt: names begin with one of a__, b__"
 
 
 @pytest.mark.parametrize("item", [7, {"uri": 7}, {"title": "no address"}])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.group import Group
+from mcp_ws_ide.core.list_items import UNAVAILABLE_KEY
+from mcp_ws_ide.core.tools import GroupNames, ToolRules, problem, visible
 from tests.core.test_group import SCHEMA, Rig
 
 SUB = messages.SUBSCRIPTION_ID_KEY
@@ -193,3 +197,65 @@ def test_an_unknown_method_that_names_no_member_is_refused_with_what_would_pass(
     assert answer["error"]["code"] == -32601
     assert "skills/list" in answer["error"]["message"]
     assert "a__, b__" in answer["error"]["message"]
+
+
+# --- groups without prefixes ----------------------------------------------------------------------
+
+
+class BareRig(Rig):
+    def __init__(self, *members: str) -> None:
+        super().__init__(*members)
+        self.group = Group("team", members, "1", bare=True)
+
+
+def test_without_prefixes_only_equal_names_get_one_and_are_reported():
+    rig = BareRig("a", "b")
+    rig.client(1, "tools/list")
+    rig.member("b", id=1, result={"tools": [tool("same"), tool("two"), tool("a__x")]})
+    _, (answer,) = rig.member("a", id=1, result={"tools": [tool("one"), tool("same", MAIN)]})
+    shown = answer["result"]["tools"]
+    assert [each["name"] for each in shown] == ["one", "a__same", "b__same", "two", "b__a__x"]
+    assert shown[1]["_meta"]["ui"]["resourceUri"] == "ui://a/app/main.html"
+    notes = answer["result"]["_meta"][UNAVAILABLE_KEY]
+    assert notes == {
+        "a": "'same' has its prefix, because 'b' has the same name",
+        "b": "'same' has its prefix, because 'a' has the same name",
+    }
+    for name, member, own in (("two", "b", "two"), ("a__same", "a", "same"), ("b__a__x", "b", "a__x")):
+        ((to, sent),), _ = rig.client(2, "tools/call", name=name)
+        assert (to, sent["params"]["name"]) == (member, own)
+        rig.member(to, id=2, result={"content": []})
+
+
+def test_without_prefixes_prompts_are_found_by_their_own_names_too():
+    rig = BareRig("a", "b")
+    to_members, _ = rig.client(1, "prompts/get", name="hello", arguments={"n": "x"})
+    assert {sent["method"] for _, sent in to_members} == {"prompts/list"}
+    rig.member("a", id=1, error={"code": -32601, "message": "no prompts"})
+    ((member, sent),), _ = rig.member("b", id=1, result={"prompts": [{"name": "hello"}]})
+    assert (member, sent["method"]) == ("b", "prompts/get")
+    assert sent["params"] == {"name": "hello", "arguments": {"n": "x"}}
+    rig.member("b", id=1, result={"messages": []})
+    ref = {"type": "ref/prompt", "name": "hello"}
+    ((member, sent),), _ = rig.client(2, "completion/complete", ref=ref, argument={"name": "n", "value": ""})
+    assert (member, sent["params"]["ref"]) == ("b", ref)
+
+
+@pytest.mark.parametrize(
+    ("rules", "passing", "refused"),
+    [
+        (ToolRules(deny=("x",)), ("y",), ("x", "a__x", "b__x")),
+        (ToolRules(deny=("a__x",)), ("y",), ("x", "a__x")),
+        (ToolRules(allow=("x",)), ("x",), ("y", "a__x")),
+        (ToolRules(allow=("a__*",)), ("a__x",), ("x", "b__x")),
+    ],
+)
+def test_without_prefixes_no_other_name_of_a_denied_tool_passes(rules, passing, refused):
+    names = GroupNames(("a__", "b__"), bare=True)
+    for name in (*passing, *refused):
+        call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name}}
+        found = problem((rules,), messages.parse(json.dumps(call).encode()), names)
+        assert (found is None) == (name in passing), name
+    listed = {"jsonrpc": "2.0", "id": 1, "result": {"tools": [tool(name) for name in (*passing, *refused)]}}
+    shown = visible((rules,), messages.parse(json.dumps(listed).encode()), names)
+    assert {each["name"] for each in json.loads(shown.result)["tools"]} <= set(passing)

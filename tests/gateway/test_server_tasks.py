@@ -261,3 +261,16 @@ async def test_rules_about_prefixed_names_cannot_be_passed_by_a_call_without_a_p
     assert (await client.result("tasks/get", taskId=task["taskId"]))["status"] == "working"
     free = TaskClient(gateway, server=group)
     assert (await free.call("end", id="t1"))["content"][0]["text"] == "ended"
+
+
+@pytest.mark.parametrize("link_kind", ["websocket", "http"])
+async def test_a_group_without_prefixes_is_used_like_one_server(gateway, link_kind):
+    team = ServerSpec("team", "test", "group", group=("one", "two"), prefix="never")
+    only = ToolRules(allow=("plain",))
+    specs = {"one": spec("one", tools=only), "two": spec("two", tools=ToolRules(deny=("plain",)))}
+    gateway.configure(Configuration({**specs, "team": team}, []))
+    client = TaskClient(gateway, link_kind, server=gateway.servers["team"])
+    assert (await client.call("plain"))["content"][0]["text"] == "done at once"
+    assert (await client.call("job", id="t1"))["taskId"] == "two:t1"
+    names = [tool["name"] for tool in (await client.result("tools/list"))["tools"]]
+    assert names == ["plain", "job", "end", "ask", "wait"]
