@@ -18,6 +18,7 @@ from mcp_ws_ide.discovery import RunningGateway, check_name, endpoint_url, find_
 from mcp_ws_ide.errors import ConnectError, UnusableArgumentError
 from mcp_ws_ide.inspector import export, network, report
 from mcp_ws_ide.inspector.collecting import Sieve, collect, end_with_reader, stop_on_signals
+from mcp_ws_ide.inspector.expectations import Expectations, milliseconds
 from mcp_ws_ide.inspector.model.difference import Path
 from mcp_ws_ide.inspector.model.filters import Filter, literal, parse
 from mcp_ws_ide.inspector.model.journal import Journal
@@ -158,7 +159,8 @@ def run_check(find: Find, options: argparse.Namespace) -> int:
         after = options.pending_after
         if after is None:
             after = 0.0 if options.file is not None else WAITS
-        verdict = report.judge(journal, options.fail_on, after)
+        expected = Expectations(tuple(options.expect_tool), tuple(options.forbid_tool), options.max_duration)
+        verdict = report.judge(journal, options.fail_on, after, expected)
     if options.file is None:
         verdict.network.extend(network.noticed(GatewayClient(find())))
     print(report.FORMATS[options.format](verdict))
@@ -364,6 +366,12 @@ def _add_check(commands: Any, command: AddCommand, duration: Callable[[str], flo
     )
     help_text = "report requests as pending after this time (default 0s in a file, 5s live)"
     check.add_argument("--pending-after", type=duration, metavar="TIME", help=help_text)
+    help_text = "fail unless a tool that matches is called (* and ? as in file names); may be repeated"
+    check.add_argument("--expect-tool", action="append", default=[], metavar="PATTERN", help=help_text)
+    help_text = "fail if a tool that matches is called; may be repeated"
+    check.add_argument("--forbid-tool", action="append", default=[], metavar="PATTERN", help=help_text)
+    help_text = "fail if a request takes longer than this, for example 500ms or 2s"
+    check.add_argument("--max-duration", type=milliseconds, metavar="TIME", help=help_text)
 
 
 def _add_export(commands: Any, command: AddCommand) -> None:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 from xml.etree import ElementTree
 
+from mcp_ws_ide.inspector.expectations import Expectations, unmet
 from mcp_ws_ide.inspector.model.difference import content_of
 from mcp_ws_ide.inspector.model.failures import ENDLESS, FAILURES, failure_of, is_probe, reason_of
 from mcp_ws_ide.inspector.model.journal import ALARMING, STDOUT, Journal
@@ -36,6 +37,7 @@ DEFAULT: Final = ("error", "violation", "pending", "dup-id")
 MAX_SHOWN: Final = 1000
 """Findings listed per category; all are counted."""
 _BY_STATUS: Final = {**FAILURES, Status.PENDING: "pending"}
+NOTHING_EXPECTED: Final = Expectations()
 _EVENTS: Final = frozenset({*ALARMING, "upstream_closed"})
 
 
@@ -160,11 +162,17 @@ class Verdict:
         return not self.counts
 
 
-def judge(journal: Journal, fail_on: Collection[str], pending_after: float = 0.0) -> Verdict:
-    """Look for ``fail_on``: names of categories, or codes of single violations."""
+def judge(
+    journal: Journal,
+    fail_on: Collection[str],
+    pending_after: float = 0.0,
+    expectations: Expectations = NOTHING_EXPECTED,
+) -> Verdict:
+    """Look for ``fail_on``: names of categories, or codes of single violations; and for what is not as expected."""
     counts: Counter[str] = Counter()
     shown: list[Finding] = []
-    for finding in findings(journal, pending_after):
+    fail_on = (*fail_on, *expectations.categories)
+    for finding in (*findings(journal, pending_after), *_unmet(journal, expectations)):
         name = finding.category if finding.category in fail_on else finding.code
         if name in fail_on:
             counts[name] += 1
@@ -173,6 +181,14 @@ def judge(journal: Journal, fail_on: Collection[str], pending_after: float = 0.0
     records = len(journal.store) + journal.store.forgotten
     gaps = journal.problem_counts["gap"]
     return Verdict(tuple(fail_on), counts, shown, records, gaps, _truncated(journal))
+
+
+def _unmet(journal: Journal, expectations: Expectations) -> Iterator[Finding]:
+    for category, row, text in unmet(journal, expectations):
+        if row is None:
+            yield Finding(category, category, 0, 0.0, "", "", "", text)
+        else:
+            yield _finding(journal, row, category, category, text)
 
 
 def _truncated(journal: Journal) -> Counter[str]:
@@ -216,8 +232,9 @@ def _number(count: int, noun: str) -> str:
 def _line(finding: Finding) -> str:
     where = " ".join(filter(None, (finding.session[:4], finding.server, finding.what)))
     section = f" ({finding.section})" if finding.section else ""
-    number = f"#{finding.seq} " if finding.seq else ""  # a gap has none
-    return f"{number}{where}: {finding.code}: {finding.text}{section}"
+    number = f"#{finding.seq}" if finding.seq else ""  # a gap has none
+    place = " ".join(filter(None, (number, where)))
+    return ": ".join(filter(None, (place, finding.code, finding.text))) + section
 
 
 def as_json(verdict: Verdict) -> str:

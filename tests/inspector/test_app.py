@@ -164,9 +164,7 @@ async def test_a_truncated_message_is_named_where_it_was_searched_copied_or_list
         person.app.traffic.go_row(person.store.end - 1)
         await person.press("y")
         await person.until(
-            lambda: (
-                "2,000,000 bytes: the gateway truncated it, so that it is not valid JSON" in person.screen()
-            ),
+            lambda: "of 2,000,000 bytes: not valid JSON" in person.screen(),
             "the warning",
         )
         await person.press("escape")
@@ -217,6 +215,8 @@ async def test_from_a_request_to_its_pair_to_the_other_leg_and_to_its_details(ju
         def shown() -> str:
             return "\n".join("".join(piece for piece, _ in line) for line in text.lines)
 
+        assert '"_meta": {…}' in shown()
+        await person.press("z")
         assert '"progressToken": 9' in shown()
         await person.press("right_square_bracket")
         assert "2 steps" in shown()

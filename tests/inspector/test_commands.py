@@ -441,3 +441,42 @@ async def test_stats_of_a_live_gateway_for_a_while(jupyter):
     assert process.returncode == 0
     assert "fast" in out.decode()
     assert "tools/list" in out.decode()
+
+
+EXPECTED = [
+    (["--expect-tool", "read*"], ""),
+    (["--expect-tool", "write*"], "missing-tool: no tool that matches 'write*' was called"),
+    (["--forbid-tool", "delete*"], ""),
+    (
+        ["--forbid-tool", "rea?"],
+        "#1 s1 demo tools/call read: forbidden-tool: the tool was called, and 'rea?' is forbidden",
+    ),
+    (["--max-duration", "2s"], ""),
+    (
+        ["--max-duration", "500ms"],
+        "#1 s1 demo tools/call read: slow: took 1,500 ms; at most 500 ms are allowed",
+    ),
+    (["--max-duration", "1.2s", "--fail-on", "gap"], "#1 s1 demo tools/call read: slow: took 1,500 ms"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "finding"), EXPECTED)
+def test_check_expects_and_forbids_tools_and_limits_durations(tmp_path, arguments, finding):
+    t = Transcript(step=0.5)
+    passed = [
+        t.message("c>", call(1, "read")),
+        t.message(">s", call(7, "read"), origin_session="s1", origin_id=1, session=None),
+        t.message("<s", done(7), session=None),
+        t.message("c<", done(1)),
+        t.message("c>", {"id": 2, "method": "subscriptions/listen"}, mono=t.mono - 60),
+    ]
+    path = written(tmp_path / "r.jsonl", passed)
+    checked = inspect("check", path, *arguments)
+    assert (checked.returncode, finding in checked.stdout) == (1 if finding else 0, True), checked.stdout
+    assert checked.stdout.count("read:") == (1 if finding.startswith("#") else 0), "each request once"
+
+
+def test_a_duration_that_cannot_be_read_is_refused(tmp_path):
+    refused = inspect("check", "r.jsonl", "--max-duration", "soon")
+    assert refused.returncode == 2
+    assert "'soon' is not a duration; write 500ms, 2s, 1.5s or 1m" in refused.stderr

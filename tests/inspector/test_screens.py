@@ -351,3 +351,99 @@ async def test_a_screen_is_repainted_only_when_something_visible_changed(tmp_pat
             pane.cursor, pane._seen = 0, None
             person.app._refresh_pane(pane)
             assert painted == [1], type(pane).__name__
+
+
+async def test_a_click_on_a_heading_sorts_and_a_search_shows_which_match_of_how_many(tmp_path):
+    t = Transcript()
+    lines = []
+    for number, took in enumerate((0.03, 0.5, 0.01)):
+        lines.append(t.message("c>", call(number, f"tool{number}")))
+        lines.append(t.message("c<", done(number), mono=t.mono + took))
+    async with opened(tmp_path, lines, (160, 24)) as person:
+        traffic = person.app.traffic
+
+        async def click(word: str) -> None:
+            x = person.screen().split("\n")[2].index(word)
+            await person.pilot.click("#traffic", offset=(x, 0))
+            await person.pilot.pause()
+
+        await click("total")
+        assert [person.store.target_of(row) for row in traffic.listed] == ["tool1", "tool0", "tool2"]
+        assert "total▼" in person.screen()
+        await click("total")
+        assert [person.store.target_of(row) for row in traffic.listed] == ["tool2", "tool0", "tool1"]
+        await person.press("ctrl+f", *"kind:request", "enter")
+        assert "^F kind:request 1/3" in person.screen()
+        await person.press("n")
+        await person.until(lambda: "^F kind:request 2/3" in person.screen(), "the second match")
+        assert traffic.ranking is not None
+        await click("#")
+        assert list(traffic.listed) == list(range(6))
+        await person.press("4")
+        x = person.screen().split("\n")[2].index("p95")
+        await person.pilot.click("#stats", offset=(x, 0))
+        assert person.app.stats.order == "p95"
+
+
+async def test_chosen_columns_are_remembered(tmp_path, monkeypatch):
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+    t = Transcript()
+    lines = [t.message("c>", call("i-1", "run"))]
+    async with opened(tmp_path, lines) as person:
+        await person.press("C", "j", "enter", "j", "j", "j", "space", "escape")
+        await person.until(lambda: "i-1" in person.screen(), "the id")
+        assert " time " not in person.screen().split("\n")[2]
+    async with opened(tmp_path, lines) as person:
+        assert "i-1" in person.screen()
+        await person.press("C", "a")
+        await person.until(lambda: " time " in person.screen().split("\n")[2], "the usual columns")
+        assert "i-1" not in person.screen()
+
+
+async def test_in_a_wide_window_the_details_are_beside_the_list_and_what_is_searched_is_highlighted(tmp_path):
+    t = Transcript()
+    message = call(1, "needle", progressToken="token-1")
+    async with opened(tmp_path, [t.message("c>", message)], (160, 24)) as person:
+        await person.press("ctrl+f", *"~need.e", "enter")
+        await person.until(lambda: "^F ~need.e 1/1" in person.screen(), "the match")
+        await person.press("enter")
+        detail, traffic = person.app.detail, person.app.traffic
+        await person.until(lambda: detail.text.lines[1:], "the details")
+        await person.pilot.pause()
+        assert detail.region.y == traffic.region.y
+        assert detail.region.x >= traffic.region.right
+        shown = [part for line in detail.text.lines for part in line]
+        assert ("needle", "match") in shown
+        assert ("needle", "match") in traffic.parts(0, 159)
+        text = "".join(piece for piece, _ in shown)
+        assert '"_meta": {…}  z shows it' in text
+        assert "token-1" not in text
+        await person.press("z")
+        assert "token-1" in "".join(piece for line in detail.text.lines for piece, _ in line)
+        await person.pilot.resize_terminal(120, 40)
+        await person.pilot.pause()
+        assert detail.region.y >= traffic.region.bottom
+
+
+async def test_the_last_line_offers_what_the_screen_can_do_and_each_word_can_be_clicked(tmp_path):
+    t = Transcript()
+    async with opened(tmp_path, [t.message("c>", call(1)), t.message("c<", done(1))]) as person:
+
+        def keys() -> str:
+            return person.screen().split("\n")[-1]
+
+        async def click(word: str) -> None:
+            await person.pilot.click("#keys", offset=(keys().index(word) + 1, 0))
+            await person.pilot.pause()
+
+        assert "/ filter" in keys() and "q quit" in keys()
+        await click("↵ detail")
+        await person.until(lambda: "z _meta" in keys(), "the keys of the details")
+        await click("Esc close")
+        await person.until(lambda: "l fold" in keys(), "the keys of Traffic")
+        await click("l fold")
+        assert person.app.traffic.folding
+        await person.press("4")
+        await person.until(lambda: "s sort" in keys() and "l fold" not in keys(), "the keys of Stats")
+        await click("? help")
+        assert isinstance(person.app.screen, ReportScreen)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import random
 import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mcp_ws_ide.inspector.model import ranking as ranking_module
 from mcp_ws_ide.inspector.model import store as store_module
 from mcp_ws_ide.inspector.model import view as view_module
 from mcp_ws_ide.inspector.model.filters import FilterError, of_session, parse
 from mcp_ws_ide.inspector.model.journal import Journal
+from mcp_ws_ide.inspector.model.ranking import NUMBERS, TEXTS, Ranking
 from mcp_ws_ide.inspector.model.store import MARKED
 from mcp_ws_ide.inspector.model.view import View, representative
 from tests.inspector.records import Transcript, call, done
@@ -281,3 +284,27 @@ def test_memory_for_names_chosen_by_peers_is_bounded():
         names.number(f"n{number}" * 1000)
     assert len(names.texts) <= 11
     assert max(map(len, names.texts)) <= store_module.MAX_NAME
+
+
+@pytest.mark.parametrize("name", ["total", "size", "server", "st", "upstr"])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_rows_stay_sorted_while_records_come_and_change(monkeypatch, name, reverse):
+    monkeypatch.setattr(ranking_module, "SLICE", 11)
+    monkeypatch.setattr(ranking_module, "MOST", 30)
+    talk = Transcript()
+    journal, chance = talk.journal, random.Random(5)
+    for number in range(80):
+        talk.send("c>", call(number, "x" * chance.randrange(50)), server=chance.choice("abc"))
+    view = View(journal.store, parse("kind:request"))
+    ranking = Ranking(journal.store, view, name, reverse)
+    for number in range(80):
+        changes = journal.feed([talk.message("c<", done(number), mono=talk.mono + chance.random())])
+        more = journal.feed([talk.message("c>", call(100 + number, "y" * chance.randrange(99)))])
+        view.update([changes, more])
+        ranking.update([changes, more])
+        ranking.step()
+    assert ranking.left == 0
+    value = (NUMBERS | TEXTS)[name]
+    valued = [found for row in view.rows if (found := value(journal.store, row)) is not None]
+    best = sorted(valued, reverse=(name in NUMBERS) is not reverse)[:30]
+    assert [value(journal.store, row) for row in ranking.rows] == best

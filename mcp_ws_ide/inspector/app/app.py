@@ -26,9 +26,9 @@ from mcp_ws_ide.inspector.app.detail_actions import DetailActions
 from mcp_ws_ide.inspector.app.dialogs import Prompt
 from mcp_ws_ide.inspector.app.file_actions import FileActions
 from mcp_ws_ide.inspector.app.filter_actions import FilterActions
-from mcp_ws_ide.inspector.app.keys import APP_BINDINGS, FOOTER, SCREENS
+from mcp_ws_ide.inspector.app.keys import APP_BINDINGS, SCREENS
 from mcp_ws_ide.inspector.app.panes import Ladder, Pane, Problems, Sessions, Stats
-from mcp_ws_ide.inspector.app.rows import Line, Rows
+from mcp_ws_ide.inspector.app.rows import Rows
 from mcp_ws_ide.inspector.app.send_actions import SendActions
 from mcp_ws_ide.inspector.app.traffic import Traffic
 from mcp_ws_ide.inspector.model import filters
@@ -61,14 +61,16 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
     CSS = """
     #head { background: $panel; }
     #tabs { background: $boost; }
-    ContentSwitcher { height: 1fr; }
+    #main { height: 1fr; layout: vertical; }
+    #main.wide { layout: horizontal; }
+    ContentSwitcher { height: 1fr; width: 1fr; }
+    #main.wide Detail { width: 42%; height: 1fr; border-top: none; border-left: solid $primary; }
     """
     BINDINGS: ClassVar[list[BindingType]] = APP_BINDINGS
 
     def on_mount(self) -> None:
         """Start watching."""
         self.watch_for_the_end()
-        self.query_one("#keys", Line).show([(FOOTER, "dim")])
         self.traffic.focus()
         # The first list of tools needs it; imported then, it would hold up the screen.
         self.run_worker(asyncio.to_thread(schemas), name="schemas", group="schemas")
@@ -119,7 +121,7 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
                 self._refresh_pane(current)
             self.show_state()
         if (changes or slow) and self.detail.is_open:
-            self.detail.show(self.row)
+            self._show_detail()
 
     def _take_in(self) -> list[Changes]:
         end, changes = time.monotonic() + BUDGET, []
@@ -194,16 +196,29 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
         """Exit on Ctrl-C, also in full-screen mode."""
         self.exit(return_code=130)
 
-    def on_click(self, event: events.Click) -> None:
-        """Open the screen whose name was clicked."""
-        number = self.tabs.part_at(event.x) if event.widget is self.tabs else None
-        if number is not None and number < len(SCREENS):
-            self.action_screen(SCREENS[number])
+    async def on_click(self, event: events.Click) -> None:
+        """Open the screen whose name was clicked, or act as the key that was clicked in the line at the bottom."""
+        if event.widget is self.tabs:
+            number = self.tabs.part_at(event.x)
+            if number is not None and number < len(SCREENS):
+                self.action_screen(SCREENS[number])
+        elif event.widget is self.footer:
+            number = self.footer.part_at(event.x)
+            if number is not None:
+                await self.run_action(self.footer_keys[number][1])
+
+    def action_choose(self) -> None:
+        """Act as Enter does on the visible list."""
+        self.current.action_choose()
 
     def on_rows_moved(self, event: Rows.Moved) -> None:
         """Show the row in the detail pane."""
         if event.rows is self.current:
-            self.detail.show(self.row)
+            self._show_detail()
+
+    def on_traffic_unfinished(self) -> None:
+        """Sort the rows that are left after a click on a heading."""
+        self.finish_filter()
 
     def on_rows_chosen(self, event: Rows.Chosen) -> None:
         """Act on Enter, depending on the screen."""
@@ -235,6 +250,7 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
             ("Fold legs", "One row per operation", self.action_fold),
             ("Marked only", "Only rows that are marked", self.action_marked_only),
             ("Problems only", "Only rows with a problem", lambda: self._only("is:problem")),
+            ("Columns", "Choose the columns of Traffic", self.action_columns),
             ("Record", "Start recording, or stop", self.action_record),
             ("Export", "Write the filtered rows to a file", self.action_export),
             ("Open a recording", "Show a recording; q returns", self.action_open),

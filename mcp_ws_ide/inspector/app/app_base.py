@@ -7,16 +7,17 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from textual import work
+from textual import events, work
 from textual.app import ComposeResult
+from textual.containers import Container
 from textual.timer import Timer
 from textual.widgets import ContentSwitcher
 
 from mcp_ws_ide.discovery import RunningGateway
-from mcp_ws_ide.inspector.app import header
+from mcp_ws_ide.inspector.app import header, keys
 from mcp_ws_ide.inspector.app.detail import Detail
 from mcp_ws_ide.inspector.app.dialogs import Prompt
-from mcp_ws_ide.inspector.app.keys import SCREENS
+from mcp_ws_ide.inspector.app.keys import SCREENS, FooterKey
 from mcp_ws_ide.inspector.app.panes import Capabilities, Ladder, Pane, Problems, Sessions, Stats
 from mcp_ws_ide.inspector.app.rows import Line, Part, Rows, clean
 from mcp_ws_ide.inspector.app.shutdown import ShutdownApp
@@ -24,13 +25,15 @@ from mcp_ws_ide.inspector.app.traffic import Traffic
 from mcp_ws_ide.inspector.model import filters
 from mcp_ws_ide.inspector.model.filters import Filter, FilterTooSlowError
 from mcp_ws_ide.inspector.model.journal import Changes, Journal
-from mcp_ws_ide.inspector.model.view import representative
+from mcp_ws_ide.inspector.model.view import View, representative
 from mcp_ws_ide.inspector.playback import Playback
 from mcp_ws_ide.inspector.recording import Recorder
 from mcp_ws_ide.inspector.saved import SavedFilters
 from mcp_ws_ide.inspector.settings import Settings
 from mcp_ws_ide.inspector.watch import Watch
 
+SIDE_BY_SIDE: Final = 160
+"""Width of the window from which the detail pane is beside the list."""
 SHARE: Final = 0.01
 """Seconds for which a filter is applied at a time, and seconds for everything else between two of them."""
 
@@ -49,7 +52,9 @@ class AppBase(ShutdownApp):
         self._private = private
         self.journal = journal = journal or Journal()
         # Held here: while help or the palette is open, a query would search those instead.
-        self.head, self.tabs = Line(id="head"), Line(id="tabs")
+        self.head, self.tabs, self.footer = Line(id="head"), Line(id="tabs"), Line(id="keys")
+        self.footer_keys: list[FooterKey] = []
+        self.main = Container(id="main")
         self.switcher = ContentSwitcher(initial="traffic")
         self.traffic = Traffic(journal, id="traffic")
         self.sessions = Sessions(journal, id="sessions")
@@ -86,11 +91,17 @@ class AppBase(ShutdownApp):
         """Lay out the widgets from top to bottom."""
         yield self.head
         yield self.tabs
-        with self.switcher:
-            yield from self.panes.values()
-        yield self.detail
+        with self.main:
+            with self.switcher:
+                yield from self.panes.values()
+            yield self.detail
         yield self.prompt
-        yield Line(id="keys")
+        yield self.footer
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Put the detail pane beside the list where the window is wide, else below it."""
+        self.main.set_class(event.size.width >= SIDE_BY_SIDE, "wide")
+        self.show_state()
 
     @property
     def current(self) -> Rows:
@@ -127,6 +138,9 @@ class AppBase(ShutdownApp):
         self.head.show([*trouble, *header.state(self.tap, self.journal, self._rates), *recording])
         current, width = self.switcher.current, self.size.width
         self.tabs.show(header.tabs(self.journal, self.traffic, current, self.now, width))
+        place = "detail" if self.detail.is_open else current or "traffic"
+        self.footer_keys = keys.footer(place, width - 1)
+        self.footer.show([(f" {text} ", "dim") for text, _ in self.footer_keys])
 
     def _measure(self) -> None:
         now, store = time.monotonic(), self.journal.store
@@ -153,8 +167,12 @@ class AppBase(ShutdownApp):
         else:
             self.traffic.changed()
         pane.focus()
-        self.detail.show(self.row)
+        self._show_detail()
         self.show_state()
+
+    def _show_detail(self) -> None:
+        self.detail.highlight = self.traffic.highlight
+        self.detail.show(self.row)
 
     def _refresh_pane(self, pane: Pane) -> None:
         if isinstance(pane, Problems):
@@ -191,15 +209,15 @@ class AppBase(ShutdownApp):
         traffic = self.traffic
         try:
             while (view := traffic.unfinished) is not None:
-                if view.needs_search:
+                if isinstance(view, View) and view.needs_search:
                     await asyncio.to_thread(view.search, view.texts())
                     view.step()
                 traffic.work(SHARE)
                 await asyncio.sleep(SHARE)
         except FilterTooSlowError as error:
             self._give_up(error)
-        if self._wanted_match and (step := self._wanted_match):
-            self._wanted_match = 0
+        step, self._wanted_match = self._wanted_match, 0
+        if step:
             self.go_match(step)
         self.show_state()
 
@@ -247,7 +265,7 @@ class AppBase(ShutdownApp):
             traffic.marked_only = False
         traffic.apply(traffic.filter if folded else filters.parse(""))
         self.finish_filter()
-        if traffic.go_row(row):
+        if traffic.go_row(row) or traffic.await_row(row):
             hid = "unfolded, as that row is part of a folded operation"
             self._tell(hid if folded else "the filter hid that row and was cleared")
         elif folded:
@@ -256,6 +274,7 @@ class AppBase(ShutdownApp):
     def _toggle_detail(self, on: bool) -> None:
         detail = self.detail
         detail.set_class(on, "open")
-        detail.show(self.row)
+        self._show_detail()
         self.current.focus()
+        self.show_state()
         self.call_after_refresh(self.current.changed)

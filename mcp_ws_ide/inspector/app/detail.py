@@ -20,13 +20,16 @@ from mcp_ws_ide.inspector.app.columns import (
     status,
     what,
 )
+from mcp_ws_ide.inspector.app.highlight import Highlight
 from mcp_ws_ide.inspector.app.rows import Line, Part, Rows, clean
 from mcp_ws_ide.inspector.model.journal import Journal
-from mcp_ws_ide.inspector.model.pretty import pretty
+from mcp_ws_ide.inspector.model.pretty import COLLAPSED, pretty
 from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Kind, Status
 from mcp_ws_ide.inspector.model.store import NONE, TRUNCATED
 
 TABS: Final = ("Message", "Pair", "Related", "Timing", "Raw", "Violations")
+COLLAPSED_MEMBERS: Final = frozenset({"_meta"})
+"""Members whose objects are not shown in formatted messages, until the user wants to see them."""
 MAX_RELATED: Final = 500
 MAX_PIECE: Final = 10_000
 """Characters of one JSON token that are shown in formatted messages."""
@@ -169,6 +172,9 @@ class Detail(Vertical):
         self.tabs, self.text = Line(id="detail-tabs"), Text(id="detail-text")
         self.tab = 0
         self.row: int | None = None
+        self.meta = False
+        """Whether ``_meta`` is shown in formatted messages."""
+        self.highlight = Highlight()
 
     def compose(self) -> ComposeResult:
         """Lay out tabs and text."""
@@ -203,13 +209,14 @@ class Detail(Vertical):
             return self.text.show([[("no row is selected", "dim")]])
         extent = store.end if TABS[self.tab] == "Related" and store.status_of(row) is Status.PENDING else 0
         comment = self._journal.comments.get(row)
-        state = (row, self.tab, store.status_of(row), store.pair[row - store.first], extent, comment)
+        known = store.status_of(row), store.pair[row - store.first], extent, comment
+        state = (row, self.tab, *known, self.meta, self.highlight)
         if state == self._shown:
             return
         keep = self._shown[:2] == state[:2]
         self._shown = state
         self._tabs()
-        lines = getattr(self, f"_{TABS[self.tab].lower()}")(row)
+        lines = [self.highlight.parts(line) for line in getattr(self, f"_{TABS[self.tab].lower()}")(row)]
         self.text.show(lines, keep, filled=TABS[self.tab] == "Raw")
 
     def _labels(self) -> list[str]:
@@ -254,8 +261,10 @@ class Detail(Vertical):
             return lines + [[(_bounded(line), "")] for line in text.split("\n")]
         if comment := self._journal.comments.get(row):
             lines.append([("comment: ", "accent"), (clean(comment), "")])
-        for pieces in pretty(text):
+        for pieces in pretty(text, frozenset() if self.meta else COLLAPSED_MEMBERS):
             lines.append([(_bounded(piece), _PIECES[kind]) for piece, kind in pieces])
+            if any(piece == COLLAPSED for piece, _ in pieces):
+                lines[-1].append(("  z shows it", "dim"))
         return lines
 
     def _message(self, row: int) -> list[list[Part]]:

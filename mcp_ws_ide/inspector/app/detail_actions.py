@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mcp_ws_ide.inspector.app import header
+from mcp_ws_ide.inspector.app import header, traffic_columns
 from mcp_ws_ide.inspector.app.app_base import AppBase
+from mcp_ws_ide.inspector.app.choose_columns import ChooseColumns
 from mcp_ws_ide.inspector.app.dialogs import Help, ReportScreen
 from mcp_ws_ide.inspector.app.rows import Part, clean
 from mcp_ws_ide.inspector.export import mark_line
@@ -37,7 +38,7 @@ class DetailActions(AppBase):
         self.journal.note(row, marked, comment)
         self._keep([mark_line(self.journal, row)])
         self.current.changed()
-        self.detail.show(row)
+        self._show_detail()
 
     def action_difference(self) -> None:
         """Compare the two marked rows, or the marked row with the one under the cursor."""
@@ -76,6 +77,11 @@ class DetailActions(AppBase):
         """Wrap long lines of the detail pane, or truncate them."""
         self.detail.text.set_wrap(not self.detail.text.wrap)
 
+    def action_meta(self) -> None:
+        """Show ``_meta`` in formatted messages, or collapse it."""
+        self.detail.meta = not self.detail.meta
+        self._show_detail()
+
     def action_tab(self, step: int) -> None:
         """Switch to another tab of the detail pane."""
         self.detail.turn(step)
@@ -90,8 +96,26 @@ class DetailActions(AppBase):
             self.current.focus()
 
     def action_sort(self) -> None:
-        """Sort Stats by the next column."""
-        self.stats.sort()
+        """Sort Traffic or Stats by the next column."""
+        if self.current is self.traffic:
+            self.traffic.sort_next()
+            self.finish_filter()
+            self.show_state()
+        else:
+            self.stats.sort()
+
+    def action_columns(self) -> None:
+        """Choose the columns of Traffic."""
+        traffic = self.traffic
+        shown = [column.name for column in traffic_columns.shown(traffic.size.width - 1, traffic.chosen)]
+
+        def chosen(names: tuple[str, ...] | None) -> None:
+            if names is not None:
+                traffic.chosen = names
+                self.settings.keep(columns=list(names))
+                traffic.refresh()
+
+        self.push_screen(ChooseColumns(shown), chosen)
 
     def action_help(self) -> None:
         """Show the help screen."""

@@ -70,7 +70,7 @@ class FilterActions(AppBase):
         elif detail.is_open:
             detail.remove_class("open")
             self.current.focus()
-            return
+            return self.show_state()
         elif self.current is not self.traffic:
             return self.action_screen("traffic")
         self.traffic.marked_only = False

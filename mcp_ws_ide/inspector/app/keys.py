@@ -26,14 +26,12 @@ class KeyHelp:
         help: what they do.
         app: bindings of the whole application.
         rows: bindings of every list of rows.
-        footer: key and word for the line at the bottom; ``""`` where they are not shown there.
     """
 
     keys: str
     help: str
     app: tuple[Binding, ...] = ()
     rows: tuple[Binding, ...] = ()
-    footer: str = ""
 
 
 KEYS: Final[tuple[KeyHelp, ...]] = (
@@ -49,7 +47,6 @@ KEYS: Final[tuple[KeyHelp, ...]] = (
         "/",
         "filter: Enter applies it, Esc clears it and closes",
         (Binding("slash", "filter", "Filter", priority=True),),
-        footer="/ filter",
     ),
     KeyHelp(
         "↑ ↓ Ctrl+S",
@@ -94,15 +91,12 @@ KEYS: Final[tuple[KeyHelp, ...]] = (
             Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False),
         ),
     ),
-    KeyHelp("f", "follow the newest row", (Binding("f", "follow", "Follow"),), footer="f follow"),
-    KeyHelp(
-        "p", "pause the display; records are still kept", (Binding("p", "pause", "Pause"),), footer="p pause"
-    ),
+    KeyHelp("f", "follow the newest row", (Binding("f", "follow", "Follow"),)),
+    KeyHelp("p", "pause the display; records are still kept", (Binding("p", "pause", "Pause"),)),
     KeyHelp(
         "Enter",
         "open or close the detail pane; on Sessions: show only that session; on Stats: only those requests",
         rows=(Binding("enter", "choose", "Open", show=False),),
-        footer="↵ detail",
     ),
     KeyHelp(
         "[ ] ← →",
@@ -118,6 +112,7 @@ KEYS: Final[tuple[KeyHelp, ...]] = (
         (Binding("tab,shift+tab", "other_pane", "Other pane", priority=True),),
     ),
     KeyHelp("w", "wrap lines in the detail pane", (Binding("w", "wrap", "Wrap lines"),)),
+    KeyHelp("z", "show _meta in the detail pane, or collapse it", (Binding("z", "meta", "Show _meta"),)),
     KeyHelp(
         "v",
         "show truncated text in full: the row, the filter and the header",
@@ -127,15 +122,19 @@ KEYS: Final[tuple[KeyHelp, ...]] = (
         "x",
         "go to the other half of the pair: request or response",
         (Binding("x", "pair", "Pair"),),
-        footer="x pair",
     ),
     KeyHelp("t", "go to the same message on the other leg", (Binding("t", "twin", "Other leg"),)),
-    KeyHelp("m", "mark the row, or unmark it", (Binding("m", "mark", "Mark"),), footer="m mark"),
+    KeyHelp("m", "mark the row, or unmark it", (Binding("m", "mark", "Mark"),)),
     KeyHelp("M", "show only marked rows", (Binding("M", "marked_only", "Marked only"),)),
     KeyHelp(";", "comment on the row", (Binding("semicolon", "comment", "Comment"),)),
     KeyHelp("d", "compare the two marked rows", (Binding("d", "difference", "Compare marked"),)),
-    KeyHelp("l", "fold legs: one row per operation", (Binding("l", "fold", "Fold legs"),), footer="l fold"),
-    KeyHelp("s", "sort Stats by the next column", (Binding("s", "sort", "Sort"),)),
+    KeyHelp("l", "fold legs: one row per operation", (Binding("l", "fold", "Fold legs"),)),
+    KeyHelp(
+        "s",
+        "sort Traffic or Stats by the next column; a click on a heading sorts by it, again: the other way round",
+        (Binding("s", "sort", "Sort"),),
+    ),
+    KeyHelp("C", "choose the columns of Traffic", (Binding("C", "columns", "Columns"),)),
     KeyHelp(
         "y",
         "copy the message; y again: copy it as websocat, curl or Python (through the terminal, OSC 52)",
@@ -152,19 +151,71 @@ KEYS: Final[tuple[KeyHelp, ...]] = (
     KeyHelp("o", "open a recording; q returns", (Binding("o", "open", "Open a recording"),)),
     KeyHelp("c", "how to connect a client", (Binding("c", "connecting", "How to connect"),)),
     KeyHelp("Esc", "close what is open; else back to Traffic", (Binding("escape", "leave", "Back"),)),
-    KeyHelp("?", "this help", (Binding("question_mark", "help", "Help"),), footer="? help"),
+    KeyHelp("?", "this help", (Binding("question_mark", "help", "Help"),)),
     KeyHelp("Ctrl+P", "command palette, with themes"),
     KeyHelp(
         "q, Ctrl+C",
         "quit",
         (Binding("q", "quit", "Quit"), Binding("ctrl+c", "interrupt", "Quit", priority=True, show=False)),
-        footer="q quit",
     ),
 )
 
 APP_BINDINGS: Final[list[BindingType]] = [binding for key in KEYS for binding in key.app]
 ROWS_BINDINGS: Final[list[BindingType]] = [binding for key in KEYS for binding in key.rows]
-FOOTER: Final = f" {'  '.join(key.footer for key in KEYS if key.footer)}"
+FooterKey = tuple[str, str]
+"""Key and word, and the action of a click."""
+FOOTERS: Final[dict[str, tuple[FooterKey, ...]]] = {
+    "sessions": (
+        ("↵ its traffic", "choose"),
+        ("3 ladder", "screen('ladder')"),
+        ("v in full", "whole"),
+        ("E fault", "faults"),
+    ),
+    "traffic": (
+        ("/ filter", "filter"),
+        ("↵ detail", "choose"),
+        ("f follow", "follow"),
+        ("n next", "match(1)"),
+        ("x pair", "pair"),
+        ("l fold", "fold"),
+        ("m mark", "mark"),
+        ("p pause", "pause"),
+        ("^F search", "search"),
+        ("s sort", "sort"),
+        ("C columns", "columns"),
+        ("y copy", "copy"),
+        ("r again", "again"),
+    ),
+    "ladder": (("↵ detail", "choose"), ("x pair", "pair"), ("y copy", "copy"), ("v in full", "whole")),
+    "stats": (("↵ its traffic", "choose"), ("s sort", "sort"), ("v in full", "whole")),
+    "capabilities": (("v in full", "whole"), ("c connect", "connecting")),
+    "problems": (("↵ go there", "choose"), ("v in full", "whole"), ("n next", "match(1)")),
+    "detail": (
+        ("Esc close", "leave"),
+        ("[ ] tabs", "tab(1)"),
+        ("w wrap", "wrap"),
+        ("z _meta", "meta"),
+        ("x pair", "pair"),
+        ("t leg", "twin"),
+        ("y copy", "copy"),
+        ("; comment", "comment"),
+    ),
+}
+"""What the line at the bottom offers on each screen, and while the detail pane is open; the first ones that fit."""
+EVERYWHERE: Final[tuple[FooterKey, ...]] = (("? help", "help"), ("q quit", "quit"))
+
+
+def footer(place: str, width: int) -> list[FooterKey]:
+    """Return the keys that fit into a line of this width, at a place of :data:`FOOTERS`."""
+    left = width - sum(len(text) + 2 for text, _ in EVERYWHERE)
+    keys = []
+    for text, action in FOOTERS[place]:
+        left -= len(text) + 2
+        if left < 0:
+            break
+        keys.append((text, action))
+    return [*keys, *EVERYWHERE]
+
 
 _LEGEND: Final = """\
 Filter        tool:run*  method:tools/*  server:git  session:9f3a  kind:error  status:failed  dir:server  \

@@ -322,6 +322,12 @@ class Stats(Pane):
         self.order = ORDERS[(ORDERS.index(self.order) + 1) % len(ORDERS)]
         self.update()
 
+    def choose_heading(self, word: str) -> None:
+        """Sort by the column that was clicked."""
+        if (name := word.rstrip("▼")) in ORDERS:
+            self.order = name
+            self.update()
+
     def update(self) -> None:
         """Sort again."""
         before = self.chosen

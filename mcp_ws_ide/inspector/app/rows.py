@@ -6,6 +6,7 @@ this one keeps its position itself and only repaints. All text it draws was esca
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar, Final
 
 from rich.cells import cell_len, set_cell_size
@@ -23,7 +24,7 @@ from mcp_ws_ide.sanitise import visible
 
 Part = tuple[str, str]
 """Text, and the name of its style: ``""`` or one of :data:`STYLES`."""
-STYLES: Final = ("dim", "good", "bad", "warn", "note", "head", "accent", "string", "number", "key")
+STYLES: Final = ("dim", "good", "bad", "warn", "note", "head", "accent", "string", "number", "key", "match")
 
 
 def clean(text: str) -> str:
@@ -46,6 +47,11 @@ def fit(text: str, width: int) -> str:
     return set_cell_size(text, width)
 
 
+def word_at(text: str, x: int) -> str:
+    """Return the word in column ``x``; ``""`` if there is none."""
+    return next((word[0] for word in re.finditer(r"\S+", text) if word.start() <= x < word.end()), "")
+
+
 class Painted(Widget):
     """Draws lines of styled parts in the theme's colours."""
 
@@ -61,6 +67,7 @@ class Painted(Widget):
     Painted .painted--string { color: $text-success; }
     Painted .painted--number { color: $text-warning; }
     Painted .painted--key { color: $text-primary; }
+    Painted .painted--match { color: $text-warning; text-style: bold reverse; }
     """
 
     def __init__(self, **options: Any) -> None:
@@ -184,6 +191,9 @@ class Rows(Painted, can_focus=True):
         """Return the text shown if there is no line."""
         return ""
 
+    def choose_heading(self, word: str) -> None:
+        """Act on a click on this word of the heading."""
+
     def explain_empty(self, reason: str) -> None:
         """Set why there is no line; ``""`` if nothing has happened yet."""
         if reason != self.nothing:
@@ -289,8 +299,11 @@ class Rows(Painted, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Move the cursor to the clicked line; a second click opens it; the scroll bar jumps."""
-        y = event.y - (self.heading(self.size.width) is not None)
-        if y < 0 or not self.count():
+        heading = self.heading(max(1, self.size.width - 1))
+        y = event.y - (heading is not None)
+        if y < 0 and heading is not None:
+            return self.choose_heading(word_at("".join(text for text, _ in heading), event.x))
+        if not self.count():
             return
         if event.x >= self.size.width - 1 and self.count() > self.body_height:
             return self.go(y * self.count() // self.body_height)

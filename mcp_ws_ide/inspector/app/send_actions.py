@@ -50,8 +50,7 @@ class SendActions(AppBase):
         if self.journal.store.has(row, TRUNCATED):
             size = self.journal.store.size[row - self.journal.store.first]
             kept = len(text.encode(errors="replace"))
-            cut = f"only {kept:,} of {size:,} bytes: the gateway truncated it"
-            warnings["message"] = f"{cut}, so that it is not valid JSON"
+            warnings["message"] = f"what the gateway kept, {kept:,} of {size:,} bytes: not valid JSON"
         self.push_screen(Copying(forms, warnings))
 
     def _as_command(self, form: Callable[[copy_forms.Call], str], row: int, base: str) -> str:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import functools
 import time
 from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Any, Final
 
+from textual.message import Message
+
 from mcp_ws_ide.inspector.app import traffic_columns
+from mcp_ws_ide.inspector.app.highlight import Highlight
 from mcp_ws_ide.inspector.app.rows import Part, Rows
 from mcp_ws_ide.inspector.model import filters
 from mcp_ws_ide.inspector.model.filters import Filter
 from mcp_ws_ide.inspector.model.journal import Changes, Journal
+from mcp_ws_ide.inspector.model.ranking import NUMBERS, TEXTS, Ranking
 from mcp_ws_ide.inspector.model.store import PROBLEM
 from mcp_ws_ide.inspector.model.view import View, representative
 
+SORTED: Final = NUMBERS | TEXTS
+"""What rows can be sorted by, by heading."""
 AT_ONCE: Final = 0.03
 """Seconds for which a filter is applied before the screen is painted; afterwards it goes on between other things."""
 
@@ -22,14 +29,21 @@ AT_ONCE: Final = 0.03
 class Traffic(Rows):
     """The rows of the store that pass the filter. ``following`` keeps the cursor on the newest row."""
 
+    class Unfinished(Message):
+        """Rows may be left to sort."""
+
     def __init__(self, journal: Journal, **options: Any) -> None:
         super().__init__(**options)
         self._journal = journal
         self.view = View(journal.store)
         self.filter = filters.parse("")
         self.searched: Filter | None = None
+        self.highlight = Highlight()
+        """What the search, or else the filter, looks for in texts."""
         self.matches: View | None = None
         """The visible rows that match the search."""
+        self.ranking: Ranking | None = None
+        """The order of the rows; None if they stand as they came."""
         self._aim: int | None = None
         """The row on which the cursor belongs, until the filter has found it."""
         self.folding = False
@@ -44,22 +58,36 @@ class Traffic(Rows):
     # --- content ------------------------------------------------------------------------------------
 
     def count(self) -> int:
-        """Return the number of rows that pass."""
-        return len(self.view)
+        """Return the number of rows that pass; of sorted ones, those that are kept."""
+        return len(self.listed)
+
+    @property
+    def listed(self) -> Sequence[int]:
+        """The rows in the order in which they are shown."""
+        return self.view.rows if self.ranking is None else self.ranking.rows
+
+    def place(self, row: int) -> int:
+        """Return the line of a row, or of the first one after it; among sorted rows, the end if it is not there."""
+        if self.ranking is None:
+            return self.view.place(row)
+        rows = self.ranking.rows
+        return rows.index(row) if row in rows else len(rows)
 
     def heading(self, width: int) -> list[Part]:
         """Return the column headings."""
         columns = traffic_columns.shown(width, self.chosen)
-        return traffic_columns.heading(columns, traffic_columns.widths(columns, width, self._journal.store))
+        cells = traffic_columns.widths(columns, width, self._journal.store)
+        return traffic_columns.heading(columns, cells, self.ranking)
 
     def parts(self, index: int, width: int) -> list[Part]:
         """Return one row."""
-        row, store = self.view.rows[index], self._journal.store
+        row, store = self.listed[index], self._journal.store
         if not store.holds(row):
             return [("(removed: only the newest rows are kept)", "dim")]
         columns = traffic_columns.shown(width, self.chosen)
         cells = traffic_columns.Cells(store, row, self.now)
-        return traffic_columns.line(cells, columns, traffic_columns.widths(columns, width, store))
+        line = traffic_columns.line(cells, columns, traffic_columns.widths(columns, width, store))
+        return self.highlight.parts(line)
 
     def empty(self) -> str:
         """Return the text shown for an empty list."""
@@ -70,7 +98,7 @@ class Traffic(Rows):
     @property
     def row(self) -> int | None:
         """The row under the cursor."""
-        rows = self.view.rows
+        rows = self.listed
         if not rows:
             return None
         row = rows[min(self.cursor, len(rows) - 1)]
@@ -88,8 +116,10 @@ class Traffic(Rows):
         self.view.update(changes)
         if self.matches is not None:
             self.matches.update(changes)
+        if self.ranking is not None:
+            self.ranking.update(changes)
         if not self.following and self._aim is None and row is not None:
-            shift = self.view.place(row) - self.cursor
+            shift = self.place(row) - self.cursor
             self.cursor += shift
             self.top += shift
         self._placed()
@@ -99,8 +129,8 @@ class Traffic(Rows):
         if self.following:
             self.cursor = max(0, self.count() - 1)
         elif self._aim is not None:
-            self.cursor = self.view.place(self._aim)
-            if not self.view.left or self.view.has(self._aim):
+            self.cursor = self.place(self._aim)
+            if self.unfinished is None or self.view.has(self._aim):
                 self._aim = None
         self.changed()
 
@@ -126,11 +156,42 @@ class Traffic(Rows):
         self.filter = filter_ or self.filter
         self._aim = None if self.following else self.row
         self.view.begin(self._narrowing(), self.folding)
+        if self.ranking is not None:
+            self.ranking = Ranking(self._journal.store, self.view, self.ranking.name, self.ranking.reverse)
         self.search(self.searched)
+
+    def sort(self, name: str) -> None:
+        """Sort by a column, by the same one the other way round, or (``#`` or ``time``) not at all.
+
+        Sorted rows do not follow the newest one. :meth:`work` continues.
+        """
+        row, before = self.row, self.ranking
+        if name not in SORTED:
+            self.ranking = None
+        else:
+            reverse = before is not None and before.name == name and not before.reverse
+            self.ranking = Ranking(self._journal.store, self.view, name, reverse)
+            self.following = False
+        self.work(AT_ONCE)
+        self.go(0 if self.ranking is not None or row is None else self.place(row))
+
+    def sort_next(self) -> None:
+        """Sort by the next column that is shown, or no longer."""
+        shown = [column.name for column in traffic_columns.shown(self.size.width - 1, self.chosen)]
+        names = [name for name in shown if name in NUMBERS]
+        before = self.ranking.name if self.ranking is not None else ""
+        self.sort([*names, ""][names.index(before) + 1] if before in names else (names or [""])[0])
+
+    def choose_heading(self, word: str) -> None:
+        """Sort by the column that was clicked."""
+        if name := traffic_columns.named(word):
+            self.sort(name)
+            self.post_message(self.Unfinished())
 
     def search(self, filter_: Filter | None) -> None:
         """Look for the visible rows that match; None ends the search. As :meth:`apply`, it begins with the newest."""
         self.searched = filter_
+        self.highlight = Highlight(filter_.marks if filter_ is not None else self.filter.marks)
         if filter_ is None:
             self.matches = None
         else:
@@ -147,16 +208,16 @@ class Traffic(Rows):
         return functools.reduce(filters.both, wanted) if wanted else None
 
     @property
-    def unfinished(self) -> View | None:
-        """The filter or else the search that has rows left to test."""
-        views = (self.view, self.matches)
-        return next((view for view in views if view is not None and view.left), None)
+    def unfinished(self) -> View | Ranking | None:
+        """The filter, or else the search or the order, that has rows left."""
+        unfinished = (self.view, self.matches, self.ranking)
+        return next((one for one in unfinished if one is not None and one.left), None)
 
     def work(self, seconds: float) -> None:
         """Apply filter and search to further rows for about ``seconds``, except where they have regular expressions."""
         end = time.monotonic() + seconds
-        while (view := self.unfinished) is not None and not view.needs_search:
-            view.step()
+        while (one := self.unfinished) is not None and not (isinstance(one, View) and one.needs_search):
+            one.step()
             if time.monotonic() > end:
                 break
         self._placed()
@@ -166,6 +227,9 @@ class Traffic(Rows):
         """Follow the newest row, or stop following."""
         self.following = following
         if following:
+            if self.ranking is not None:
+                self.sort("")
+            self.following = True
             self.pause(False)
             self.go_last()
 
@@ -175,11 +239,20 @@ class Traffic(Rows):
 
     def go_row(self, row: int) -> bool:
         """Go to a row of the store; return False if the filter hides it."""
-        index = self.view.place(row)
-        if index >= self.count() or self.view.rows[index] != row:
+        if self.ranking is not None and row not in self.ranking.rows and self.view.has(row):
+            self.ranking = None
+        index = self.place(row)
+        if index >= self.count() or self.listed[index] != row:
             return False
         self.following = False
         self.go(index)
+        return True
+
+    def await_row(self, row: int) -> bool:
+        """Go to a row, or to the first one after it, once the filter has come to it; return False if it already has."""
+        if not self.view.left:
+            return False
+        self.following, self._aim = False, row
         return True
 
     def next_match(self, step: int) -> int | None:

@@ -19,6 +19,7 @@ from mcp_ws_ide.inspector.app.columns import (
     what,
 )
 from mcp_ws_ide.inspector.app.rows import Part, clean, fit
+from mcp_ws_ide.inspector.model.ranking import Ranking
 from mcp_ws_ide.inspector.model.records import Kind, Status
 from mcp_ws_ide.inspector.model.store import TRUNCATED, Store
 
@@ -140,9 +141,18 @@ def _own_width(column: Column, width: int, store: Store) -> int:
     return max([column.width, *wider])
 
 
-def heading(columns: Sequence[Column], cells: Sequence[int]) -> list[Part]:
-    """Return the column headings, a part each."""
-    return _laid_out(columns, cells, [(column.name, "") for column in columns])
+def heading(columns: Sequence[Column], cells: Sequence[int], ranking: Ranking | None) -> list[Part]:
+    """Return the column headings, a part each; an arrow marks the one by which the rows are sorted."""
+    arrow = "" if ranking is None else "▲" if ranking.reverse else "▼"
+    marked = "" if ranking is None else ranking.name
+    names = [f"{column.name}{arrow if column.name == marked else ''}" for column in columns]
+    return _laid_out(columns, cells, [(name, "") for name in names])
+
+
+def named(word: str) -> str:
+    """Return the name of the column to whose heading a word belongs; ``""`` if there is none."""
+    word = word.rstrip("▼▲,")
+    return next((name for name in NAMES if word in name.split(", ")), "")
 
 
 def line(row: Cells, columns: Sequence[Column], cells: Sequence[int]) -> list[Part]:

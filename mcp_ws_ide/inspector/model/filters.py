@@ -130,6 +130,7 @@ class Filter:
         required: pairs of key and value that every matching row must satisfy.
         in_text: whether it looks at the text of messages, of which a truncated one lacks the rest.
         searches: its regular expressions.
+        marks: what it looks for in texts, as regular expressions to highlight.
     """
 
     text: str
@@ -139,6 +140,7 @@ class Filter:
     required: tuple[tuple[str, str], ...] = ()
     in_text: bool = False
     searches: tuple[RegexTest, ...] = ()
+    marks: tuple[str, ...] = ()
 
     def rows(self, store: Store, start: int | None = None, end: int | None = None) -> array[int]:
         """Return the matching rows of ``start`` … ``end`` (default: all held rows), in order."""
@@ -176,6 +178,7 @@ def parse(text: str) -> Filter:
         tuple(parser.required),
         parser.in_text,
         tuple(parser.searches),
+        tuple(parser.marks),
     )
 
 
@@ -189,6 +192,7 @@ class _Parser:
         self.keys: set[str] = set()
         self.in_text = False
         self.searches: list[RegexTest] = []
+        self.marks: list[str] = []
         self.required: list[tuple[str, str]] = []
 
     def blanks(self) -> None:
@@ -222,9 +226,9 @@ class _Parser:
             raise FilterError("parentheses are nested too deeply", start)
         if character == "!":
             self.position += 1
-            before = len(self.required)
+            before, marks = len(self.required), len(self.marks)
             negation = _negation(self._not(depth + 1))
-            del self.required[before:]
+            del self.required[before:], self.marks[marks:]
             return negation
         if character == "(":
             return self._group(start, depth)
@@ -249,7 +253,9 @@ class _Parser:
         if match and match[3]:
             return self._keyed(match[3])
         self.in_text = True
-        return _text_test(self._value())
+        word = self._value()
+        self.marks.append(re.escape(word))
+        return _text_test(word)
 
     def _keyed(self, key: str) -> Test:
         start = self.position
@@ -316,6 +322,7 @@ class _Parser:
         except (re.error, regex.error) as error:
             raise FilterError(f"invalid regular expression: {error.msg}", at + (error.pos or 0)) from None
         self.searches.append(RegexTest(pattern))
+        self.marks.append(source)
         return self.searches[-1]
 
 
@@ -331,7 +338,12 @@ def both(one: Filter, other: Filter) -> Filter:
     test = _and([one._test, other._test])
     searches = one.searches + other.searches
     return Filter(
-        text, one.changing or other.changing, test, in_text=one.in_text or other.in_text, searches=searches
+        text,
+        one.changing or other.changing,
+        test,
+        in_text=one.in_text or other.in_text,
+        searches=searches,
+        marks=one.marks + other.marks,
     )
 
 

@@ -13,6 +13,8 @@ from typing import Final
 Piece = tuple[str, str]
 """Text, and its kind: ``key``, ``string``, ``number``, ``word``, ``mark`` or ``other``."""
 
+COLLAPSED: Final = "{…}"
+"""Stands for an object that is not shown."""
 MAX_LINES: Final = 20_000
 """Lines that are formatted; the rest is cut."""
 MAX_INDENT: Final = 24
@@ -23,12 +25,12 @@ _TOKEN: Final = re.compile(
 _KINDS: Final = {1: "string", 2: "number", 3: "word", 5: "other"}
 
 
-def pretty(text: str) -> list[list[Piece]]:
-    """Return the lines of ``text``, each as pieces."""
+def pretty(text: str, collapsed: frozenset[str] = frozenset()) -> list[list[Piece]]:
+    """Return the lines of ``text``, each as pieces; the objects of members named in ``collapsed`` as ``{…}``."""
     lines: list[list[Piece]] = [[]]
     depth = 0
     previous = ""
-    for kind, piece in _pieces(text):
+    for kind, piece in _collapsing(_pieces(text), collapsed):
         if piece in ("}", "]"):
             depth = max(0, depth - 1)
             if previous not in ("{", "["):
@@ -45,6 +47,23 @@ def pretty(text: str) -> list[list[Piece]]:
             lines.append([("… truncated here; see Raw", "other")])
             break
     return lines
+
+
+def _collapsing(pieces: Iterator[tuple[str, str]], names: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """Replace the objects of the members ``names`` by one piece."""
+    name, before, depth = "", "", 0
+    for kind, piece in pieces:
+        if depth:
+            depth += (piece in ("{", "[")) - (piece in ("}", "]"))
+            if not depth:
+                yield "mark", COLLAPSED
+        elif piece == "{" and before == ":" and name in names:
+            depth = 1
+        else:
+            if piece == ":":
+                name = before.strip('"')
+            yield kind, piece
+        before = piece
 
 
 def _indent(depth: int) -> list[Piece]:
