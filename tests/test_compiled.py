@@ -31,6 +31,8 @@ PURE_ONLY = {
     },
     "tests/docs/test_generated.py": {"*"},
     "tests/docs/test_site.py": {"*"},
+    "tests/engines/test_mutants.py": {"test_a_mistake_fails_the_contract_that_holds_without_it"},
+    "tests/gateway/test_durable_schedules.py": {"test_a_seeded_bug_is_caught"},
     "tests/test_house.py": {"*"},
     "tests/test_packaging.py": {"*"},
 }

@@ -15,7 +15,7 @@ import msgspec
 
 from mcp_ws_ide.engines.base import SessionLostError, StoredSession
 from mcp_ws_ide.engines.keys import Sealer, TamperedError, UnknownKeyError, load_sealer
-from mcp_ws_ide.engines.session_table import Entry
+from mcp_ws_ide.engines.log_entries import Entry
 
 _LOG_PLACE: Final = b"log %d"
 """The place of a row of the log."""

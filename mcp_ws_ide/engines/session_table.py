@@ -1,7 +1,7 @@
 """The decisions of an engine: which batch fits, which owner is fenced, what a take-over ends. Pure: no I/O, no clock.
 
 :class:`SessionTable` holds the sessions; every engine in this process uses it, so that there is one implementation. The
-entries of a log (:data:`Entry`) replayed in their order give the same sessions again.
+entries of a log (:data:`.Entry`) replayed in their order give the same sessions again.
 """
 
 from __future__ import annotations
@@ -27,57 +27,25 @@ from mcp_ws_ide.engines.base import (
     ends_of,
     unacknowledged,
 )
+from mcp_ws_ide.engines.log_entries import End, Entry, Expire, Orphan, Put, Take
 
 MAX_ENDED: Final = 10_000
 """Ended sessions whose epoch is remembered, so that a late batch of an earlier owner is fenced."""
 
 
-class Put(msgspec.Struct, gc=False, array_like=True, tag=1):
-    """A whole session was stored."""
-
-    stored: StoredSession
-
-
-class Take(msgspec.Struct, gc=False, array_like=True, tag=2):
-    """A session was taken over."""
-
-    session: str
-    principal: str
-
-
-class End(msgspec.Struct, gc=False, array_like=True, tag=3):
-    """A session was ended under this epoch."""
-
-    session: str
-    epoch: int
-
-
-class Orphan(msgspec.Struct, gc=False, array_like=True, tag=4):
-    """The expiry of all attached sessions was set."""
-
-    expires_at: float
-
-
-class Expire(msgspec.Struct, gc=False, array_like=True, tag=5):
-    """The sessions whose time had passed were deleted."""
-
-    now: float
-
-
-Entry = Batch | Put | Take | End | Orphan | Expire
-"""One change of the sessions, as a log keeps it."""
-
-
-class Held(msgspec.Struct):
+class Held:
     """One stored session.
 
-    Attributes:
+    Args:
         stored: the session, without the requests in flight; changed in place.
         in_flight: those requests by key, in the order in which they were added.
     """
 
-    stored: StoredSession
-    in_flight: dict[bytes, InFlight]
+    __slots__ = ("in_flight", "stored")
+
+    def __init__(self, stored: StoredSession, in_flight: dict[bytes, InFlight]) -> None:
+        self.stored = stored
+        self.in_flight = in_flight
 
     @classmethod
     def of(cls, stored: StoredSession) -> Held:

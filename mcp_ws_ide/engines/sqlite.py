@@ -34,9 +34,10 @@ from mcp_ws_ide.engines.base import (
     damage,
 )
 from mcp_ws_ide.engines.crash_points import Point
+from mcp_ws_ide.engines.log_entries import End, Entry, Expire, Orphan, Put, Take
 from mcp_ws_ide.engines.rows import Rows
 from mcp_ws_ide.engines.session_file import SessionFile
-from mcp_ws_ide.engines.session_table import End, Entry, Expire, Orphan, Put, SessionTable, Take
+from mcp_ws_ide.engines.session_table import SessionTable
 from mcp_ws_ide.engines.statistics import EngineStatistics
 from mcp_ws_ide.engines.writer import Compaction, Staged, Stop, Turn, Writer, Written
 

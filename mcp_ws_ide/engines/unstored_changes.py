@@ -137,7 +137,7 @@ class UnstoredChanges:
         """Whether the client has acknowledged frames that are still stored."""
         return self._channel.base != self._base
 
-    def take(self, *, trim: bool = False) -> Batch | None:
+    def take(self, trim: bool = False) -> Batch | None:
         """Return what is staged as one batch, which is outstanding from now on; None if nobody waits for it.
 
         Args:
@@ -158,8 +158,11 @@ class UnstoredChanges:
             self.received,
             sent,
             channel.base,
-            [] if sent == stored else [Frame(*entry) for entry in channel.entries_after(stored)],
         )
+        if sent != stored:
+            entries = channel.entries_after(stored)
+            one = len(entries) == 1
+            batch.frames = [Frame(*entries[0])] if one else [Frame(*entry) for entry in entries]
         if channel.dropped:
             batch.dropped = [position for position in channel.dropped if position <= stored]
             channel.dropped = []
@@ -172,8 +175,9 @@ class UnstoredChanges:
             batch.removed, self._removed = self._removed, []
         if self._transmitted:
             batch.transmitted, self._transmitted = self._transmitted, []
-        batch.state, batch.facts, batch.expires_at = self._state, self._facts, self._expires_at
-        self._state = self._facts = self._expires_at = None
+        if self._state is not None or self._facts is not None or self._expires_at is not None:
+            batch.state, batch.facts, batch.expires_at = self._state, self._facts, self._expires_at
+            self._state = self._facts = self._expires_at = None
         return batch
 
     def committed(self) -> None:

@@ -23,10 +23,11 @@ from mcp_ws_ide.engines import crash_points
 from mcp_ws_ide.engines.base import Done, EngineRefusedError, Outcome, SessionLostError, StoredSession
 from mcp_ws_ide.engines.crash_points import Point
 from mcp_ws_ide.engines.locked_database import is_damage
+from mcp_ws_ide.engines.log_entries import Entry
 from mcp_ws_ide.engines.log_file import DamagedFileError
 from mcp_ws_ide.engines.rows import DamagedRowError, LostLogError, Rows
 from mcp_ws_ide.engines.session_file import NoRoomError, SessionFile, is_full
-from mcp_ws_ide.engines.session_table import Entry, SessionTable
+from mcp_ws_ide.engines.session_table import SessionTable
 
 SLOW_SECONDS: Final = 0.1
 """Seconds of one write on the event loop after which the thread writes for a while."""

@@ -1,6 +1,6 @@
 """The commits of one stored session: one batch at a time, sent again until its outcome is known.
 
-Owns the unstored changes, the actions that wait for a batch (:class:`Actions`), retries and rewrites. Knows neither
+Owns the unstored changes, the actions that wait for a batch (:mod:`.actions`), retries and rewrites. Knows neither
 links nor messages: the session is seen as :class:`CommitListener`.
 """
 
@@ -13,90 +13,22 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-import msgspec
-
-from mcp_ws_ide.core.binding import CloseCode
-from mcp_ws_ide.core.effects import Forward
-from mcp_ws_ide.core.messages import IdKey, Message
 from mcp_ws_ide.engines.base import Engine, EngineUnavailableError, FencedError, Outcome, StoredSession
 from mcp_ws_ide.engines.unstored_changes import UnstoredChanges
-from mcp_ws_ide.gateway.upstream import Upstream
-from mcp_ws_ide.links.base import Rebindable
+from mcp_ws_ide.gateway.actions import Actions
 from mcp_ws_ide.tasks import TaskGroupOwner
 
-RETRY_FIRST: Final = 0.05
+# Three are not Final, so that tests can shorten them where this module is compiled.
+RETRY_FIRST = 0.05
 """Seconds until a batch that could not be stored is sent again; each further failure doubles them."""
-RETRY_LAST: Final = 2.0
+RETRY_LAST = 2.0
 """Longest time between two attempts, in seconds."""
 DELETE_AGAIN: Final = 10.0
 """Seconds between two attempts to delete a session that has ended."""
-STALL: Final = 5.0
+STALL = 5.0
 """Seconds without a stored batch after which the session's client is told, with close code 1013, to try again later."""
 
 log = logging.getLogger(__name__)
-
-
-class Inbound(msgspec.Struct, gc=False, eq=False):
-    """A frame of the client that is staged, or stored and not processed yet.
-
-    Attributes:
-        data: the frame.
-        message: what it is; None if it is no valid message.
-        now: when it arrived (``time.perf_counter``).
-        waits: ids of its requests that are stored as not transmitted.
-        repeats: whether its id was in flight when it arrived, so that it is not stored as a request.
-    """
-
-    data: bytes
-    message: Message | None
-    now: float
-    waits: list[IdKey] = []
-    repeats: bool = False
-
-
-class Arrival:
-    """A link that resumes the session as soon as its token is stored.
-
-    Attributes:
-        recv: data frames that its client has received.
-        token: the token that it gets.
-    """
-
-    __slots__ = ("link", "recv", "token")
-
-    def __init__(self, link: Rebindable, recv: int, token: str) -> None:
-        self.link = link
-        self.recv = recv
-        self.token = token
-
-
-class Actions(msgspec.Struct, eq=False):
-    """The actions that wait until one batch is stored, in the order in which they are performed.
-
-    Attributes:
-        arrival: the link that resumes the session; it gets what is stored.
-        out: messages to send to the client.
-        close: a link to close then, with code and reason.
-        released: messages that may be handed to their upstream.
-        frames: frames of the client to process.
-    """
-
-    arrival: Arrival | None = None
-    out: list[bytes] = []
-    close: tuple[Rebindable, CloseCode, str] | None = None
-    released: list[tuple[Forward, Upstream]] = []
-    frames: list[Inbound] = []
-
-    def __bool__(self) -> bool:
-        return bool(self.out or self.frames or self.released or self.arrival or self.close)
-
-    def absorb(self, later: Actions) -> None:
-        """Append later actions to these."""
-        self.arrival = later.arrival or self.arrival
-        self.close = later.close or self.close
-        self.out += later.out
-        self.released += later.released
-        self.frames += later.frames
 
 
 class Snapshots(Protocol):
@@ -116,7 +48,7 @@ class CommitListener(Protocol):
         """Perform the actions that waited for a batch, which is stored now."""
 
     def all_stored(self) -> None:
-        """Note that nothing is staged or outstanding."""
+        """Note that nothing is staged or outstanding, after the session waited for that."""
 
     def fenced(self) -> None:
         """Drop the session: another gateway owns it."""
@@ -132,6 +64,7 @@ class Commits:
         changes: what has yet to be stored.
         actions: those that wait for the next batch.
         open: whether the session is stored, so that batches may follow.
+        ending: whether the session waits until everything is stored.
     """
 
     def __init__(
@@ -144,7 +77,7 @@ class Commits:
     ) -> None:
         self.changes = changes
         self.actions = Actions()
-        self.open = False
+        self.open = self.ending = False
         self._engine = engine
         self._snapshots = snapshots
         self._session = session
@@ -159,7 +92,9 @@ class Commits:
     @property
     def idle(self) -> bool:
         """Whether nothing is staged or outstanding."""
-        return self._outstanding is None and not self._acting and not self.actions and not self.changes.due
+        return (
+            self._outstanding is None and not self._acting and self.actions.nothing and not self.changes.due
+        )
 
     @property
     def stalled(self) -> bool:
@@ -177,25 +112,29 @@ class Commits:
         Args:
             trim: whether acknowledged frames alone are worth a batch.
         """
-        while self._outstanding is None and not self._acting and self.open:
-            self._snapshots.stage(self.changes)
-            batch, actions = self.changes.take(trim=trim), self.actions
+        if self._outstanding is None and not self._acting and self.open:
+            self._go_on(None, trim)
+
+    def _go_on(self, actions: Actions | None, trim: bool = False) -> None:
+        """Perform the actions of a stored batch, if any, and those that wait for nothing; then send the next batch."""
+        changes = self.changes
+        while True:
+            if actions is not None:
+                self._acting = True
+                try:
+                    self._session.act(actions)
+                finally:
+                    self._acting = False
+            if not self.open:
+                return None
+            self._snapshots.stage(changes)
+            batch, actions = changes.take(trim), self.actions
             if batch is not None:
                 self._outstanding, self.actions = actions, Actions()
                 return self._engine.commit(batch, self._batch_ended)
-            if not (actions.out or actions.frames or actions.released or actions.arrival or actions.close):
-                return self._session.all_stored()
+            if actions.nothing:
+                return self._session.all_stored() if self.ending else None
             self.actions = Actions()
-            self._act(actions)
-        return None
-
-    def _act(self, actions: Actions) -> None:
-        """Perform actions that wait for nothing more."""
-        self._acting = True
-        try:
-            self._session.act(actions)
-        finally:
-            self._acting = False
 
     def _batch_ended(self, outcome: Outcome) -> None:
         """Act on the outcome of the outstanding batch."""
@@ -205,8 +144,7 @@ class Commits:
         if outcome is Outcome.COMMITTED:
             changes.committed()
             self._outstanding, self._failures = None, 0
-            self._act(actions)
-            self.flush()
+            self._go_on(actions)
         elif outcome is Outcome.BEHIND:
             self._rewrite()
         elif outcome is Outcome.FENCED:
@@ -260,8 +198,7 @@ class Commits:
             if (actions := self._outstanding) is not None:
                 self.changes.rewritten(stored)
                 self._outstanding, self._failures = None, 0
-                self._act(actions)
-                self.flush()
+                self._go_on(actions)
 
     def delete(self, stored: StoredSession) -> None:
         """Delete the session in the background, and stop storing it."""

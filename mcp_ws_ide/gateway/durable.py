@@ -22,7 +22,8 @@ from mcp_ws_ide.engines.base import Engine, EngineUnavailableError, StoredSessio
 from mcp_ws_ide.engines.crash_points import Point
 from mcp_ws_ide.engines.unstored_changes import UnstoredChanges
 from mcp_ws_ide.errors import MalformedMessageError, McpWsError
-from mcp_ws_ide.gateway.commits import Actions, Arrival, Commits, Inbound
+from mcp_ws_ide.gateway.actions import Actions, Arrival, Inbound
+from mcp_ws_ide.gateway.commits import Commits
 from mcp_ws_ide.gateway.intake import Intake
 from mcp_ws_ide.gateway.listens import ACKNOWLEDGED_JSON, Listens
 from mcp_ws_ide.gateway.resumable import SURELY_DATA, ResumableOwner, ResumableSession
@@ -30,7 +31,8 @@ from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.gateway.session import tool_rules
 from mcp_ws_ide.gateway.shared import SharedPool
-from mcp_ws_ide.gateway.stored_state import Snapshots, restore_parts
+from mcp_ws_ide.gateway.snapshots import Snapshots
+from mcp_ws_ide.gateway.stored_state import restore_parts
 from mcp_ws_ide.gateway.upstream import INTERNAL
 from mcp_ws_ide.links.base import LinkInfo, Rebindable
 from mcp_ws_ide.tokens import new_resume_token
@@ -220,7 +222,9 @@ class DurableSession(ResumableSession):
     def send(self, message: Message, answered: Pending | None, received: float, droppable: bool) -> None:
         """Stage one message to the client; parameters as of :meth:`Session.send`."""
         if answered is not None:
-            self._intake.forget(answered.key)
+            self._changes.remove(answered.key)
+            if self._listens.open:
+                self._listens.remove(answered.key)
         if message.kind is RESPONSE and message.id != b"null":
             if answered is None or answered.raw_id != message.id:
                 self._intake.forget(message.id_key)
@@ -336,6 +340,7 @@ class DurableSession(ResumableSession):
     def link_closed(self, code: int, reason: str) -> None:
         """End the session, and delete what is stored of it."""
         super().link_closed(code, reason)
+        self._commits.ending = True
         self._intake.clear()
         if self._commits.failing:
             self._delete()
@@ -356,7 +361,7 @@ class DurableSession(ResumableSession):
 
     def end_for_shutdown(self) -> None:
         """Leave the session to the next gateway, as soon as everything is stored; nothing fails."""
-        self._releasing = True
+        self._releasing = self._commits.ending = True
         self._commits.flush()
 
     def abandon(self) -> None:

@@ -17,8 +17,9 @@ from mcp_ws_ide.core.messages import NOTIFICATION, REQUEST, IdKey, Message
 from mcp_ws_ide.core.multiplexer import LISTEN
 from mcp_ws_ide.core.session import CANCELLED, SessionCore
 from mcp_ws_ide.errors import UPSTREAM_UNAVAILABLE, MalformedMessageError
+from mcp_ws_ide.gateway.actions import Actions, Inbound
 from mcp_ws_ide.gateway.attachments import Attachments
-from mcp_ws_ide.gateway.commits import Actions, Commits, Inbound
+from mcp_ws_ide.gateway.commits import Commits
 from mcp_ws_ide.gateway.listens import Listens
 from mcp_ws_ide.gateway.upstream import Upstream
 

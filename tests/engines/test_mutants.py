@@ -27,6 +27,7 @@ CAUGHT_BY = {
 ARGUMENTS = {"changed": {"expected_received": 1}, "session_id": None, "principal": "mallory"}
 
 
+@pytest.mark.pure("replaces methods of a compiled class")
 @pytest.mark.parametrize("mutated", [False, True])
 @pytest.mark.parametrize("mutant", list(CAUGHT_BY))
 async def test_a_mistake_fails_the_contract_that_holds_without_it(monkeypatch, mutant, mutated):

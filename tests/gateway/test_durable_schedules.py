@@ -344,8 +344,8 @@ MUTANTS = {
     ),
     "an answer and the end of its request are two batches": (
         durable,
-        "            self._intake.forget(answered.key)\n",
-        "            __import__('asyncio').get_running_loop().call_later(0.001, self._intake.forget, answered.key)\n",
+        "            self._changes.remove(answered.key)\n",
+        "            __import__('asyncio').get_running_loop().call_later(0.001, self._changes.remove, answered.key)\n",
     ),
     "a client resumes from what is processed, not from what is stored": (
         durable,
@@ -419,8 +419,8 @@ MUTANTS = {
     ),
     "two batches are outstanding": (
         commits,
-        "        while self._outstanding is None and not self._acting and self.open:",
-        "        while not self._acting and self.open:",
+        "        if self._outstanding is None and not self._acting and self.open:",
+        "        if not self._acting and self.open:",
     ),
     "a stop loses what its client goes on to send": (
         durable,
@@ -450,6 +450,7 @@ USES: dict[ModuleType, list[tuple[ModuleType, str]]] = {
 """Who uses what of a module."""
 
 
+@pytest.mark.pure("changes the source of compiled modules")
 @pytest.mark.parametrize("name", MUTANTS)
 async def test_a_seeded_bug_is_caught(name, monkeypatch):
     module, old, new = MUTANTS[name]
