@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from mcp_ws_ide.config.file_text import decoded
 from mcp_ws_ide.config.json_edit import DefinitionError, JsonText
 from mcp_ws_ide.config.load import MAX_FILE_BYTES
 from mcp_ws_ide.private_files import write_private
@@ -89,13 +90,13 @@ class DefinitionFile:
         if len(data) > MAX_FILE_BYTES:
             raise DefinitionError(f"it is larger than {MAX_FILE_BYTES} bytes")
         try:
-            text = data.decode("utf-8-sig")
+            text, notice = decoded(data)
             if text.strip():
                 JsonText(text)
-        except UnicodeDecodeError:
-            raise DefinitionError("it is not UTF-8; save it as UTF-8") from None
         except (ValueError, RecursionError) as error:
             raise DefinitionError(f"{error}; fix it by hand") from None
+        if notice:
+            raise DefinitionError(f"{notice}, so that it can be changed here")
         return Snapshot(text if text.strip() else "", self._version(data), data.startswith(_BOM))
 
     def write(self, before: Snapshot, text: str) -> str:

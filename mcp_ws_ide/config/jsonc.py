@@ -9,6 +9,8 @@ import json
 import re
 from typing import Any, Final
 
+from mcp_ws_ide.config.json_mistakes import explained
+
 _COMMENT: Final = re.compile(r'"(?:\\.|[^"\\\n])*+"?|//[^\n]*|/\*.*?(?:\*/|\Z)', re.DOTALL)
 _TRAILING_COMMA: Final = re.compile(r'"(?:\\.|[^"\\\n])*+"?|(?<=[\w"}\]])\s*+,(?=\s*+[}\]])', re.DOTALL)
 """Both patterns also match strings, terminated or not, so that the inside of a string is never taken for syntax."""
@@ -46,8 +48,7 @@ def _parse_json(text: str) -> tuple[Any, list[str]]:
     try:
         return json.loads(text, object_pairs_hook=build, parse_int=_integer), duplicates
     except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise InvalidJsonError(f"not valid JSON: {error.msg} at {place}") from None
+        raise InvalidJsonError(explained(text, error)) from None
     except RecursionError:
         raise InvalidJsonError("not valid JSON: nested too deeply") from None
     except ValueError as error:

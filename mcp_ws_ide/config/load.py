@@ -8,6 +8,7 @@ what a file contains. Knows nothing of processes or HTTP.
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +20,8 @@ from mcp_ws_ide.config.dialects import translate
 from mcp_ws_ide.config.entry import SWITCHED_OFF, EntryError, read_entry
 from mcp_ws_ide.config.environment import Variables
 from mcp_ws_ide.config.file_sections import Project, name_in_list, projects_of, sections_of
+from mcp_ws_ide.config.file_text import decoded
+from mcp_ws_ide.config.json_mistakes import ESCAPES
 from mcp_ws_ide.config.jsonc import InvalidJsonError, parse_text
 from mcp_ws_ide.config.manifests import manifest_name
 from mcp_ws_ide.config.spec import ConfigProblem, Configuration, ServerSpec
@@ -38,6 +41,8 @@ FILES: Final = ("mcp.json", "mcp_servers.json", "mcp_settings.json")
 """Files in each of Jupyter's configuration directories, in the order in which they are read: this project's own, and
 those of jupyter-mcp-manager and jupyter-ai."""
 _MAX_CHARACTERS: Final = 500
+_ESCAPE: Final = re.compile(r"\\|hex value")
+"""What the errors of the TOML parser have in common that are about a backslash."""
 
 ConsentCheck = Callable[[ServerSpec, Mapping[str, Any]], str | None]
 """Takes a server and its entry as written; returns the digest that needs consent, or None if nothing does."""
@@ -140,7 +145,8 @@ class ConfigReader:
     def read_file(self, path: str, *, required: bool) -> None:
         """Read one file; report it as missing if it is ``required``."""
         try:
-            document, duplicates = _parse(path, _read_text(path))
+            text, notice = _read_text(path)
+            document, duplicates = _parse(path, text)
         except (FileNotFoundError, NotADirectoryError):
             self._documents.pop(path, None)
             if required:
@@ -156,6 +162,8 @@ class ConfigReader:
             self._use_last_good(path, f"cannot be read: {error}")
         else:
             self._documents[path] = document
+            if notice:
+                self._report(path, "", notice, "notice")
             for key in duplicates:
                 self._report(path, key, "the key occurs twice in one object; the last one counts")
             self._read_document(path, document)
@@ -346,15 +354,16 @@ def _parse(path: str, text: str) -> tuple[Any, list[str]]:
     try:
         return tomllib.loads(text), []
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InvalidJsonError(f"not TOML: {error}") from None
+        cure = f"; {ESCAPES}, or use single quotes" if _ESCAPE.search(str(error)) else ""
+        raise InvalidJsonError(f"not TOML: {error}{cure}") from None
 
 
-def _read_text(path: str) -> str:
-    """Return the text of a configuration file.
+def _read_text(path: str) -> tuple[str, str]:
+    """Return the text of a configuration file, and a notice about its encoding (:func:`~.file_text.decoded`).
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is not a regular file, too large, or not UTF-8.
+        ValueError: it is not a regular file, too large, or in no encoding that is certain.
     """
     path = os.path.expanduser(path)
     if not stat.S_ISREG(
@@ -367,7 +376,4 @@ def _read_text(path: str) -> str:
         raise ValueError("it is an archive (zip); unpack a bundle, and name its manifest.json")
     if len(data) > MAX_FILE_BYTES:
         raise ValueError(f"larger than {MAX_FILE_BYTES} bytes")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 at byte {error.start}; save it as UTF-8") from None
+    return decoded(data)

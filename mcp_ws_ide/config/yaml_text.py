@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import yaml
 
+from mcp_ws_ide.config.json_mistakes import ESCAPES
 from mcp_ws_ide.config.jsonc import InvalidJsonError
 
 MAX_ALIASES: Final = 20
@@ -69,7 +70,8 @@ def parse_yaml(text: str) -> tuple[Any, list[str]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
-        raise InvalidJsonError(f"not valid YAML: {error.problem}{place}") from None
+        cure = f"; {ESCAPES}, or use single quotes" if "escape" in str(error) else ""
+        raise InvalidJsonError(f"not valid YAML: {error.problem}{place}{cure}") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise InvalidJsonError(f"not valid YAML: {error}") from None
     finally:

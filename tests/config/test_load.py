@@ -61,7 +61,7 @@ def test_unreadable_files_are_reported(tmp_path):
     assert [problem.source for problem in configuration.problems] == files
     for problem, word in zip(
         configuration.problems,
-        ["not UTF-8 at byte 0", "larger than", "regular file", "regular file", "does not exist", "null"],
+        ["begins in UTF-16", "larger than", "regular file", "regular file", "does not exist", "null"],
         strict=True,
     ):
         assert word in problem.reason
