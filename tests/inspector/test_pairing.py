@@ -165,3 +165,24 @@ def test_an_answer_to_nothing_is_a_violation_only_when_the_session_was_seen_from
     assert talk.codes(talk.send("c<", done(1))) == []
     talk.event("link_opened", "x", session="s9")
     assert talk.codes(talk.send("c<", done(1), session="s9")) == ["orphan"]
+
+
+def test_requests_and_notifications_of_a_task_belong_to_the_call_that_it_answered(talk):
+    store = talk.journal.store
+    created = talk.send("c>", call(1))
+    talk.send("c<", done(1, resultType="task", taskId="t1", status="working"))
+    other = talk.send("c>", call(2))
+    talk.send("c<", done(2, resultType="task", taskId="t2", status="working"))
+    get = talk.send("c>", {"id": 3, "method": "tasks/get", "params": {"taskId": "t1"}})
+    talk.send("c<", done(3, taskId="t1", status="completed"))
+    listen = talk.send("c>", {"id": 5, "method": "subscriptions/listen", "params": {}})
+    tag = {"io.modelcontextprotocol/subscriptionId": 5}
+    told = [
+        talk.send("c<", {"method": "notifications/tasks", "params": {"_meta": tag, "taskId": task}})
+        for task in ("t2", "unknown")
+    ]
+    elsewhere = talk.send(">s", {"id": 9, "method": "tasks/get", "params": {"taskId": "t1"}})
+    assert store.linked(store.parent, get) == created
+    assert [store.linked(store.parent, row) for row in told] == [other, listen]
+    assert store.linked(store.parent, elsewhere) is None, "a group changes the ids between the legs"
+    assert [store.target_of(row) for row in (get, *told)] == ["t1", "t2", "unknown"]

@@ -11,14 +11,17 @@ response, error                                    its request, in both directio
 ``notifications/cancelled``                        the request of its ``requestId`` (``parent``)
 a notification with a ``subscriptionId``           the ``subscriptions/listen`` (``parent``)
 a request with a ``requestState``                  the request whose response had it (``parent``)
+``tasks/get`` and others with a ``taskId``         the request that was answered with this task (``parent``)
+``notifications/tasks``                            the same, else the ``subscriptions/listen`` (``parent``)
 a message on the server leg                        the same message on the client leg (``twin``)
 a response whose request was not seen              the same response on the other leg (``twin``)
 =================================================  ==================================================
 
-Rounds of input_required are linked only by ``requestState``, as nothing else about them is exact. Legs are linked by
+Rounds of input_required are linked only by ``requestState``, as nothing else about them is exact; tasks by the ids of
+one leg, as groups change them. Legs are linked by
 the origin that the gateway records for a request; for a session's private process, by identical messages.
 
-Bounds: at most :data:`MAX_OPEN` requests, tokens and states each are remembered; the oldest are forgotten first.
+Bounds: at most :data:`MAX_OPEN` requests, tokens, states and tasks each are remembered; the oldest are forgotten first.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
+from mcp_ws_ide.core.bridges.methods import TASK
 from mcp_ws_ide.core.messages import SUBSCRIPTION_ID_KEY, IdKey
 from mcp_ws_ide.inspector.model.records import (
     CLIENT_LEG,
@@ -86,6 +90,8 @@ class Pairing:
         self._tokens: Recent[int] = Recent()
         self._token_of: Recent[tuple[Any, IdKey]] = Recent()
         self._states: Recent[int] = Recent()
+        self._tasks: Recent[int] = Recent()
+        """Requests that were answered with a task."""
         self._notes: Recent[list[int]] = Recent()
         self._began: set[str] = set()
 
@@ -130,7 +136,14 @@ class Pairing:
             and (earlier := self._states.get((record.server, key[1], hash(state)))) is not None
         ):
             self._link(self._store.parent, row, earlier)
+        elif (created := self._creator(record, lane, params)) is not None:
+            self._link(self._store.parent, row, created)
         self._request_twin(row, record, lane, identifier, outcome)
+
+    def _creator(self, record: TapRecord, lane: Lane, params: Any) -> int | None:
+        """Return the request that was answered with the task that a message names."""
+        task = part(params, "taskId")
+        return self._tasks.get((record.server, lane in CLIENT_LEG, task)) if isinstance(task, str) else None
 
     def _request_twin(
         self, row: int, record: TapRecord, lane: Lane, identifier: IdKey, outcome: PairingOutcome
@@ -174,6 +187,9 @@ class Pairing:
         state = part(content, "result", "requestState")
         if isinstance(state, str):
             self._states.put((record.server, key[1], hash(state)), request)
+        task = part(content, "result", "taskId")
+        if isinstance(task, str) and part(content, "result", "resultType") == TASK:
+            self._tasks.put((record.server, key[1], task), request)
 
     def _pair(
         self, request: int, row: int, record: TapRecord, status: Status, outcome: PairingOutcome
@@ -218,6 +234,9 @@ class Pairing:
             return None if token is None else self._tokens.get((_scope(record, lane, True), token))
         if record.method == "notifications/cancelled":
             return self._cancelled(record, lane, value_key(part(params, "requestId")), outcome)
+        created = self._creator(record, lane, params)
+        if created is not None and self._store.holds(created):
+            return created
         subscription = value_key(part(params, "_meta", SUBSCRIPTION_ID_KEY))
         if subscription is None:
             return None

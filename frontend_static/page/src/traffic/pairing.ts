@@ -23,6 +23,8 @@ export class Pairing {
   #open = new Recent();
   #tokens = new Recent();
   #states = new Recent();
+  /** Requests that were answered with a task. */
+  #tasks = new Recent();
 
   /** Link one row; rows must come in order. */
   add(row: Row, content: Content): void {
@@ -50,6 +52,13 @@ export class Pairing {
     if (token !== "") this.#tokens.put(keyOf(row, row.toward, token), row);
     const state = memberOf(content, "params", "requestState");
     if (typeof state === "string" && this.#states.has(stateKey(row, state))) row.linked = true;
+    if (this.#creator(row, content) !== undefined) row.linked = true;
+  }
+
+  /** The request that was answered with the task that a message names. */
+  #creator(row: Row, content: Content): Row | undefined {
+    const task = memberOf(content, "params", "taskId");
+    return typeof task === "string" ? this.#tasks.get(stateKey(row, task)) : undefined;
   }
 
   #answer(row: Row, content: Content): void {
@@ -63,6 +72,8 @@ export class Pairing {
     settle(request, row);
     const state = memberOf(content, "result", "requestState");
     if (typeof state === "string") this.#states.put(stateKey(request, state), request);
+    const task = memberOf(content, "result", "taskId");
+    if (typeof task === "string" && memberOf(content, "result", "resultType") === "task") this.#tasks.put(stateKey(request, task), request);
   }
 
   #notification(row: Row, content: Content): void {
@@ -83,7 +94,7 @@ export class Pairing {
       const id = valueKey(memberOf(params, "requestId"));
       return this.#open.get(keyOf(row, row.toward, id)) ?? this.#open.get(keyOf(row, otherSide(row), id));
     }
-    return this.#open.get(keyOf(row, otherSide(row), valueKey(memberOf(params, "_meta", SUBSCRIPTION_ID))));
+    return this.#creator(row, content) ?? this.#open.get(keyOf(row, otherSide(row), valueKey(memberOf(params, "_meta", SUBSCRIPTION_ID))));
   }
 
   #event({ record }: Row): void {
