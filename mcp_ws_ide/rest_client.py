@@ -100,6 +100,12 @@ class GatewayClient:
             ) from None
         return answer
 
+    def instances(self) -> list[dict[str, Any]]:
+        """Return the gateways that share the engine of this one (docs/reference/rest.md), this one included; none if it
+        stores no sessions outside its machine."""
+        found: list[dict[str, Any]] = self.call("GET", "instances")["instances"]
+        return found
+
     @property
     def has_gateway_token(self) -> bool:
         """Whether the credential opens servers only, and not the REST interface."""

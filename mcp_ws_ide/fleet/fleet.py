@@ -5,14 +5,42 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import msgspec
+
 from mcp_ws_ide.engines.base import EngineRefusedError, EngineUnavailableError, SharedEngine
 from mcp_ws_ide.engines.sealed import SealedEngine
 from mcp_ws_ide.fleet.instances import Instances
 from mcp_ws_ide.fleet.peer_requests import AnswerRequest
 from mcp_ws_ide.fleet.peers import Peers
+from mcp_ws_ide.fleet.sealed_stream import SealedStream
+from mcp_ws_ide.fleet.shared_tap import WATCHER, Gathering, WatcherCall
 from mcp_ws_ide.fleet.shared_tokens import SYNC_SECONDS, SharedTokens
 from mcp_ws_ide.gateway import Gateway
+from mcp_ws_ide.links.websocket import WebSocketLink
 from mcp_ws_ide.tokens import TokenStore
+
+
+class PassedWatcher:
+    """The way of one watcher to a feed of another gateway."""
+
+    def __init__(self, stream: SealedStream, peers: Peers, gateway: Gateway) -> None:
+        self._stream = stream
+        self._peers = peers
+        self._gateway = gateway
+
+    def pass_watcher(
+        self, link: WebSocketLink, owner: str, token: str | None, query: dict[str, list[str]]
+    ) -> None:
+        """Have that gateway serve a watcher whose link was opened here.
+
+        Args:
+            owner: the principal.
+            token: the gateway token that was presented.
+            query: filters and position.
+        """
+        link.start(lambda message, now: None, lambda code, reason: None)
+        self._stream.send(WATCHER, msgspec.json.encode(WatcherCall(owner, token, query)))
+        self._gateway.tasks.spawn(self._peers.relay(self._stream, link), "watcher of another gateway")
 
 
 class Fleet:
@@ -45,6 +73,8 @@ class Fleet:
         host, _, port = address.rpartition(":")
         there = (host.strip("[]"), int(port))
         self._peers = Peers(gateway, self.instances, engine.peer_key, there, answer)
+        gateway.tap.gateway = self.instances.id
+        self._gathering = Gathering(gateway.tap, self.instances, self._peers.call, gateway.tasks)
 
     async def start(self) -> None:
         """Listen at the peer port, and take out the lease.
@@ -64,8 +94,23 @@ class Fleet:
             self._peers.stop()
             raise
         await self._tokens.sync()
+        await self._gathering.prepare()
         self._gateway.join(self._peers)
         self._gateway.tasks.spawn(self._keep_tokens(), "shared tokens")
+        self._gateway.tasks.spawn(self._gathering.run(), "records of other gateways")
+
+    async def watch(self, owner: str) -> None:
+        """Have the records of a principal at all gateways come into this one's tap, before a watcher subscribes."""
+        await self._gathering.watch(owner)
+
+    async def reach_feed(self, instance: str) -> PassedWatcher | None:
+        """Return the way to the feeds of another gateway; None if it has certainly ended.
+
+        Raises:
+            PeerUnreachableError: it does not answer, but may be alive.
+        """
+        stream = await self._peers.call(instance)
+        return None if stream is None else PassedWatcher(stream, self._peers, self._gateway)
 
     async def _keep_tokens(self) -> None:
         while True:

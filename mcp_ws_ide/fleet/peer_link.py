@@ -36,6 +36,9 @@ class PeerLink:
 
     Args:
         max_queued: bytes that may wait for the client.
+
+    Attributes:
+        closing: whether nothing is sent any more.
     """
 
     def __init__(self, stream: SealedStream, tasks: TaskGroupOwner, max_queued: int) -> None:
@@ -47,15 +50,15 @@ class PeerLink:
         self._on_full: OnFull = lambda full: None
         self._reading = asyncio.Event()
         self._reading.set()
-        self._full = self._closed = False
+        self._full = self.closing = False
 
     def bind(self, on_message: OnMessage, on_closed: OnClosed, on_full: OnFull) -> None:
         """Replace the callbacks."""
         self._on_message, self._on_closed, self._on_full = on_message, on_closed, on_full
 
-    def start(self, on_message: OnMessage, on_closed: OnClosed) -> None:
+    def start(self, on_message: OnMessage, on_closed: OnClosed, on_full: OnFull = lambda full: None) -> None:
         """Set the first callbacks."""
-        self._on_message, self._on_closed = on_message, on_closed
+        self.bind(on_message, on_closed, on_full)
 
     async def run(self) -> None:
         """Pass on what comes from the client, until the link is closed."""
@@ -72,7 +75,7 @@ class PeerLink:
             pass
         finally:
             self._stream.close()
-            self._closed = True
+            self.closing = True
             self._on_closed(code, reason)
 
     @property
@@ -86,7 +89,7 @@ class PeerLink:
 
     def send(self, data: bytes) -> None:
         """Queue one frame."""
-        if self._closed:
+        if self.closing:
             return
         self._stream.send(FRAME, data)
         queued = self._stream.queued_bytes
@@ -99,7 +102,7 @@ class PeerLink:
 
     def _emptied(self) -> None:
         self._full = False
-        if not self._closed:
+        if not self.closing:
             self._on_full(False)
 
     def set_reading(self, reading: bool) -> None:

@@ -19,8 +19,10 @@ from mcp_ws_ide.fleet.instances import Instances
 from mcp_ws_ide.fleet.peer_link import CLOSE, FRAME, PeerLink, close_frame, drained, read_close
 from mcp_ws_ide.fleet.peer_requests import BODY, AnswerRequest, PeerReply, PeerResponse
 from mcp_ws_ide.fleet.sealed_stream import TIMEOUT, PeerLostError, SealedStream, greet
+from mcp_ws_ide.fleet.shared_tap import WATCH, WATCHED, WATCHER, ObservedHere
 from mcp_ws_ide.gateway import Gateway, ResumeHandshake
 from mcp_ws_ide.gateway.elsewhere import PassedRequest, PeerUnreachableError
+from mcp_ws_ide.gateway.handed_out import ContinuedCall
 from mcp_ws_ide.links.base import HIGH_WATER, LinkInfo, Rebindable
 
 CALL: Final = b"I"
@@ -29,6 +31,9 @@ HERE: Final = b"H"
 ELSEWHERE: Final = b"E"
 OPEN: Final = b"O"
 """Kind: :class:`Passed`; frames follow."""
+HOLDS: Final = b"S"
+"""Kind: a :class:`~mcp_ws_ide.gateway.handed_out.ContinuedCall`; asks whether the gateway handed that state out. The
+answer, of the same kind, is empty for no."""
 ASK: Final = b"R"
 """Kind: :class:`~mcp_ws_ide.gateway.elsewhere.PassedRequest`; its body follows."""
 SLACK_BYTES: Final = 4 << 20
@@ -56,6 +61,7 @@ class Passed(msgspec.Struct):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Passed).decode
+_decode_continued = msgspec.msgpack.Decoder(ContinuedCall).decode
 _decode_request = msgspec.msgpack.Decoder(PassedRequest).decode
 
 
@@ -82,6 +88,7 @@ class Peers:
         self._key = key
         self._host, self._port = address
         self._answer_request = answer
+        self._observed = ObservedHere(gateway.tap, gateway.tasks, gateway.limits.max_queued_bytes)
         self._passages: set[Passage] = set()
         self._server: asyncio.Server | None = None
 
@@ -119,6 +126,14 @@ class Peers:
                 await self._serve(stream, _decode(data))
             elif kind == ASK:
                 await self._respond(stream, _decode_request(data))
+            elif kind == HOLDS:
+                stream.send(HOLDS, b"yes" if _decode_continued(data) in self._gateway.handed_out else b"")
+            elif kind == WATCH:
+                await self._observed.serve(stream, data)
+            elif kind == WATCHER:
+                await self._observed.serve_watcher(stream, data)
+            elif kind == WATCHED:
+                self._observed.tell_watched(stream)
         except (PeerLostError, TimeoutError, msgspec.DecodeError) as error:
             log.info("a call at the peer port failed: %s", error)
         finally:
@@ -156,7 +171,7 @@ class Peers:
         longest = self._gateway.longest_message + SLACK_BYTES
         return await greet(reader, writer, self._key, longest, HIGH_WATER, calls=calls)
 
-    async def _call(self, instance: str) -> SealedStream | None:
+    async def call(self, instance: str) -> SealedStream | None:
         """Open a connection to another gateway; None if it has certainly ended.
 
         Raises:
@@ -194,7 +209,7 @@ class Peers:
         """Return whether a gateway has certainly ended, although its lease has not: nobody listens at its peer port, or
         somebody else does."""
         try:
-            stream = await self._call(instance)
+            stream = await self.call(instance)
         except PeerUnreachableError:
             return False
         if stream is not None:
@@ -227,12 +242,44 @@ class Peers:
         Raises:
             PeerUnreachableError: it does not answer, and may live.
         """
-        stream = await self._call(instance)
+        stream = await self.call(instance)
         if stream is None:
             return None
         stream.send(ASK, _encode(request))
         stream.send(BODY, body)
         return PeerReply(stream)
+
+    async def holder(self, state: ContinuedCall) -> str:
+        """Return the id of the other gateway that handed out a ``requestState``; ``""`` if none did.
+
+        Raises:
+            PeerUnreachableError: none says so, and one that may live does not answer.
+        """
+        others = self.others
+        answers = await asyncio.gather(
+            *(self._holds(instance, state) for instance in others), return_exceptions=True
+        )
+        for instance, answer in zip(others, answers, strict=True):
+            if answer is True:
+                return instance
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return ""
+
+    async def _holds(self, instance: str, state: ContinuedCall) -> bool:
+        stream = await self.call(instance)
+        if stream is None:
+            return False
+        stream.send(HOLDS, _encode(state))
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                _, answer = await stream.receive()
+        except (PeerLostError, TimeoutError) as error:
+            raise PeerUnreachableError(f"gateway {instance} does not answer: {error}") from None
+        finally:
+            stream.close()
+        return answer != b""
 
     async def pass_on(
         self, instance: str, server: str, link: Rebindable, info: LinkInfo, hello: bytes
@@ -245,10 +292,14 @@ class Peers:
         Raises:
             PeerUnreachableError: that gateway does not answer, or has ended.
         """
-        stream = await self._call(instance)
+        stream = await self.call(instance)
         if stream is None:
             raise PeerUnreachableError(f"gateway {instance} has ended")
         stream.send(OPEN, _encode(Passed(server, info, hello)))
+        await self.relay(stream, link)
+
+    async def relay(self, stream: SealedStream, link: Rebindable) -> None:
+        """Carry the messages of a link over a connection to another gateway, until the link is closed."""
         passage = Passage(stream, link, self._gateway)
         self._passages.add(passage)
         try:

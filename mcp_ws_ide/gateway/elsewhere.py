@@ -8,6 +8,7 @@ import msgspec
 
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.errors import McpWsError
+from mcp_ws_ide.gateway.handed_out import ContinuedCall
 from mcp_ws_ide.links.base import LinkInfo, Rebindable
 
 
@@ -85,6 +86,13 @@ class Elsewhere(Protocol):
 
         Raises:
             PeerUnreachableError: it does not answer, and may live.
+        """
+
+    async def holder(self, state: ContinuedCall) -> str:
+        """Return the id of the other gateway that handed out a ``requestState``; ``""`` if none did.
+
+        Raises:
+            PeerUnreachableError: none says so, and one that may live does not answer.
         """
 
     async def has_ended(self, instance: str) -> bool:

@@ -13,6 +13,7 @@ from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.engines.base import Engine, StoredSummary
 from mcp_ws_ide.gateway.elsewhere import Elsewhere
 from mcp_ws_ide.gateway.group import GroupTransport
+from mcp_ws_ide.gateway.handed_out import ContinuedCall, HandedOut
 from mcp_ws_ide.gateway.resumable import ResumableSession
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.server_registry import GROUPS_LABEL, ServerRegistry
@@ -48,6 +49,7 @@ class Gateway:
         sessions: the live sessions, by id.
         http_sessions: handshake-era sessions over HTTP, by ``Mcp-Session-Id``.
         elsewhere: the other gateways of its engine; None if there are none.
+        handed_out: the ``requestState`` values in results of single POSTs, noted where there are other gateways.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Gateway:
         self.engine = engine
         self._stored = None if engine is None else StoredSessions(engine, self.tasks, self.find, token_alive)
         self.elsewhere: Elsewhere | None = None
+        self.handed_out = HandedOut()
         self._sessions = SessionRegistry(services, self._pool, self._stored)
         self._servers = ServerRegistry(
             services, self._pool, self._supervisor, authorizations, self.group_transport
@@ -204,6 +207,10 @@ class Gateway:
     def owner_of_link(self, link_id: str) -> str:
         """Return the other gateway that gave a link this id; ``""`` if there is none."""
         return "" if self.elsewhere is None else self.elsewhere.owner(link_id)
+
+    def continues_elsewhere(self, state: ContinuedCall | None) -> bool:
+        """Return whether another gateway may have handed out the ``requestState`` of a request."""
+        return state is not None and self.elsewhere is not None and state not in self.handed_out
 
     async def waiting_sessions(self, principal: str) -> list[StoredSummary]:
         """Return a user's stored sessions whose clients are not back yet.

@@ -69,7 +69,7 @@ class SessionState(msgspec.Struct):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_state = msgspec.msgpack.Decoder(SessionState).decode
+_decode_continued = msgspec.msgpack.Decoder(SessionState).decode
 _decode_facts = msgspec.msgpack.Decoder(SessionFacts).decode
 
 
@@ -150,7 +150,7 @@ def state_of(stored: StoredSession) -> SessionState:
         UnreadableStateError: another version stored it.
     """
     try:
-        return _decode_state(stored.state)
+        return _decode_continued(stored.state)
     except msgspec.DecodeError as error:
         raise UnreadableStateError(str(error)) from None
 

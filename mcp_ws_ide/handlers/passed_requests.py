@@ -19,6 +19,7 @@ from tornado.iostream import StreamClosedError
 
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.gateway.elsewhere import PassedRequest, PeerUnreachableError, Reply
+from mcp_ws_ide.gateway.handed_out import ContinuedCall
 from mcp_ws_ide.handlers.post_headers import JSON
 from mcp_ws_ide.handlers.post_response import Responder
 from mcp_ws_ide.handlers.requester import Requester, refusal, refusal_body
@@ -126,6 +127,21 @@ class PassedOn:
         self._revoked = reason
         if self._reply is not None:
             self._reply.close()
+
+
+async def find_holder(responder: Responder, state: ContinuedCall) -> str:
+    """Return the id of the other gateway that handed out a ``requestState``; ``""`` if none did.
+
+    Raises:
+        HTTPError: 503, one that may have done so does not answer.
+    """
+    runtime = responder.runtime
+    assert runtime.gateway.elsewhere is not None
+    try:
+        return await runtime.gateway.elsewhere.holder(state)
+    except PeerUnreachableError as error:
+        responder.error_headers["Retry-After"] = RETRY_AFTER
+        raise refusal(runtime, 503, "peer", str(error)) from None
 
 
 class Fetched(NamedTuple):

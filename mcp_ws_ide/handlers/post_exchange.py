@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from mcp_ws_ide.core import messages, reader
@@ -123,12 +124,16 @@ class PostExchange:
             text = f"subscriptions/listen needs {EVENT_STREAM} in Accept"
             raise refusal(self._runtime, 406, "media", text)
         self._admit(brief=True)
-        exchange = Exchange()
+        gateway, handed_out = self._runtime.gateway, self._runtime.gateway.handed_out
+        alone = gateway.elsewhere is None
+        exchange = Exchange(
+            None if alone else partial(handed_out.note, self._responder.principal, server.name)
+        )
         info = link_info(self._responder, "http")
-        session = self._runtime.gateway.open_session(server, exchange, info)
+        session = gateway.open_session(server, exchange, info)
         session.take(message, time.perf_counter())
 
-        loop = self._runtime.gateway.loop
+        loop = gateway.loop
 
         def done() -> None:
             exchange.stream.finish()

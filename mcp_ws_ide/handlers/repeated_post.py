@@ -13,9 +13,10 @@ from typing import Final
 from tornado import httputil
 
 from mcp_ws_ide.admissions import ADMITTED_BODY_SECONDS, Admission
+from mcp_ws_ide.gateway.handed_out import ContinuedCall, continued_call
 from mcp_ws_ide.handlers.bodies import SLACK_BYTES
 from mcp_ws_ide.handlers.kept_alive import Connection
-from mcp_ws_ide.handlers.passed_requests import PassedOn, endpoint_path
+from mcp_ws_ide.handlers.passed_requests import PassedOn, endpoint_path, find_holder
 from mcp_ws_ide.handlers.post_exchange import PostExchange
 from mcp_ws_ide.handlers.post_headers import PostHead
 from mcp_ws_ide.handlers.post_response import PendingResponse, ResponseWriter
@@ -107,13 +108,31 @@ class RepeatedPost(RepeatedResponse):
         return self.start()
 
     def start(self) -> None:
-        """Handle the message, unless another gateway has its session."""
-        owner = ""
+        """Handle the message, unless another gateway has its session or its call."""
+        gateway, owner = self._runtime.gateway, ""
         if self._head.session_id is not None:
-            owner = self._runtime.gateway.owner_of_link(self._head.session_id)
+            owner = gateway.owner_of_link(self._head.session_id)
         if owner:
             return self._connection.carry_on(partial(self._pass_on, owner))
+        if gateway.elsewhere is not None:
+            state = continued_call(self.request.body, self.principal, self._admission.server)
+            if state is not None and gateway.continues_elsewhere(state):
+                return self._connection.carry_on(partial(self._look_for, state))
         return self._handle()
+
+    def _look_for(self, state: ContinuedCall, connection: Connection) -> None:
+        self._connection = connection
+        self._runtime.gateway.tasks.spawn(self._continued(state), "POST")
+
+    async def _continued(self, state: ContinuedCall) -> None:
+        """Let the gateway answer that has the call."""
+        try:
+            if holder := await find_holder(self, state):
+                self._pass_on(holder, self._connection)
+            else:
+                self._handle()
+        except Exception as error:
+            self._failed(error)
 
     def _pass_on(self, owner: str, connection: Connection) -> None:
         self._connection = connection

@@ -15,9 +15,10 @@ from tornado import web
 from mcp_ws_ide.admissions import ADMITTED_FOR, Admission, head_of
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.credentials import credential_of
+from mcp_ws_ide.gateway.handed_out import continued_call
 from mcp_ws_ide.handlers.auth import EndpointHandler
 from mcp_ws_ide.handlers.kept_alive import reader_of
-from mcp_ws_ide.handlers.passed_requests import endpoint_path
+from mcp_ws_ide.handlers.passed_requests import endpoint_path, find_holder
 from mcp_ws_ide.handlers.post_exchange import PostExchange, response_end
 from mcp_ws_ide.handlers.post_headers import read_head
 from mcp_ws_ide.handlers.post_response import PendingResponse, priming_event
@@ -54,8 +55,18 @@ class StreamableHttpHandler(EndpointHandler):
         if self.repeatable:
             self.runtime.admissions.remember(self._head, self._admission(name))
         self.request.body = self.take_body()
-        if not await self._answered_elsewhere(name, self.request.body):
+        if not await self._answered_elsewhere(
+            name, self.request.body
+        ) and not await self._continued_elsewhere(name):
             await self.exchange.run(name)
+
+    async def _continued_elsewhere(self, name: str) -> bool:
+        """Return whether the request continues a call at another gateway, which has answered."""
+        state = continued_call(self.request.body, self.principal, name)
+        if self.passed is not None or state is None or not self.runtime.gateway.continues_elsewhere(state):
+            return False
+        holder = await find_holder(self, state)
+        return holder != "" and await self.have_answered(holder, endpoint_path(name), self.request.body)
 
     async def _answered_elsewhere(self, name: str, body: bytes = b"") -> bool:
         """Return whether another gateway has the session that the request names, and has answered."""

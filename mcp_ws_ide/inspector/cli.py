@@ -20,7 +20,7 @@ from typing import Any, Final
 from mcp_ws_ide.core.binding import ENDPOINT_NAME
 from mcp_ws_ide.discovery import RunningGateway, find_gateway
 from mcp_ws_ide.errors import ConnectError, UnusableArgumentError
-from mcp_ws_ide.inspector import commands, drain, network
+from mcp_ws_ide.inspector import commands, drain, instances, network
 from mcp_ws_ide.inspector.choosing import AmbiguousError, address
 from mcp_ws_ide.inspector.collecting import end_with_reader, stop_on_signals
 from mcp_ws_ide.inspector.commands import Find
@@ -179,6 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     tail.add_argument("--session", help="show only this session (id, or beginning of it)")
     commands.add(known, _command, duration)
     drain.add(known, _command, duration)
+    instances.add(known, _command, duration)
     _command(known, "servers", run_servers, "list the configured servers")
     _command(known, "sessions", run_sessions, "list your live sessions")
 

@@ -58,7 +58,7 @@ def run_drain(find: Find, options: argparse.Namespace) -> int:
 
 def _instance(client: GatewayClient, wanted: str | None) -> str | None:
     """Return the id of the gateway to drain; report why there is none."""
-    known = client.call("GET", "instances")["instances"]
+    known = client.instances()
     if not known:
         say(
             "this gateway shares its sessions with no other, so that none can take them; stop Jupyter instead"
@@ -74,7 +74,7 @@ def _instance(client: GatewayClient, wanted: str | None) -> str | None:
 
 def _left(client: GatewayClient, instance: str) -> int:
     """Return how many sessions a gateway still has to give away; 0 if it has ended."""
-    for one in client.call("GET", "instances")["instances"]:
+    for one in client.instances():
         if one["id"] == instance:  # another gateway may not have seen yet that this one drains
             return int(one["to_drain"]) if one["draining"] else 1
     return 0

@@ -32,7 +32,8 @@ def format_record(record: dict[str, Any], width: int, colour: bool) -> str:
     )
     session = (record["session"] or "----")[:4]
     arrow = ARROWS.get((record["leg"], record["direction"]), "")
-    head = f"{moment} {session} {visible(record['server']):<12.12} {arrow:<15} "
+    gateway = f"{visible(record['gateway'])[:4]} " if record.get("gateway") else ""
+    head = f"{moment} {gateway}{session} {visible(record['server']):<12.12} {arrow:<15} "
     line = head + _what(record)
     if len(line) > width:
         line = line[: width - 1] + "…"

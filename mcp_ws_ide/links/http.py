@@ -112,20 +112,26 @@ class Exchange:
 
     Attributes:
         error: the error of the answer, as JSON; ``b""`` for a result.
+
+    Args:
+        on_result: called with each result before it is queued.
     """
 
     queued_bytes = 0
     error = b""
 
-    def __init__(self) -> None:
+    def __init__(self, on_result: Callable[[bytes], None] | None = None) -> None:
         self.stream = Stream("x")
         self.closed = False
+        self._on_result = on_result
 
     def deliver(self, message: Message) -> None:
         """Queue an event, as the last one if it is the answer."""
         last = _is_last(message)
         if last:
             self.error = message.error
+            if self._on_result is not None and message.result:
+                self._on_result(message.result)
         self.stream.put("", message.data, last)
 
     def close(self, code: CloseCode, reason: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -34,17 +34,101 @@ def clock() -> tuple[float, float]:
     return time.time(), time.monotonic()
 
 
-class Watcher:
-    """One subscriber and its position in a feed.
+class Missed(NamedTuple):
+    """Records that are missing: from the first number to the last one, and how many; each None if unknown."""
+
+    start: int | None
+    end: int | None
+    count: int | None
+
+    @property
+    def detail(self) -> str:
+        """The same as text."""
+        if self.count is None:
+            return "records may be missing: the gateway restarted, or had no watcher for too long"
+        return f"{self.count} records are missing: newer records displaced them before they were read"
+
+
+class Position:
+    """A place in a feed, and what was lost before it was read there.
 
     Args:
-        wake: called when records become available after :meth:`take` returned none.
-        token: the gateway token it subscribed with, which limits it to that token's sessions; None for no limit.
+        wake: called when records become available after everything was taken.
+        token: the gateway token that limits it to that token's sessions; None for no limit.
         close: ends the subscription, with a close code and the reason.
 
     Attributes:
-        drops: how many records it has missed because it was too slow.
+        drops: how many records were lost because they were read too slowly.
         next: number of the next record to take.
+        everything: whether it gets every record.
+        from_peer: whether it reads for another gateway, which gets no records of third ones from here.
+    """
+
+    from_peer = False
+
+    def __init__(
+        self,
+        wake: Callable[[], None],
+        token: str | None = None,
+        close: Callable[[CloseCode, str], None] = lambda code, reason: None,
+    ) -> None:
+        self.wake = wake
+        self.close = close
+        self.token = token
+        self.drops = 0
+        self.everything = False
+        self.next = 0
+        self._feed: Feed | None = None
+        self._missed: list[int] = []
+        self._told = 0
+        """Drops that were reported."""
+
+    def attach(self, feed: Feed, after: int | None, instance: str | None) -> None:
+        """Start in ``feed``: after record ``after`` of the feed ``instance``, or with the next new record."""
+        self._feed = feed
+        self.next = feed.seq + 1
+        gap: Missed | None = None
+        if after is not None and instance != feed.instance:
+            self.next, gap = feed.first, Missed(None, None, None)
+        elif after is not None:
+            self.next = max(after + 1, feed.first)
+            if self.next > after + 1:
+                gap = Missed(after + 1, self.next - 1, self.next - 1 - after)
+        self.attached(feed, gap)
+
+    def attached(self, feed: Feed, gap: Missed | None) -> None:
+        """Note where it starts, and what is missing before."""
+        raise NotImplementedError
+
+    def lose(self, record: TapRecord, token: str | None) -> bool:
+        """Count a record that is discarded before it was taken; return whether it would have been read."""
+        self.next = record.seq + 1
+        if not self.sees(record, token):
+            return False
+        self.drops += 1
+        self._missed = [self._missed[0] if self._missed else record.seq, record.seq]
+        return True
+
+    def sees(self, record: TapRecord, token: str | None) -> bool:
+        """Whether it gets ``record``; ``token`` is that of the record's session."""
+        raise NotImplementedError
+
+    def missed(self) -> Missed | None:
+        """Return what was lost since the last call; None if nothing was."""
+        if not self._missed:
+            return None
+        start, end = self._missed
+        self._missed = []
+        lost, self._told = self.drops - self._told, self.drops
+        return Missed(start, end, lost)
+
+
+class Watcher(Position):
+    """One subscriber, which takes records as lines of JSON.
+
+    Args:
+        wake, token, close: as of :class:`Position`; ``wake`` is called after :meth:`take` returned none.
+        scope: what it asked for.
     """
 
     def __init__(
@@ -54,48 +138,23 @@ class Watcher:
         token: str | None = None,
         close: Callable[[CloseCode, str], None] = lambda code, reason: None,
     ) -> None:
-        self.wake = wake
-        self.close = close
-        self.token = token
-        self.drops = 0
+        super().__init__(wake, token, close)
         self.everything = scope == EVERYTHING and token is None
         self._scope = scope
         self._asked = Asked()
-        self._feed: Feed | None = None
-        self.next = 0
         self._first: list[bytes] = []
-        self._missed: list[int] = []
-        self._told = 0
-        """Drops that it was told of."""
 
-    def attach(self, feed: Feed, after: int | None, instance: str | None) -> None:
-        """Start in ``feed``: after record ``after`` of the feed ``instance``, or with the next new record."""
-        self._feed = feed
-        self.next = feed.seq + 1
-        gap: tuple[int | None, int | None, int | None] | None = None
-        if after is not None and instance != feed.instance:
-            self.next, gap = feed.first, (None, None, None)
-        elif after is not None:
-            self.next = max(after + 1, feed.first)
-            if self.next > after + 1:
-                gap = (after + 1, self.next - 1, self.next - 1 - after)
+    def attached(self, feed: Feed, gap: Missed | None) -> None:
+        """Queue the records about the link itself."""
         attached = AttachedRecord(self.next - 1, *clock(), event="attached", instance=feed.instance)
+        attached.gateway = feed.gateway or msgspec.UNSET
         self._first = [encode(attached)]
         if gap is not None:
-            self._first.append(self._gap(*gap))
-
-    def lose(self, record: TapRecord, token: str | None) -> bool:
-        """Count a record that is discarded before it was taken; return whether the watcher would have got it."""
-        self.next = record.seq + 1
-        if not self.sees(record, token):
-            return False
-        self.drops += 1
-        self._missed = [self._missed[0] if self._missed else record.seq, record.seq]
-        return True
+            self._first.append(self._gap(gap))
 
     def sees(self, record: TapRecord, token: str | None) -> bool:
         """Whether the watcher asked for ``record`` and may see it; ``token`` is that of the record's session."""
-        if self.everything:
+        if self.everything or record.kind == "gap":
             return True
         if self.token is not None and token != self.token:
             return False
@@ -108,44 +167,34 @@ class Watcher:
         """
         if self._first:
             return self._first.pop(0)
-        if self._missed:
-            start, end = self._missed
-            self._missed = []
-            lost, self._told = self.drops - self._told, self.drops
-            return self._gap(start, end, lost)
-        return self._batch()
-
-    def _batch(self) -> bytes:
+        if (missed := self.missed()) is not None:
+            return self._gap(missed)
         feed = self._feed
         if feed is None:
             return b""
         lines = feed.lines(self)
-        if not lines and self not in feed.sleeping:
-            feed.sleeping.append(self)
+        if not lines:
+            feed.sleep(self)
         return b"\n".join(lines)
 
-    def _gap(self, start: int | None, end: int | None, count: int | None) -> bytes:
-        if count is None:
-            detail = "records may be missing: the gateway restarted, or had no watcher for too long"
-        else:
-            detail = f"{count} records are missing: newer records displaced them before they were read"
-        at = end if end is not None else self.next - 1
+    def _gap(self, missed: Missed) -> bytes:
+        at = missed.end if missed.end is not None else self.next - 1
         return encode(
             GapRecord(
                 *(at, *clock()),
                 kind="gap",
                 event="gap",
-                detail=detail,
+                detail=missed.detail,
                 drops=self.drops,
-                from_=start,
-                to=end,
-                count=count,
+                from_=missed.start,
+                to=missed.end,
+                count=missed.count,
             )
         )
 
 
-class _Held(msgspec.Struct, gc=False):
-    """A record of a feed, and its line once a watcher has taken it."""
+class Held(msgspec.Struct, gc=False):
+    """A record of a feed, the gateway token of its session, and its line once a watcher has taken it."""
 
     record: TapRecord
     token: str | None
@@ -158,34 +207,47 @@ class Feed:
 
     A full feed discards its oldest record, so that reporting never waits for a watcher.
 
+    Args:
+        gateway: id of this gateway, if it is one of several; ``""`` if not.
+
     Attributes:
         instance: random id that distinguishes this feed's numbers from those of any other feed, also after a restart.
+            It begins with the id of the gateway, if that is one of several.
         seq, first: numbers of the newest record and of the oldest one kept.
         sleeping: watchers that have taken all records.
         ends: when the feed is discarded (``time.monotonic``); None while it is watched.
+        gathers_until: when it stops to gather the records of other gateways (``time.monotonic``); None while a watcher
+            of this gateway reads it, 0 if there was none.
         drops: records that its watchers have missed.
     """
 
-    def __init__(self) -> None:
-        self.instance = secrets.token_hex(8)
+    def __init__(self, gateway: str = "") -> None:
+        self.gateway = gateway
+        self.instance = f"{gateway}.{secrets.token_hex(8)}" if gateway else secrets.token_hex(8)
         self.seq = 0
         self.first = 1
-        self.watchers: list[Watcher] = []
-        self.sleeping: list[Watcher] = []
+        self.watchers: list[Position] = []
+        self.sleeping: list[Position] = []
         self.ends: float | None = None
+        self.gathers_until: float | None = 0.0
         self.drops = 0
         self._bytes = 0
-        self._ring: list[_Held | None] = [None] * HISTORY_RECORDS
+        self._ring: list[Held | None] = [None] * HISTORY_RECORDS
         """Record n is at index n modulo the length."""
 
+    def sleep(self, position: Position) -> None:
+        """Wake a watcher that has taken everything with the next record."""
+        if position not in self.sleeping:
+            self.sleeping.append(position)
+
     def append(self, record: TapRecord, token: str | None) -> None:
-        """Add a record with the number ``seq + 1``; ``token`` as of :meth:`Watcher.sees`."""
+        """Add a record with the number ``seq + 1``; ``token`` as of :meth:`Position.sees`."""
         seq = record.seq
         weight = OVERHEAD if record.raw is None else OVERHEAD + 2 * len(record.raw)
         total = self._bytes + weight
         if seq - self.first >= HISTORY_RECORDS or total > HISTORY_BYTES:
             total -= self._make_room(seq, total)
-        self._ring[seq % HISTORY_RECORDS] = _Held(record, token, weight)
+        self._ring[seq % HISTORY_RECORDS] = Held(record, token, weight)
         self._bytes = total
         self.seq = seq
         if self.sleeping:
@@ -209,7 +271,7 @@ class Feed:
         return freed
 
     def lines(self, watcher: Watcher) -> list[bytes]:
-        """Return the next records that ``watcher`` sees, at most a batch, and advance it."""
+        """Return the next records that ``watcher`` sees, at most a batch, and advance it. A gap comes alone."""
         ring, size = self._ring, 0
         lines: list[bytes] = []
         seq, sees, everything = watcher.next, watcher.sees, watcher.everything
@@ -220,8 +282,26 @@ class Feed:
                 line = held.line
                 if line is None:
                     line = held.line = encode(held.record)
+                if held.record.kind == "gap":
+                    if not lines:
+                        lines.append(line)
+                        seq += 1
+                    break
                 size += len(line)
                 lines.append(line)
             seq += 1
         watcher.next = seq
         return lines
+
+    def held(self, position: Position) -> list[Held]:
+        """Return the next records that a position sees, at most a batch, and advance it."""
+        found: list[Held] = []
+        size = 0
+        while position.next <= self.seq and size < BATCH_BYTES and len(found) < BATCH_RECORDS:
+            held = self._ring[position.next % HISTORY_RECORDS]
+            assert held is not None
+            if position.sees(held.record, held.token):
+                size += held.weight
+                found.append(held)
+            position.next += 1
+        return found

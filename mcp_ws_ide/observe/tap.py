@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -17,9 +18,9 @@ from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.errors import MalformedMessageError
-from mcp_ws_ide.observe.feed import Feed, Watcher, clock
+from mcp_ws_ide.observe.feed import Feed, Position, clock
 from mcp_ws_ide.observe.redaction import Redactor
-from mcp_ws_ide.observe.tap_record import HIDDEN, NO_ID, TapRecord
+from mcp_ws_ide.observe.tap_record import HIDDEN, NO_ID, GapRecord, TapRecord
 
 GRACE: Final = 60.0
 """Seconds that a feed is kept after its last watcher has left, unless configured."""
@@ -57,9 +58,13 @@ class Tap:
 
     Args:
         grace: seconds that a feed is kept without watchers, so that a watcher that reconnects misses nothing.
+
+    Attributes:
+        gateway: id of this gateway, if it is one of several that share an engine; ``""`` if not.
     """
 
     def __init__(self, grace: float = GRACE) -> None:
+        self.gateway = ""
         self.active = False
         self.for_tokens = False
         """Whether a watcher subscribed with a gateway token; only then the owner of a server's message matters."""
@@ -89,26 +94,36 @@ class Tap:
             raise ValueError(f'"after" is {after}, but the newest record has the number {feed.seq}')
 
     def subscribe(
-        self, owner: str, watcher: Watcher, after: int | None = None, instance: str | None = None
+        self, owner: str, watcher: Position, after: int | None = None, instance: str | None = None
     ) -> None:
         """Subscribe to the records of ``owner``: new ones only, or all after record ``after`` of feed ``instance``."""
-        feed = self._feeds.get(owner)
-        if feed is None:
-            feed = self._feeds[owner] = Feed()
+        feed = self._feed(owner)
         feed.ends = None
+        if not watcher.from_peer:
+            feed.gathers_until = None
         feed.watchers.append(watcher)
         watcher.attach(feed, after, instance)
-        self.active = True
-        self.for_tokens = self.for_tokens or watcher.token is not None
+        self.for_tokens = self.for_tokens or watcher.token is not None or watcher.from_peer
 
-    def unsubscribe(self, watcher: Watcher) -> None:
+    def _feed(self, owner: str) -> Feed:
+        """Return the feed of a principal, made if there is none."""
+        feed = self._feeds.get(owner)
+        if feed is None:
+            feed = self._feeds[owner] = Feed(self.gateway)
+        self.active = True
+        return feed
+
+    def unsubscribe(self, watcher: Position) -> None:
         """End a subscription; the feed is kept for the grace period after its last watcher has left."""
         for feed in self._feeds.values():
             if watcher in feed.watchers:
                 feed.watchers.remove(watcher)
                 feed.sleeping = [other for other in feed.sleeping if other is not watcher]
+                ends = time.monotonic() + self._grace
                 if not feed.watchers:
-                    feed.ends = time.monotonic() + self._grace
+                    feed.ends = ends
+                if feed.gathers_until is None and all(other.from_peer for other in feed.watchers):
+                    feed.gathers_until = ends
 
     def tick(self, now: float) -> None:
         """Discard feeds whose grace period is over; called once a second with ``time.monotonic()``."""
@@ -120,6 +135,55 @@ class Tap:
         self.for_tokens = self.for_tokens and self.active
         self._memo = None
         self._wall = time.time() - time.monotonic()
+
+    # --- records of other gateways ----------------------------------------------------------------
+
+    def keeps(self, owner: str) -> bool:
+        """Whether there is a feed of ``owner``."""
+        return owner in self._feeds
+
+    def keep(self, owner: str) -> Feed:
+        """Keep the records of ``owner``, for a watcher that comes within the grace period; return the feed."""
+        feed = self._feed(owner)
+        if not feed.watchers:
+            feed.ends = time.monotonic() + self._grace
+        return feed
+
+    def expect(self, owner: str) -> None:
+        """The same, and gather the records of other gateways."""
+        feed = self.keep(owner)
+        if feed.gathers_until is not None:
+            feed.gathers_until = time.monotonic() + self._grace
+
+    @property
+    def gathering(self) -> set[str]:
+        """The principals whose records at other gateways are wanted here."""
+        now = time.monotonic()
+        return {
+            owner
+            for owner, feed in self._feeds.items()
+            if feed.gathers_until is None or now < feed.gathers_until
+        }
+
+    def add(self, owner: str, records: Iterable[tuple[str | None, TapRecord]]) -> None:
+        """Add records that another gateway has redacted and named, each with the gateway token of its session."""
+        feed = self._feeds.get(owner)
+        if feed is None:
+            return
+        for token, record in records:
+            record.seq = feed.seq + 1
+            feed.append(record, token)
+
+    def add_gap(self, owner: str, gateway: str, detail: str, count: int | None) -> None:
+        """Report that records of another gateway are missing, or may be; ``count`` is None if it is not known."""
+        feed = self._feeds.get(owner)
+        if feed is None:
+            return
+        gap = GapRecord(feed.seq + 1, *clock(), kind="gap", event="gap", detail=detail, count=count)
+        gap.gateway = gateway
+        feed.append(gap, None)
+
+    # --- gateway tokens ---------------------------------------------------------------------------
 
     @property
     def tokens(self) -> set[str]:
@@ -173,6 +237,8 @@ class Tap:
         # fmt: on
         if origin is not None and memo.kind == "request":
             record.origin_session, record.origin_id = origin[0], msgspec.Raw(origin[1])
+        if self.gateway:
+            record.gateway = self.gateway
         feed.append(record, token)
 
     def _look_at(self, data: bytes, message: Message | None) -> _Look:
@@ -204,6 +270,7 @@ class Tap:
             return
         record = TapRecord(feed.seq + 1, *clock(), server, session)
         record.event, record.detail = event, self.redactor.text(detail) or None
+        record.gateway = self.gateway or msgspec.UNSET
         feed.append(record, token)
 
     def noise(self, owner: str, server: str, session: str | None, source: str, text: str) -> None:
@@ -213,6 +280,7 @@ class Tap:
             return
         record = TapRecord(feed.seq + 1, *clock(), server, session, "upstream", "in", "noise")
         record.event, record.size, record.raw = source, len(text), self.redactor.text(text)
+        record.gateway = self.gateway or msgspec.UNSET
         feed.append(record, None)
 
 

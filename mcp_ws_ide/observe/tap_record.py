@@ -36,6 +36,7 @@ class TapRecord(msgspec.Struct, gc=False):
         raw: the message as redacted text.
         drops: how many records this watcher has missed so far.
         origin_session, origin_id: session and id of the client's request that this one carries to a server.
+        gateway: id of the gateway that observed it, if that is one of several.
     """
 
     seq: int = 0
@@ -56,6 +57,7 @@ class TapRecord(msgspec.Struct, gc=False):
     drops: int = 0
     origin_session: str | None = None
     origin_id: msgspec.Raw = NO_ID
+    gateway: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class AttachedRecord(TapRecord):

@@ -6,14 +6,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import FAST_SERVER
+from tests.conftest import DEMO, FAST_SERVER
 from tests.fleet.house import Fleet
 
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """Two gateways, with a server of both eras that is shared or not."""
-    servers = {"fast": FAST_SERVER, "always": {**FAST_SERVER, "mcp_ws": {"sharing": "always"}}}
+    """Two gateways, with a server of both eras that is shared or not, and one that asks questions."""
+    servers = {
+        "fast": FAST_SERVER,
+        "always": {**FAST_SERVER, "mcp_ws": {"sharing": "always"}},
+        "demo": DEMO,
+    }
     running = Fleet(tmp_path_factory.mktemp("fleet"), 2, servers)
     yield running
     running.stop()

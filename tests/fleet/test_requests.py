@@ -191,3 +191,67 @@ async def test_a_gateway_that_does_not_answer_is_not_taken_for_one_that_has_ende
     async with asyncio.timeout(BOUND):
         while not await answered():  # 503 for as long as the lease of the suspended gateway is not renewed
             pass
+
+
+# --- calls that wait for answers --------------------------------------------------------------------
+
+ASKING = {"_meta": {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}}}}
+ELICIT = {"name": "elicit", "arguments": {}, **ASKING}
+
+
+def answered(result: dict, name: str) -> dict:
+    """The parameters that continue a call with an answer to its question."""
+    (question,) = result["inputRequests"]
+    answers = {question: {"action": "accept", "content": {"name": name, "agree": True}}}
+    return {**ELICIT, "requestState": result["requestState"], "inputResponses": answers}
+
+
+@pytest.mark.parametrize("repeated", [False, True], ids=["by Tornado", "repeated heads"])
+async def test_a_call_that_waits_for_answers_continues_over_any_gateway(fleet, client, repeated):
+    """Each gateway has a process of the server, which seals the state with a key of its own."""
+    one = Http(fleet.jupyters[0], client, "demo")
+    asked = response_in(await one.modern(1, "tools/call", ELICIT))["result"]
+    go_to(one, fleet.jupyters[1])
+    if repeated:
+        for own in (2, 3):
+            await one.modern(own, "tools/call", {"name": "elicit", "arguments": {}, **ASKING})
+    done = response_in(await one.modern(4, "tools/call", answered(asked, "Ada")))
+    assert done["result"]["content"][0]["text"] == "hello Ada"
+
+
+async def test_a_narrow_token_continues_its_own_calls_over_any_gateway_and_no_others(fleet, client):
+    tools = {"allow": ["elicit"]}
+    minted = [
+        fleet.jupyters[0].rest("POST", "tokens", {"servers": ["demo"], "tools": tools})[1] for _ in "ab"
+    ]
+    own, wide = (Http(fleet.jupyters[0], client, "demo") for _ in "ab")
+    own.headers["Authorization"] = f"Bearer {minted[0]['token']}"
+    asked = response_in(await own.modern(1, "tools/call", ELICIT))["result"]
+    foreign = response_in(await wide.modern(1, "tools/call", ELICIT))["result"]
+    go_to(own, fleet.jupyters[1])
+    assert "result" in response_in(await own.modern(2, "tools/call", answered(asked, "Ada")))
+    refused = response_in(await own.modern(3, "tools/call", answered(foreign, "Eve")))["error"]
+    assert "given to another credential" in refused["message"]
+
+
+async def test_a_call_whose_gateway_does_not_answer_may_be_continued_later(fleet, client):
+    one = Http(fleet.jupyters[0], client, "demo")
+    asked = response_in(await one.modern(1, "tools/call", ELICIT))["result"]
+    go_to(one, fleet.jupyters[1])
+    fleet.suspend(0)
+    try:
+        later = await one.modern(2, "tools/call", answered(asked, "Ada"))
+        assert (later.status_code, later.headers["Retry-After"]) == (503, "1")
+    finally:
+        fleet.wake(0)
+
+
+async def test_a_call_whose_gateway_has_ended_is_left_to_the_server(fleet, client):
+    one = Http(fleet.jupyters[0], client, "demo")
+    asked = response_in(await one.modern(1, "tools/call", ELICIT))["result"]
+    go_to(one, fleet.jupyters[1])
+    await fleet.killed(0)
+    try:
+        assert "error" in response_in(await one.modern(2, "tools/call", answered(asked, "Ada")))
+    finally:
+        await fleet.started(0)

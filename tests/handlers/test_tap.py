@@ -55,16 +55,20 @@ class Tapped:
                         return record
 
 
-@contextlib.asynccontextmanager
-async def tapped(jupyter: Jupyter, token: str | None = None, **query: Any) -> AsyncIterator[Tapped]:
-    headers = {"Authorization": f"Bearer {token or jupyter.token}"}
-    async with connect(
+def tapped_raw(jupyter: Jupyter, token: str | None = None, **query: Any) -> connect:
+    """The link of a watcher."""
+    return connect(
         *(tap_url(jupyter, query),),
         subprotocols=["mcp.tap.v1"],
-        additional_headers=headers,
+        additional_headers={"Authorization": f"Bearer {token or jupyter.token}"},
         compression=None,
         max_size=None,
-    ) as link:
+    )
+
+
+@contextlib.asynccontextmanager
+async def tapped(jupyter: Jupyter, token: str | None = None, **query: Any) -> AsyncIterator[Tapped]:
+    async with tapped_raw(jupyter, token, **query) as link:
         tap = Tapped(link)
         assert (await tap.more())[0]["event"] == "attached"
         yield tap

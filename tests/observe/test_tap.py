@@ -10,12 +10,11 @@ import pytest
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import CloseCode
-from mcp_ws_ide.handlers.tap import read_place, read_scope
 from mcp_ws_ide.observe import feed as feed_module
 from mcp_ws_ide.observe import tap as tap_module
 from mcp_ws_ide.observe.feed import BATCH_BYTES, HISTORY_RECORDS, Watcher
 from mcp_ws_ide.observe.redaction import RAW_LIMIT, REDACT_LIMIT
-from mcp_ws_ide.observe.scope import Scope
+from mcp_ws_ide.observe.scope import Scope, read_place, read_scope
 from mcp_ws_ide.observe.tap import Tap
 
 CANARY = "c4n4ryc4n4ryc4n4ry"

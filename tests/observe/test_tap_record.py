@@ -24,7 +24,10 @@ from mcp_ws_ide.observe.tap_record import (
 )
 
 VECTOR = Path(__file__).parent.parent / "vectors" / "tap_record.json"
-JSON_TYPES = {int: "number", float: "number", str: "string", bool: "boolean", msgspec.Raw: "unknown"}
+JSON_TYPES = {
+    **{int: "number", float: "number", str: "string", bool: "boolean", msgspec.Raw: "unknown"},
+    msgspec.UnsetType: "undefined",
+}
 VALUES = {"kind": KINDS, "leg": LEGS, "direction": DIRECTIONS}
 
 
@@ -40,11 +43,16 @@ def members(record: type[TapRecord]) -> dict[str, str]:
 
 def described() -> dict[str, Any]:
     common = members(TapRecord)
+    optional = {
+        name: common.pop(name) for name, kind in list(common.items()) if kind.endswith(" | undefined")
+    }
+    known = common.keys() | optional.keys()
     return {
         "about": "Written by tests/observe/test_tap_record.py from mcp_ws_ide/observe/tap_record.py",
         "record": common,
-        "attached": {name: kind for name, kind in members(AttachedRecord).items() if name not in common},
-        "gap": {name: kind for name, kind in members(GapRecord).items() if name not in common},
+        "optional": {name: kind.removesuffix(" | undefined") for name, kind in optional.items()},
+        "attached": {name: kind for name, kind in members(AttachedRecord).items() if name not in known},
+        "gap": {name: kind for name, kind in members(GapRecord).items() if name not in known},
         "values": {name: list(values) for name, values in VALUES.items()},
         "examples": {
             "record": json.loads(

@@ -71,6 +71,8 @@ export interface Servers {
 
 export interface Session {
   readonly id: string;
+  /** The gateway that serves it; empty if there is only one, or none serves it now. */
+  readonly instance: string;
   readonly server: string;
   readonly principal: string;
   readonly era: string;
@@ -89,6 +91,25 @@ export interface Session {
   readonly expires_in: number | null;
   readonly messages: { readonly in: number; readonly out: number };
   readonly bytes: { readonly in: number; readonly out: number };
+}
+
+/** A gateway that shares its sessions with others. */
+export interface Instance {
+  readonly id: string;
+  readonly version: string;
+  /** Unix time. */
+  readonly started: number;
+  readonly sessions: number;
+  /** Sessions that have a link. */
+  readonly links: number;
+  readonly processes: number;
+  readonly draining: boolean;
+  /** While it drains: sessions that it still gives away, or that finish their requests. */
+  readonly to_drain: number;
+  /** Address at which the others reach it. */
+  readonly peer: string;
+  /** Whether it answered this request. */
+  readonly self: boolean;
 }
 
 /** The gateway refused a request; `message` is its reason. `status` 0: the gateway could not be reached. */

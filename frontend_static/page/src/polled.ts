@@ -2,7 +2,7 @@
 
 import { signal, type Signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { ApiError, rest, type Servers, type Session } from "./api.js";
+import { ApiError, rest, type Instance, type Servers, type Session } from "./api.js";
 
 export class Polled<T> {
   /** The newest answer. */
@@ -66,5 +66,7 @@ export const serversWithUsage = new Polled(async () => {
   servers.value.value = answer;
   return answer;
 }, 3_000);
+/** The gateways that share their sessions; none where a gateway stands alone. */
+export const instances = new Polled(() => rest<{ instances: Instance[] }>("instances").then((answer) => answer.instances), 2_000);
 /** The user's sessions. */
 export const sessions = new Polled(() => rest<{ sessions: Session[] }>("sessions").then((answer) => answer.sessions), 2_000);

@@ -25,6 +25,8 @@ export interface TapRecord {
   readonly drops: number;
   readonly origin_session: string | null;
   readonly origin_id: unknown;
+  /** The gateway that observed it, if several share an engine. */
+  readonly gateway?: string;
   readonly instance?: string;
   readonly from?: number | null;
   readonly to?: number | null;

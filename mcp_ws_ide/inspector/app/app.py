@@ -26,7 +26,8 @@ from mcp_ws_ide.inspector.app.detail_actions import DetailActions
 from mcp_ws_ide.inspector.app.dialogs import Prompt
 from mcp_ws_ide.inspector.app.file_actions import FileActions
 from mcp_ws_ide.inspector.app.filter_actions import FilterActions
-from mcp_ws_ide.inspector.app.keys import APP_BINDINGS, SCREENS
+from mcp_ws_ide.inspector.app.gateways import Gateways
+from mcp_ws_ide.inspector.app.keys import APP_BINDINGS
 from mcp_ws_ide.inspector.app.panes import Ladder, Pane, Problems, Sessions, Stats
 from mcp_ws_ide.inspector.app.rows import Rows
 from mcp_ws_ide.inspector.app.send_actions import SendActions
@@ -158,6 +159,7 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
         try:
             sessions = await in_thread(client.call, "GET", "sessions")
             servers = await in_thread(client.call, "GET", "servers")
+            self.gateways.refreshed(await in_thread(client.instances))
         except ConnectError:
             return
         live = sessions.get("sessions") or []
@@ -200,8 +202,8 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
         """Open the screen whose name was clicked, or act as the key that was clicked in the line at the bottom."""
         if event.widget is self.tabs:
             number = self.tabs.part_at(event.x)
-            if number is not None and number < len(SCREENS):
-                self.action_screen(SCREENS[number])
+            if number is not None and number < len(self.shown_screens):
+                self.action_screen(self.shown_screens[number])
         elif event.widget is self.footer:
             number = self.footer.part_at(event.x)
             if number is not None:
@@ -223,7 +225,9 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
     def on_rows_chosen(self, event: Rows.Chosen) -> None:
         """Act on Enter, depending on the screen."""
         rows = event.rows
-        if isinstance(rows, Sessions):
+        if isinstance(rows, Gateways):
+            self._only(f"gateway:{rows.gateway}" if rows.gateway else "")
+        elif isinstance(rows, Sessions):
             self._only(f"session:{rows.session}" if rows.session else "")
         elif isinstance(rows, Stats) and rows.chosen is not None:
             line = rows.chosen
@@ -238,7 +242,7 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Add the inspector's commands to the palette."""
         yield from super().get_system_commands(screen)
-        for name in SCREENS:
+        for name in self.shown_screens:
             yield SystemCommand(
                 name.title(), f"Show the {name.title()} screen", lambda name=name: self.action_screen(name)
             )

@@ -17,6 +17,7 @@ from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.inspector.app import header, keys
 from mcp_ws_ide.inspector.app.detail import Detail
 from mcp_ws_ide.inspector.app.dialogs import Prompt
+from mcp_ws_ide.inspector.app.gateways import Gateways
 from mcp_ws_ide.inspector.app.keys import SCREENS, FooterKey
 from mcp_ws_ide.inspector.app.panes import Capabilities, Ladder, Pane, Problems, Sessions, Stats
 from mcp_ws_ide.inspector.app.rows import Line, Part, Rows, clean
@@ -62,6 +63,7 @@ class AppBase(ShutdownApp):
         self.stats = Stats(journal, id="stats")
         self.capabilities = Capabilities(journal, id="capabilities")
         self.problems = Problems(journal, id="problems")
+        self.gateways = Gateways(journal, id="gateways")
         lists: list[Rows] = [
             self.sessions,
             self.traffic,
@@ -69,6 +71,7 @@ class AppBase(ShutdownApp):
             self.stats,
             self.capabilities,
             self.problems,
+            self.gateways,
         ]
         self.panes = dict(zip(SCREENS, lists, strict=True))
         self._of_clients = (self.sessions, self.stats, self.capabilities)
@@ -137,10 +140,15 @@ class AppBase(ShutdownApp):
         )
         self.head.show([*trouble, *header.state(self.tap, self.journal, self._rates), *recording])
         current, width = self.switcher.current, self.size.width
-        self.tabs.show(header.tabs(self.journal, self.traffic, current, self.now, width))
+        self.tabs.show(header.tabs(self.journal, self.traffic, current, self.now, width, self.shown_screens))
         place = "detail" if self.detail.is_open else current or "traffic"
         self.footer_keys = keys.footer(place, width - 1)
         self.footer.show([(f" {text} ", "dim") for text, _ in self.footer_keys])
+
+    @property
+    def shown_screens(self) -> tuple[str, ...]:
+        """The screens that are named above the list: Gateways only where there are several."""
+        return SCREENS if self.gateways.count() else SCREENS[:-1]
 
     def _measure(self) -> None:
         now, store = time.monotonic(), self.journal.store

@@ -252,6 +252,8 @@ class Detail(Vertical):
     def _laid_out(self, row: int) -> list[list[Part]]:
         store = self._journal.store
         lines: list[list[Part]] = [self.headline(row)]
+        if gateway := store.gateway_of(row):
+            lines.append([("gateway: ", "dim"), (clean(gateway), "")])
         if store.has(row, TRUNCATED):
             lines.append(
                 [(f"truncated by the gateway: the message has {store.size[row - store.first]} bytes", "warn")]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from mcp_ws_ide.inspector.app.columns import amount
-from mcp_ws_ide.inspector.app.keys import SCREENS
 from mcp_ws_ide.inspector.app.panes import Problems
 from mcp_ws_ide.inspector.app.rows import Part, clean
 from mcp_ws_ide.inspector.app.traffic import Traffic
@@ -14,7 +14,7 @@ from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.playback import Playback
 from mcp_ws_ide.inspector.watch import Watch
 
-SHORT: Final = {"sessions": "Sess", "capabilities": "Caps"}
+SHORT: Final = {"sessions": "Sess", "capabilities": "Caps", "gateways": "GW"}
 """Names of screens in narrow windows."""
 
 
@@ -48,11 +48,18 @@ def state(watch: Watch | Playback, journal: Journal, rates: tuple[float, float])
     return [(" ◌ connecting … ", "warn"), (f"{where} {clean(watch.problem)}", "dim")]
 
 
-def tabs(journal: Journal, traffic: Traffic, current: str | None, now: float, width: int) -> list[Part]:
+def tabs(
+    journal: Journal,
+    traffic: Traffic,
+    current: str | None,
+    now: float,
+    width: int,
+    screens: Sequence[str],
+) -> list[Part]:
     """Return the screens and, on Traffic, which they concern alone, the display switches and the filter."""
     problems = sum(journal.problem_counts.values()) + len(journal.overdue(now - Problems.WAITS))
     parts: list[Part] = []
-    for number, name in enumerate(SCREENS, 1):
+    for number, name in enumerate(screens, 1):
         label = name.title() if width >= 110 else SHORT.get(name, name.title())
         label += f"({amount(problems)})" if name == "problems" and problems else ""
         parts.append(

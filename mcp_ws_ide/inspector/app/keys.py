@@ -11,7 +11,7 @@ from typing import Final
 
 from textual.binding import Binding, BindingType
 
-SCREENS: Final = ("sessions", "traffic", "ladder", "stats", "capabilities", "problems")
+SCREENS: Final = ("sessions", "traffic", "ladder", "stats", "capabilities", "problems", "gateways")
 """The screens, by the number that opens them, from 1."""
 HELP_INDENT: Final = 14
 """Column of the help screen at which descriptions begin."""
@@ -95,7 +95,7 @@ KEYS: Final[tuple[KeyHelp, ...]] = (
     KeyHelp("p", "pause the display; records are still kept", (Binding("p", "pause", "Pause"),)),
     KeyHelp(
         "Enter",
-        "open or close the detail pane; on Sessions: show only that session; on Stats: only those requests",
+        "open or close the detail pane; on Sessions, Gateways: show only its traffic; on Stats: only those requests",
         rows=(Binding("enter", "choose", "Open", show=False),),
     ),
     KeyHelp(
@@ -218,7 +218,7 @@ def footer(place: str, width: int) -> list[FooterKey]:
 
 
 _LEGEND: Final = """\
-Filter        tool:run*  method:tools/*  server:git  session:9f3a  kind:error  status:failed  dir:server  \
+Filter        tool:run*  method:tools/*  server:git  session:9f3a  gateway:7c  kind:error  status:failed  dir:server  \
 leg:upstream  lat:>500  size:>10k  id:7  id:"7"  since:10m  is:marked  ~regex  word  "two words"
               side by side: and    |  or    !  not    ( )  group
 

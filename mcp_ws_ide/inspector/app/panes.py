@@ -147,6 +147,7 @@ class Sessions(Pane):
             "messages": f"{session.messages} seen on the client leg",
             "resumed": f"{session.resumes} times",
             "open": f"{(live or {}).get('in_flight') or 0} requests",
+            **({"gateway": str(instance)} if (instance := (live or {}).get("instance")) else {}),
             "unack": f"{(live or {}).get('queued_bytes') or 0} bytes not acknowledged by the client or its link",
         }
         lines: list[list[Part]] = [

@@ -6,6 +6,7 @@ term                  matches
 ``tool:run*``         rows whose tool, prompt or resource matches; ``*`` and ``?`` as in file names
 ``method: server:``   likewise
 ``session:9f3a``      sessions whose id begins with this
+``gateway:9f3a``      records of the gateways whose id begins with this, if several share an engine
 ``kind:request``      ``request response error notification malformed noise event gap``
 ``status:failed``     ``pending ok failed error cancelled lost input unknown``
 ``dir:server``        messages toward the ``server`` or the ``client``
@@ -448,8 +449,8 @@ def _glob(column: str) -> Callable[[str], Test]:
     return lambda value: _NameTest(column, re.compile(translate(value)))
 
 
-def _prefix(value: str) -> Test:
-    return _NameTest("session", re.compile(re.escape(value).replace(r"\*", ".*")), "sessions")
+def _prefix(column: str, names: str = "names") -> Callable[[str], Test]:
+    return lambda value: _NameTest(column, re.compile(re.escape(value).replace(r"\*", ".*")), names)
 
 
 def _word(words: Mapping[str, frozenset[int]], column: str) -> Callable[[str], Test]:
@@ -544,7 +545,8 @@ KEYS: Final[dict[str, Callable[[str], Test]]] = {
     "method": _glob("method"),
     "tool": _glob("target"),
     "server": _glob("server"),
-    "session": _prefix,
+    "session": _prefix("session", "sessions"),
+    "gateway": _prefix("gateway"),
     "kind": _word({kind.name.lower(): frozenset({kind}) for kind in Kind}, "kind"),
     "status": _word({status.name.lower(): frozenset({status}) for status in Status}, "status"),
     "dir": _word(TOWARD, "lane"),

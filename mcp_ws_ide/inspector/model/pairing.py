@@ -1,7 +1,7 @@
 """Link related rows: requests and responses, progress, cancellations, subscriptions, rounds, both legs.
 
 A request is identified by (scope, leg, sender, typed id): both sides of a link may use the same id at once, and ``7``
-is not ``"7"``. The scope is the session, which outlives its links, or else the server.
+is not ``"7"``. The scope is the session, which outlives its links, or else the server at its gateway.
 
 =================================================  ==================================================
 row                                                linked to
@@ -278,11 +278,11 @@ class Pairing:
     # --- ends -------------------------------------------------------------------------------------
 
     def _event(self, record: TapRecord, outcome: PairingOutcome) -> None:
-        scope = record.session or f"\0{record.server}"
+        scope = record.session or _shared(record)
         if record.event == "link_opened":
             self._began.add(scope)
         elif record.event == "upstream_started":
-            self._began.add(f"\0{record.server}")
+            self._began.add(_shared(record))
         elif record.event in ENDS:
             self._began.discard(scope)
             client = record.event == "link_closed"
@@ -319,9 +319,14 @@ class Pairing:
             column[row - self._store.first] = other
 
 
+def _shared(record: TapRecord) -> str:
+    """Return the scope of ids on a server leg that several sessions share: each gateway has its own."""
+    return f"\0{record.server}\0{record.gateway or ''}"
+
+
 def _scope(record: TapRecord, lane: Lane, answers: bool) -> tuple[str, bool, bool]:
     """Return the scope of an id: the sender's own requests or, with ``answers``, those of the other side."""
-    scope = record.session or f"\0{record.server}"
+    scope = record.session or _shared(record)
     return scope, lane in CLIENT_LEG, (lane in TO_SERVER) != answers
 
 

@@ -110,6 +110,7 @@ class Store:
         self.id_hash = array("I")
         self.server = array("I")
         self.session = array("I")
+        self.gateway = array("I")
         self.method = array("I")
         self.target = array("I")
         self.pair = array("I")
@@ -166,6 +167,7 @@ class Store:
         self.id_hash.append(zlib.crc32(identifier))
         self.server.append(self.names.number(record.server))
         self.session.append(self.sessions.number(record.session or ""))
+        self.gateway.append(self.names.number(record.gateway or ""))
         self.method.append(self.names.number(name or ""))
         self.target.append(self.names.number(target))
         self.pair.append(NONE)
@@ -238,6 +240,10 @@ class Store:
     def session_of(self, row: int) -> str:
         """Return the session's id; ``""`` on the server leg of a shared upstream."""
         return self.sessions.texts[self.session[row - self.first]]
+
+    def gateway_of(self, row: int) -> str:
+        """Return the id of the gateway that observed it; ``""`` if that is the only one."""
+        return self.names.texts[self.gateway[row - self.first]]
 
     def kind_of(self, row: int) -> Kind:
         """Return the kind."""

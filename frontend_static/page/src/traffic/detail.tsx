@@ -44,6 +44,7 @@ function Facts({ row }: { row: Row }) {
     ["id", row.id],
     ["size", record.size ? bytes(record.size) : ""],
     ["latency", latency === undefined ? "" : milliseconds(latency)],
+    ["gateway", record.gateway ?? ""],
     ["record", String(record.seq)],
   ];
   const session = record.session ?? record.origin_session;

@@ -157,7 +157,8 @@ export const KEYS: Readonly<Record<string, Key>> = {
   tool: glob((row) => row.target),
   method: glob((row) => row.method),
   server: glob((row) => row.record.server),
-  session: { type: "prefix", test: sessionTest },
+  session: prefix(({ record }) => record.session ?? record.origin_session),
+  gateway: prefix(({ record }) => record.gateway),
   kind: word(KINDS, (row) => row.kind),
   status: word(STATUSES, (row) => row.status),
   dir: word(["server", "client"], (row) => row.toward),
@@ -200,10 +201,13 @@ function escaped(text: string): string {
   return text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
 }
 
-/** The beginning of a session's id. What a session causes on a shared upstream belongs to it. */
-function sessionTest(value: string): Test {
-  const pattern = new RegExp(`^${escaped(value).replaceAll("\\*", ".*")}`);
-  return ({ record }) => pattern.test(record.session ?? record.origin_session ?? "");
+/** The beginning of an id. What a session causes on a shared upstream belongs to it. */
+function prefix(of: (row: Row) => string | null | undefined): Key {
+  const test = (value: string): Test => {
+    const pattern = new RegExp(`^${escaped(value).replaceAll("\\*", ".*")}`);
+    return (row) => pattern.test(of(row) ?? "");
+  };
+  return { type: "prefix", test };
 }
 
 /** One of `values`, or the beginning of some. */

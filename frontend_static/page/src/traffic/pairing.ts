@@ -2,7 +2,7 @@
  * Which rows belong together: answers to requests, progress, cancellations, subscriptions and rounds of questions.
  *
  * The same rules as `inspector/model/pairing.py`; both are tested against tests/vectors/filters.json. A request is known
- * by scope (session, else server), leg, asking side and typed id: both sides of a link may use one id at the same time.
+ * by scope (session, else server at its gateway), leg, asking side and typed id: both sides of a link may use one id at the same time.
  */
 
 import { memberOf, type Content, type Row, type Status } from "./row.js";
@@ -109,7 +109,7 @@ export class Pairing {
 }
 
 function scopeOf({ record }: Pick<Row, "record">): string {
-  return record.session ?? `\0${record.server}`;
+  return record.session ?? `\0${record.server}\0${record.gateway ?? ""}`;
 }
 
 /** @param side the side that the request was sent to. */

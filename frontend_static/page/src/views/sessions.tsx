@@ -10,6 +10,7 @@ import { Tap, type TapRecord } from "../tap.js";
 import { Confirm } from "../ui/dialog.js";
 import { Badge, Banner } from "../ui/parts.js";
 import { FilteredTable } from "../ui/table.js";
+import { Gateways } from "./gateways.js";
 
 /** Events kept, the newest. */
 const MAX_EVENTS = 200;
@@ -36,6 +37,7 @@ export default function Sessions() {
         tools={<span class="muted">{value === undefined ? "" : value.length === 1 ? "1 session" : `${value.length} sessions`}</span>}
         row={(session) => <Line key={session.id} session={session} onEnd={setEnding} />}
       />
+      <Gateways />
       <Events />
       {ending && <End session={ending} onClose={() => setEnding(undefined)} />}
     </section>
@@ -74,6 +76,11 @@ function Line({ session, onEnd }: { session: Session; onEnd: (session: Session) 
       <td>{eraName(session.era)}</td>
       <td>
         <LinkState session={session} />
+        {session.instance && (
+          <a class="mono" title={`Served by gateway ${session.instance}`} href={href(["traffic"], { filter: `gateway:${session.instance.slice(0, 8)}` })}>
+            {session.instance.slice(0, 4)}
+          </a>
+        )}
         {session.restored && <Badge title="It began before a restart of the gateway">restored</Badge>}
       </td>
       <td class="number">{session.in_flight}</td>
