@@ -90,7 +90,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         min=0,
         help="""Maximum number of sessions of one user, attached and detached. Default 0: a tenth of max_sessions if
         Jupyter's identity provider names users; otherwise only max_sessions applies. Further ones are refused with 503,
-        or with close code 1013 on a resumable link.""",
+        or with close code 1013 on a resumable link. Gateways on one Redis count the sessions at all of them.""",
     ).tag(config=True)
     max_processes_per_principal = Int(
         LIMITS.max_processes_per_principal,

@@ -27,7 +27,7 @@ from mcp_ws_ide.config.editor import ConfigEditor
 from mcp_ws_ide.config.spec import Configuration, ServerSpec
 from mcp_ws_ide.config.watcher import ConfigWatcher
 from mcp_ws_ide.core.binding import CloseCode
-from mcp_ws_ide.credentials import CredentialWatch
+from mcp_ws_ide.credentials import CredentialWatch, Watched
 from mcp_ws_ide.engines.base import Engine, EngineRefusedError, EngineUnavailableError
 from mcp_ws_ide.engines.choosing import EngineSettings, open_engine
 from mcp_ws_ide.engines.collector import EngineCollector
@@ -41,7 +41,7 @@ from mcp_ws_ide.observe.intermediaries import Intermediaries
 from mcp_ws_ide.observe.metrics import GatewayCollector
 from mcp_ws_ide.sanitise import one_visible_line
 from mcp_ws_ide.signin.service import SignInService
-from mcp_ws_ide.tokens import GatewayToken, TicketStore, TokenStore
+from mcp_ws_ide.tokens import GatewayToken, Ticket, TicketStore, TokenStore
 from mcp_ws_ide.transports.oauth import Authorizations
 
 if TYPE_CHECKING:
@@ -269,16 +269,21 @@ class Runtime:
 
         if isinstance(engine, SealedEngine) and engine.shared is not None:
             from mcp_ws_ide.fleet import Fleet
+            from mcp_ws_ide.fleet.passed_tickets import IssuedTickets
 
             address = self.settings.peer_address
             revoked, answer = self.token_revoked, self._host.answer
-            fleet = Fleet(engine, engine.shared, self.gateway, address, self.tokens, revoked, answer)
+            tickets = IssuedTickets(self.tickets.redeem_digest, self._watch_ticket)
+            fleet = Fleet(engine, engine.shared, self.gateway, address, self.tokens, revoked, answer, tickets)
             await fleet.start()
             self.fleet = fleet
 
     def engine_problem(self) -> str:
         """Return why the engine stores nothing; ``""`` if it works, or there is none."""
         return self.not_ready or (self.engine.problem if self.engine is not None else "")
+
+    def _watch_ticket(self, ticket: Ticket, watched: Watched) -> None:
+        self.credentials.add(ticket.credential, ticket.principal, watched)
 
     async def refusal(self) -> str:
         """Return why requests are refused, ``""`` if they are not; wait for an engine that is starting."""

@@ -287,12 +287,16 @@ class TicketStore:
         self._now = now
         self._tickets: dict[str, Ticket] = {}
 
-    def issue(self, principal: str, username: str, server: str, credential: Any) -> str:
-        """Create a ticket that opens one link to ``server`` within :data:`TICKET_LIFETIME`; return its secret."""
+    def issue(self, principal: str, username: str, server: str, credential: Any, prefix: str = "") -> str:
+        """Create a ticket that opens one link to ``server`` within :data:`TICKET_LIFETIME`; return its secret.
+
+        Args:
+            prefix: how the secret begins.
+        """
         now = self._now()
         while self._tickets and (len(self._tickets) >= MAX_TICKETS or self._oldest.expires <= now):
             del self._tickets[next(iter(self._tickets))]
-        secret = secrets.token_urlsafe(32)
+        secret = prefix + secrets.token_urlsafe(32)
         ticket = Ticket(principal, username, server, now + TICKET_LIFETIME, credential)
         self._tickets[digest_of(secret)] = ticket
         return secret
@@ -304,7 +308,11 @@ class TicketStore:
 
     def redeem(self, secret: str, server: str) -> Ticket | None:
         """Invalidate a ticket and return it; None if it is unknown, used, expired or for another server."""
-        ticket = self._tickets.pop(digest_of(secret), None)
+        return self.redeem_digest(digest_of(secret), server)
+
+    def redeem_digest(self, digest: str, server: str) -> Ticket | None:
+        """The same, by what :func:`digest_of` returns."""
+        ticket = self._tickets.pop(digest, None)
         if ticket is None or ticket.expires <= self._now() or ticket.server != server:
             return None
         return ticket

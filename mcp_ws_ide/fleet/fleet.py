@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
 from mcp_ws_ide.engines.base import EngineRefusedError, EngineUnavailableError, SharedEngine
 from mcp_ws_ide.engines.sealed import SealedEngine
 from mcp_ws_ide.fleet.instances import Instances
+from mcp_ws_ide.fleet.passed_tickets import IssuedTickets, PassedTicket, redeem_at
 from mcp_ws_ide.fleet.peer_requests import AnswerRequest
 from mcp_ws_ide.fleet.peers import Peers
 from mcp_ws_ide.fleet.sealed_stream import SealedStream
@@ -17,7 +20,10 @@ from mcp_ws_ide.fleet.shared_tap import WATCHER, Gathering, WatcherCall
 from mcp_ws_ide.fleet.shared_tokens import SYNC_SECONDS, SharedTokens
 from mcp_ws_ide.gateway import Gateway
 from mcp_ws_ide.links.websocket import WebSocketLink
-from mcp_ws_ide.tokens import TokenStore
+from mcp_ws_ide.tokens import TokenStore, digest_of
+
+ASK_SECONDS: Final = 0.25
+"""Least seconds between two questions for the gateways that tickets name and that are not known."""
 
 
 class PassedWatcher:
@@ -51,6 +57,7 @@ class Fleet:
         tokens: the gateway tokens of this gateway.
         revoked: called with the id of each token that another gateway has revoked.
         answer: answers requests that other gateways pass on.
+        tickets: the tickets that this gateway has issued.
 
     Attributes:
         instances: the gateways, as each describes itself.
@@ -65,14 +72,16 @@ class Fleet:
         tokens: TokenStore,
         revoked: Callable[[str], None],
         answer: AnswerRequest,
+        tickets: IssuedTickets,
     ) -> None:
         self.instances = Instances(engine, shared, gateway)
         self._gateway = gateway
+        self._asked = 0.0
         self._address = address
         self._tokens = SharedTokens(engine, shared, tokens, revoked)
         host, _, port = address.rpartition(":")
         there = (host.strip("[]"), int(port))
-        self._peers = Peers(gateway, self.instances, engine.peer_key, there, answer)
+        self._peers = Peers(gateway, self.instances, engine.peer_key, there, answer, tickets)
         gateway.tap.gateway = self.instances.id
         self._gathering = Gathering(gateway.tap, self.instances, self._peers.call, gateway.tasks)
 
@@ -102,6 +111,28 @@ class Fleet:
     async def watch(self, owner: str) -> None:
         """Have the records of a principal at all gateways come into this one's tap, before a watcher subscribes."""
         await self._gathering.watch(owner)
+
+    async def redeem(self, instance: str, secret: str, server: str) -> PassedTicket | None:
+        """Have another gateway redeem a ticket that it has issued; return None if it is not valid, or that gateway has
+        ended.
+
+        Raises:
+            PeerUnreachableError: that gateway does not answer, but may be alive.
+        """
+        if instance not in self.instances.living and not self._may_ask():
+            return None
+        stream = await self._peers.call(instance)
+        if stream is None:
+            return None
+        return await redeem_at(stream, digest_of(secret), server, self._gateway.tasks)
+
+    def _may_ask(self) -> bool:
+        """Return whether the engine may be asked for an unknown gateway now: anybody can present invented tickets."""
+        now = time.monotonic()
+        if now - self._asked < ASK_SECONDS:
+            return False
+        self._asked = now
+        return True
 
     async def reach_feed(self, instance: str) -> PassedWatcher | None:
         """Return the way to the feeds of another gateway; None if it has certainly ended.

@@ -21,6 +21,8 @@ from mcp_ws_ide.version import __version__
 
 LEASE_SECONDS: Final = 5.0
 """Seconds after the last renewal until the others may take sessions over."""
+MOST_PRINCIPALS: Final = 1000
+"""Principals whose numbers of sessions a gateway tells the others."""
 RENEW_SECONDS: Final = 1.0
 """Seconds between two renewals."""
 
@@ -39,6 +41,8 @@ class InstanceFacts(msgspec.Struct):
         draining: whether it gives its sessions away, or is shutting down.
         peer: address of its peer port; ``""`` if it has none.
         to_drain: while it drains, how many sessions it still gives away, or lets finish their requests.
+        principals: number of sessions by hashed principal, if the number of one is limited; at most
+            :data:`MOST_PRINCIPALS`, those with the most sessions.
     """
 
     id: str
@@ -50,6 +54,13 @@ class InstanceFacts(msgspec.Struct):
     draining: bool
     peer: str = ""
     to_drain: int = 0
+    principals: dict[str, int] = {}
+
+    def public(self) -> dict[str, object]:
+        """Return what users may see, as REST presents it."""
+        members = msgspec.structs.asdict(self)
+        del members["principals"]
+        return members
 
 
 _encode = msgspec.json.Encoder().encode
@@ -93,7 +104,16 @@ class Instances:
             gateway.draining,
             self.peer,
             gateway.to_drain if gateway.draining else 0,
+            {
+                self._engine.hashed(principal): count
+                for principal, count in gateway.sessions_of_principals(MOST_PRINCIPALS).items()
+            },
         )
+
+    def sessions_of(self, principal: str) -> int:
+        """Return the number of sessions that a principal has at the other gateways, as of a second ago."""
+        hashed = self._engine.hashed(principal)
+        return sum(facts.principals.get(hashed, 0) for facts in self.living.values() if facts.id != self.id)
 
     @property
     def all(self) -> list[InstanceFacts]:

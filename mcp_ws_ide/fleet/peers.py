@@ -16,6 +16,7 @@ import msgspec
 
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.fleet.instances import Instances
+from mcp_ws_ide.fleet.passed_tickets import REDEEM, IssuedTickets
 from mcp_ws_ide.fleet.peer_link import CLOSE, FRAME, PeerLink, close_frame, drained, read_close
 from mcp_ws_ide.fleet.peer_requests import BODY, AnswerRequest, PeerReply, PeerResponse
 from mcp_ws_ide.fleet.sealed_stream import TIMEOUT, PeerLostError, SealedStream, greet
@@ -73,6 +74,7 @@ class Peers:
         key: the key that the gateways of one engine share.
         address: host to listen on, and that the others reach; and the port, 0 for any.
         answer: answers requests that others pass on.
+        tickets: those of this gateway.
     """
 
     def __init__(
@@ -82,12 +84,14 @@ class Peers:
         key: bytes,
         address: tuple[str, int],
         answer: AnswerRequest,
+        tickets: IssuedTickets,
     ) -> None:
         self._gateway = gateway
         self._instances = instances
         self._key = key
         self._host, self._port = address
         self._answer_request = answer
+        self._tickets = tickets
         self._observed = ObservedHere(gateway.tap, gateway.tasks, gateway.limits.max_queued_bytes)
         self._passages: set[Passage] = set()
         self._server: asyncio.Server | None = None
@@ -126,6 +130,8 @@ class Peers:
                 await self._serve(stream, _decode(data))
             elif kind == ASK:
                 await self._respond(stream, _decode_request(data))
+            elif kind == REDEEM:
+                await self._tickets.serve(stream, data)
             elif kind == HOLDS:
                 stream.send(HOLDS, b"yes" if _decode_continued(data) in self._gateway.handed_out else b"")
             elif kind == WATCH:
@@ -230,6 +236,10 @@ class Peers:
     def others(self) -> list[str]:
         """The ids of the other gateways that live."""
         return [instance for instance in self._instances.living if instance != self.instance]
+
+    def sessions_of(self, principal: str) -> int:
+        """Return the number of sessions that a principal has at the other gateways, as of a second ago."""
+        return self._instances.sessions_of(principal)
 
     def owner(self, link_id: str) -> str:
         """Return the gateway that gave a link this id; ``""`` if that is this one, or the id names none."""

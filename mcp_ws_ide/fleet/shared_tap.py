@@ -136,13 +136,14 @@ class PeerPosition(Position):
         missed, self._gap = self._gap or self.missed(), None
         if missed is not None:
             return Observed(
-                self.next - 1, time.monotonic(), feed.instance, gap=missed.detail, count=missed.count
+                self.next - 1, time.monotonic(), feed.instance, gap=missed.detail, count=missed.number
             )
-        if self.next > feed.seq:
-            self.woken.clear()
-            feed.sleep(self)
-            return None
-        return self.sign_of_life(feed.held(self))
+        while self.next <= feed.seq:
+            if held := feed.held(self):
+                return self.sign_of_life(held)
+        self.woken.clear()
+        feed.sleep(self)
+        return None
 
     def sign_of_life(self, held: list[Held] | None = None) -> Observed:
         """Return a frame with these records."""
@@ -321,7 +322,7 @@ class _Source:
             self.task = None
 
     async def _run(self) -> None:
-        """Watch that gateway until cancelled, again after each loss."""
+        """Fetch its records until cancelled, again after each loss."""
         while True:
             try:
                 stream = await self._call(self._instance)
@@ -352,7 +353,7 @@ class _Source:
         """Report from where on the records of that gateway are in the feed."""
         if self._lost or self._place is None:
             again = "again; what it kept meanwhile follows" if self._lost else "from here on"
-            self._tap.event(self._owner, "", None, "gateway_watched", f"gateway {self._instance}: {again}")
+            self._tap.add_watched(self._owner, self._instance, f"gateway {self._instance}: {again}")
         self._lost = False
         self.begun.set()
 

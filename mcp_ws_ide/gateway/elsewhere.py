@@ -78,6 +78,9 @@ class Elsewhere(Protocol):
     def others(self) -> list[str]:
         """The ids of the other gateways that live."""
 
+    def sessions_of(self, principal: str) -> int:
+        """Return the number of sessions that a principal has at the other gateways, as of a second ago."""
+
     def owner(self, link_id: str) -> str:
         """Return the gateway that gave a link this id; ``""`` if that is this one, or the id names none."""
 

@@ -194,9 +194,18 @@ class Gateway:
         """Take over the session that a resume token names, if it is stored (see :meth:`SessionRegistry.restoring`)."""
         return self._sessions.restoring(token, info)
 
+    def sessions_of_principals(self, most: int) -> dict[str, int]:
+        """Return the number of sessions of the principals that have the most, if the number of one is limited.
+
+        Args:
+            most: number of principals that are returned at most.
+        """
+        return self._sessions.busiest(most) if self.limits.max_sessions_per_principal else {}
+
     def join(self, elsewhere: Elsewhere) -> None:
-        """Pass links on to other gateways, where those serve their sessions."""
+        """Pass links on to other gateways, where those serve their sessions, and count a principal's sessions there."""
         assert self._stored is not None
+        self._sessions.sessions_elsewhere = elsewhere.sessions_of
         self.elsewhere = self._stored.elsewhere = elsewhere
 
     @property

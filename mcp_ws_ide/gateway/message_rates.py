@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from heapq import nlargest
+from operator import itemgetter
 from typing import Final
 
 from mcp_ws_ide.core.session import Throttled
@@ -56,6 +58,13 @@ class MessageRates:
         """Return the number of open sessions."""
         user = self._users.get(principal)
         return user.sessions if user is not None else 0
+
+    def busiest(self, most: int) -> dict[str, int]:
+        """Return the number of open sessions of the principals that have the most, at most so many principals."""
+        counts = {principal: user.sessions for principal, user in self._users.items() if user.sessions}
+        if len(counts) > most:
+            return dict(nlargest(most, counts.items(), key=itemgetter(1)))
+        return counts
 
     def opened(self, principal: str) -> Throttled | None:
         """Count a session; return why its requests are to be refused, if they are."""

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Final
 
@@ -54,6 +54,7 @@ class SessionRegistry:
         draining: whether the gateway gives its sessions away and accepts no new ones.
         closing: whether it is shutting down.
         ack_due: resumable sessions that have something to acknowledge within a second.
+        sessions_elsewhere: returns how many sessions a principal has at other gateways.
     """
 
     def __init__(self, services: Services, pool: SharedPool, stored: StoredSessions | None = None) -> None:
@@ -66,6 +67,7 @@ class SessionRegistry:
         self._metrics = services.metrics
         self._pool = pool
         self._stored = stored
+        self.sessions_elsewhere: Callable[[str], int] = lambda principal: 0
         self._rates = MessageRates(services.limits.max_messages_per_second)
         self._detached: set[ResumableSession] = set()
         self._ends: OrderedDict[str, tuple[ResumableSession, str]] = OrderedDict()
@@ -73,10 +75,11 @@ class SessionRegistry:
 
     # --- admission ------------------------------------------------------------------------------
 
-    def check_admission(self, principal: str, *, brief: bool = False) -> None:
+    def check_admission(self, principal: str, *, brief: bool = False, taken_over: bool = False) -> None:
         """Check that one more session of this principal fits.
 
         Args:
+            taken_over: whether it comes from another gateway, which may still count it.
             brief: whether it ends with its first request, so that a gateway that drains can still serve it.
 
         Raises:
@@ -91,11 +94,16 @@ class SessionRegistry:
             text = f"max_sessions ({most}) is reached; close a session or raise MCPWebSocketApp.max_sessions"
             raise LimitExceededError("max_sessions", text)
         most = self._limits.max_sessions_per_principal
-        if 0 < most <= self._rates.sessions(principal):
+        elsewhere = 0 if taken_over or not most else self.sessions_elsewhere(principal)
+        if 0 < most <= self._rates.sessions(principal) + elsewhere:
             raise LimitExceededError(
                 "max_sessions_per_principal",
                 f"you have {most} sessions open; close one or raise MCPWebSocketApp.max_sessions_per_principal",
             )
+
+    def busiest(self, most: int) -> dict[str, int]:
+        """Return the number of sessions of the principals that have the most, at most so many principals."""
+        return self._rates.busiest(most)
 
     def check_link_rate(self) -> None:
         """Count one more link.
@@ -212,7 +220,7 @@ class SessionRegistry:
         assert self._stored is not None
         async with self._stored.turn(session_id):
             if not self._knows(session_id):
-                self.check_admission(info.principal)
+                self.check_admission(info.principal, taken_over=True)
                 await self._stored.restore(session_id, info.principal, self._add_restored)
             yield
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.auth.identity import IdentityProvider, User
@@ -14,12 +14,16 @@ from tornado import web
 from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.intermediaries import SEEN, SENDS, lost_header, read_report
 from mcp_ws_ide.credentials import Watched, credential_of
+from mcp_ws_ide.gateway.elsewhere import PeerUnreachableError
 from mcp_ws_ide.handlers.base import GatewayHandler
 from mcp_ws_ide.handlers.dialled import challenge_parameters
 from mcp_ws_ide.handlers.origin import needs_no_credential
 from mcp_ws_ide.handlers.requester import challenge, http_error_message, refusal_body
 from mcp_ws_ide.tokens import TOKEN_PREFIX, GatewayToken, Ticket
 from mcp_ws_ide.turnstile import Turnstile
+
+if TYPE_CHECKING:
+    from mcp_ws_ide.fleet.passed_tickets import PassedTicket
 
 EXPOSED: Final = "Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, Retry-After"
 """Response headers that pages of an allowed Origin may read."""
@@ -45,7 +49,7 @@ class EndpointHandler(GatewayHandler):
     _owner: str | None = None
     _arrived: str | None = None
     """The header ``Authorization`` as it came."""
-    _ticket: Ticket | None = None
+    _ticket: Ticket | PassedTicket | None = None
 
     def watch_credential(self, watched: Watched) -> None:
         """Close ``watched`` when this request's gateway token, Jupyter credential, or that of its ticket, ends."""
@@ -53,8 +57,11 @@ class EndpointHandler(GatewayHandler):
             return self.runtime.credentials.add_token(self.token_id, watched)
         if self.passed is not None:
             return  # the gateway that has the credential ends the request
-        credential = credential_of(self) if self._ticket is None else self._ticket.credential
-        self.runtime.credentials.add(credential, self.principal, watched)
+        if isinstance(self._ticket, Ticket):
+            return self.runtime.credentials.add(self._ticket.credential, self.principal, watched)
+        if self._ticket is not None:  # the gateway that issued it watches the credential
+            return self._ticket.watch(watched)
+        self.runtime.credentials.add(credential_of(self), self.principal, watched)
 
     @property
     def repeatable(self) -> bool:
@@ -88,12 +95,12 @@ class EndpointHandler(GatewayHandler):
         secret, ticket = self._presented_token(), self.get_query_argument("ticket", "")
         self._arrived = self.request.headers.get("Authorization")
         if not self.check_host():
-            self.runtime.tickets.redeem(ticket, server)  # it may have been seen there
+            await self._redeem(ticket, server)  # it may have been seen there
             raise self.host_refusal(secret)
         if secret is not None and secret.startswith(TOKEN_PREFIX):
             self._use_gateway_token(await self.runtime.find_token(secret), server)
         elif secret is None and ticket:
-            self._use_ticket(ticket, server)
+            await self._use_ticket(ticket, server)
         else:
             await self._use_jupyter(secret)
         self.check_policy()
@@ -137,8 +144,23 @@ class EndpointHandler(GatewayHandler):
     def _token_opens(self, servers: list[str], server: str) -> bool:
         return token_covers(servers, server)
 
-    def _use_ticket(self, secret: str, server: str) -> None:
-        ticket = self.runtime.tickets.redeem(secret, server)
+    async def _redeem(self, secret: str, server: str) -> Ticket | PassedTicket | None:
+        """Invalidate a ticket at the gateway that issued it; return None if it is not valid.
+
+        Raises:
+            HTTPError: 503, that gateway does not answer.
+        """
+        fleet, issuer = self.runtime.fleet, self.runtime.gateway.owner_of_link(secret)
+        if fleet is None or not issuer:
+            return self.runtime.tickets.redeem(secret, server)
+        try:
+            return await fleet.redeem(issuer, secret, server)
+        except PeerUnreachableError as error:
+            self.error_headers["Retry-After"] = "1"
+            raise self.refuse(503, "peer", str(error)) from None
+
+    async def _use_ticket(self, secret: str, server: str) -> None:
+        ticket = await self._redeem(secret, server)
         if ticket is None:
             raise self.refuse(401, "ticket", "the ticket is unknown, used, expired or for another server")
         self._ticket = ticket

@@ -35,18 +35,23 @@ def clock() -> tuple[float, float]:
 
 
 class Missed(NamedTuple):
-    """Records that are missing: from the first number to the last one, and how many; each None if unknown."""
+    """Records that are missing.
+
+    Attributes:
+        start, end: numbers of the first and the last; None if unknown.
+        number: how many; None if unknown.
+    """
 
     start: int | None
     end: int | None
-    count: int | None
+    number: int | None
 
     @property
     def detail(self) -> str:
         """The same as text."""
-        if self.count is None:
+        if self.number is None:
             return "records may be missing: the gateway restarted, or had no watcher for too long"
-        return f"{self.count} records are missing: newer records displaced them before they were read"
+        return f"{self.number} records are missing: newer records displaced them before they were read"
 
 
 class Position:
@@ -188,7 +193,7 @@ class Watcher(Position):
                 drops=self.drops,
                 from_=missed.start,
                 to=missed.end,
-                count=missed.count,
+                count=missed.number,
             )
         )
 

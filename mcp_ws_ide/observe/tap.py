@@ -24,6 +24,8 @@ from mcp_ws_ide.observe.tap_record import HIDDEN, NO_ID, GapRecord, TapRecord
 
 GRACE: Final = 60.0
 """Seconds that a feed is kept after its last watcher has left, unless configured."""
+EXPECTED_SECONDS: Final = 10.0
+"""Seconds that a feed is kept at least for a watcher that is about to come."""
 MEMO_BYTES: Final = 64 << 10
 """Bytes of the longest message that is remembered until the next one; most messages pass twice."""
 METHOD_LIMIT: Final = 200
@@ -143,17 +145,17 @@ class Tap:
         return owner in self._feeds
 
     def keep(self, owner: str) -> Feed:
-        """Keep the records of ``owner``, for a watcher that comes within the grace period; return the feed."""
+        """Keep the records of ``owner`` for a watcher that is about to come; return the feed."""
         feed = self._feed(owner)
         if not feed.watchers:
-            feed.ends = time.monotonic() + self._grace
+            feed.ends = time.monotonic() + max(self._grace, EXPECTED_SECONDS)
         return feed
 
     def expect(self, owner: str) -> None:
         """The same, and gather the records of other gateways."""
         feed = self.keep(owner)
         if feed.gathers_until is not None:
-            feed.gathers_until = time.monotonic() + self._grace
+            feed.gathers_until = time.monotonic() + max(self._grace, EXPECTED_SECONDS)
 
     @property
     def gathering(self) -> set[str]:
@@ -182,6 +184,15 @@ class Tap:
         gap = GapRecord(feed.seq + 1, *clock(), kind="gap", event="gap", detail=detail, count=count)
         gap.gateway = gateway
         feed.append(gap, None)
+
+    def add_watched(self, owner: str, gateway: str, detail: str) -> None:
+        """Report from where on the feed has the records of another gateway."""
+        feed = self._feeds.get(owner)
+        if feed is None:
+            return
+        record = TapRecord(feed.seq + 1, *clock(), event="gateway_watched", detail=detail)
+        record.gateway = gateway
+        feed.append(record, None)
 
     # --- gateway tokens ---------------------------------------------------------------------------
 

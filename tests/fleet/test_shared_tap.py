@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
+from mcp_ws_ide.fleet.shared_tap import PeerPosition
+from mcp_ws_ide.observe.feed import HISTORY_RECORDS, Watcher
+from mcp_ws_ide.observe.scope import read_scope
+from mcp_ws_ide.observe.tap import Tap
+from mcp_ws_ide.observe.tap_record import TapRecord
 from tests.conftest import Peer, until
 from tests.fleet.house import caller
 from tests.handlers.test_restart import ask
@@ -183,3 +189,62 @@ async def test_a_watcher_whose_gateway_does_not_answer_may_try_again(fleet):
         assert (await refused(second, **place))[0] == 503
     finally:
         fleet.wake(0)
+
+
+# --- one feed -----------------------------------------------------------------------------------------
+
+
+def call(number: int) -> bytes:
+    return b'{"jsonrpc":"2.0","id":%d,"method":"m"}' % number
+
+
+def feed_of(gateway: str, grace: float = 60) -> Tap:
+    tap = Tap(grace)
+    tap.gateway = gateway
+    return tap
+
+
+def test_a_gateway_that_fetches_too_slowly_learns_how_many_records_it_has_lost():
+    tap, position = feed_of("a"), PeerPosition("a")
+    tap.subscribe("me", position)
+    for number in range(HISTORY_RECORDS + 5):
+        tap.message("me", "s", "id", "client", "in", call(number))
+    first = position.take()
+    assert (first.gap.partition(" ")[0], first.count, first.records) == ("5", 5, [])
+    kept = []
+    while observed := position.take():
+        kept += observed.records
+    assert [int(bytes(record.id)) for _, record in kept] == list(range(5, HISTORY_RECORDS + 5))
+
+
+def test_a_gateway_gets_no_records_and_no_gaps_of_third_ones():
+    tap, position = feed_of("a"), PeerPosition("a")
+    tap.subscribe("me", position)
+    tap.add("me", [(None, TapRecord(gateway="b"))])
+    tap.add_gap("me", "b", "lost", None)
+    tap.add_watched("me", "b", "again")
+    assert position.take() is None
+    tap.event("me", "s", None, "link_opened", token="t")
+    observed = position.take()
+    assert [(token, record.event) for token, record in observed.records] == [("t", "link_opened")]
+
+
+def test_watchers_at_other_gateways_gather_nothing_here():
+    tap, watcher = feed_of("a", grace=0), Watcher(lambda: None)
+    tap.subscribe("me", PeerPosition("a"))
+    assert tap.gathering == set()
+    tap.subscribe("me", watcher)
+    assert tap.gathering == {"me"}
+    tap.unsubscribe(watcher)
+    assert tap.gathering == set()
+
+
+def test_a_gap_of_another_gateway_comes_alone_and_through_every_filter():
+    tap = feed_of("a")
+    watcher = Watcher(lambda: None, read_scope({"kind": ["request"]}), "t")
+    tap.subscribe("me", watcher)
+    tap.message("me", "s", "id", "client", "in", call(1), token="t")
+    tap.add_gap("me", "b", "lost", 3)
+    tap.message("me", "s", "id", "client", "in", call(2), token="t")
+    kinds = [json.loads(line)["kind"] for line in iter(watcher.take, b"")]
+    assert kinds == ["event", "request", "gap", "request"]

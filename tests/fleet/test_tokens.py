@@ -1,14 +1,17 @@
-"""Gateway tokens are the same at every gateway of an engine."""
+"""Gateway tokens are the same at every gateway of an engine, and tickets open a link at any."""
 
 from __future__ import annotations
 
 import time
 
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
-from tests.conftest import until, wait_until
+from tests.conftest import Link, Peer, until, wait_until
 from tests.fleet.house import Fleet, caller
 from tests.handlers.test_restart import ask
+from tests.handlers.test_tap import echo
 
 
 def mint(fleet: Fleet, place: int) -> dict[str, str]:
@@ -71,3 +74,54 @@ def test_nothing_of_a_token_is_in_redis(fleet):
 def prefix_of(fleet: Fleet) -> str:
     (argument,) = [a for a in fleet.jupyters[0].arguments if "prefix=" in a]
     return argument.partition("prefix=")[2]
+
+
+# --- tickets ----------------------------------------------------------------------------------------
+
+
+async def with_ticket(fleet, place: int, ticket: str, server: str = "fast"):
+    """Open a link with a ticket as the only credential."""
+    url = f"{fleet.jupyters[place].endpoint(server)}?ticket={ticket}"
+    return await connect(url, subprotocols=["mcp"], compression=None, create_connection=Link)
+
+
+def issued(fleet, place: int) -> str:
+    return fleet.jupyters[place].rest("POST", "tickets", {"server": "fast"})[1]["ticket"]
+
+
+async def refused_with(fleet, place: int, ticket: str, server: str = "fast") -> int:
+    with pytest.raises(InvalidStatus) as refused:
+        await with_ticket(fleet, place, ticket, server)
+    return refused.value.response.status_code
+
+
+async def test_a_ticket_opens_one_link_at_any_gateway(fleet):
+    ticket, misdirected = issued(fleet, 0), issued(fleet, 0)
+    link = await with_ticket(fleet, 1, ticket)
+    assert (await echo(Peer(link), 1))["result"]
+    for place in (0, 1):
+        assert await refused_with(fleet, place, ticket) == 401
+    assert await refused_with(fleet, 1, misdirected, "always") == 401
+    assert await refused_with(fleet, 0, misdirected) == 401, "a misdirected ticket is used up"
+    await link.close()
+
+
+async def test_a_ticket_whose_gateway_does_not_answer_may_be_presented_again(fleet):
+    ticket = issued(fleet, 0)
+    fleet.suspend(0)
+    try:
+        assert await refused_with(fleet, 1, ticket) == 503
+    finally:
+        fleet.wake(0)
+
+
+async def test_what_a_ticket_has_opened_ends_with_the_gateway_that_watches_its_credential(fleet):
+    link = await with_ticket(fleet, 1, issued(fleet, 0))
+    unused = issued(fleet, 0)
+    await fleet.killed(0)
+    try:
+        await link.wait_closed()
+        assert (link.close_code, "with a new ticket" in link.close_reason) == (1012, True)
+        assert await refused_with(fleet, 1, unused) == 401
+    finally:
+        await fleet.started(0)

@@ -68,9 +68,9 @@ def test_every_key_has_an_action_and_is_in_help_and_documentation(key, action):
     assert any(hasattr(owner, f"action_{name}") for owner in (InspectorApp, Rows))
     sign = said(key)
     pattern = rf"(?<![\w]){re.escape(sign)}(?![\w])"
-    ranges = {str(number) for number in range(1, 7)}
+    ranges = {str(number) for number in range(1, 8)}
     if sign in ranges:
-        assert "1 … 6" in HELP
+        assert "1 … 7" in HELP
         return
     assert re.search(pattern, HELP), f"{sign} is missing in help"
     table = DOCS.read_text().partition("| keys | |")[2].partition("\n\n")[0]
@@ -78,7 +78,7 @@ def test_every_key_has_an_action_and_is_in_help_and_documentation(key, action):
 
 
 def test_everything_that_help_names_exists():
-    known = {said(key) for key, _ in keys()} | {f"{number}" for number in range(1, 7)}
+    known = {said(key) for key, _ in keys()} | {f"{number}" for number in range(1, 8)}
     named = set(
         re.findall(r"(?:^|\s{2,})(Ctrl\+[A-Z]|[a-zA-Z/;?])(?=\s{2,}|, )", HELP.partition("Filter  ")[0], re.M)
     )

@@ -6,7 +6,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from jupyter_server.auth.decorator import allow_unauthenticated, authorized
 from tornado import web
 
@@ -65,7 +64,7 @@ class InstancesHandler(ApiHandler):
             {
                 "instances": [
                     {
-                        **msgspec.structs.asdict(facts),
+                        **facts.public(),
                         "self": fleet is not None and facts.id == fleet.instances.id,
                     }
                     for facts in found

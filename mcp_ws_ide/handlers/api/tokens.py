@@ -115,7 +115,10 @@ class TicketsHandler(ApiHandler):
         """Get a single-use ticket for ``?ticket=``, for clients that cannot set headers."""
         server = self.server_named(self.body("server").get("server"))
         username = str(self.current_user.username)
-        ticket = self.runtime.tickets.issue(self.principal, username, server.name, credential_of(self))
+        prefix = self.runtime.gateway.link_prefix
+        ticket = self.runtime.tickets.issue(
+            self.principal, username, server.name, credential_of(self), prefix
+        )
         self.set_status(201)
         self.set_header("Cache-Control", "no-store")
         self.finish({"ticket": ticket, "expires_in": TICKET_LIFETIME})

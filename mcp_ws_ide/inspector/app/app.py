@@ -8,6 +8,7 @@ Keys are listed in :mod:`.keys`; their actions are in :mod:`.filter_actions` (fi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -159,12 +160,13 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
         try:
             sessions = await in_thread(client.call, "GET", "sessions")
             servers = await in_thread(client.call, "GET", "servers")
-            self.gateways.refreshed(await in_thread(client.instances))
         except ConnectError:
             return
         live = sessions.get("sessions") or []
         self.sessions.refreshed(live)
         self.capabilities.refreshed(servers.get("servers") or [])
+        with contextlib.suppress(ConnectError):  # an older gateway has no list of gateways
+            self.gateways.refreshed(await in_thread(client.instances))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While text is edited, ``/`` and Tab belong to the text or to the dialog."""
