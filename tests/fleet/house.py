@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +60,12 @@ class Fleet:
 
     def instance(self, place: int) -> str:
         """The id of one Jupyter's gateway."""
-        (own,) = [one for one in self.jupyters[place].rest("GET", "instances")[1]["instances"] if one["self"]]
+        (own,) = [one for one in self.instances(place) if one["self"]]
         return own["id"]
+
+    def instances(self, place: int = 0) -> list[dict[str, Any]]:
+        """The gateways, as one Jupyter lists them."""
+        return self.jupyters[place].rest("GET", "instances")[1]["instances"]
 
     async def killed(self, place: int) -> None:
         await asyncio.to_thread(self.jupyters[place].kill)
@@ -66,11 +73,50 @@ class Fleet:
     async def started(self, place: int) -> None:
         await asyncio.to_thread(self.jupyters[place].start)
 
+    def cut_peers(self) -> int:
+        """Cut the connections between the gateways, as a failure of the network between them; return how many."""
+        ports = {int(one["peer"].rpartition(":")[2]) for one in self.instances()}
+        cut = 0
+        for jupyter in self.jupyters:
+            for connection in sockets_of(jupyter.process.pid):
+                with connection:
+                    if remote_port(connection) in ports:
+                        connection.shutdown(socket.SHUT_RDWR)
+                        cut += 1
+        return cut
+
     def suspend(self, place: int) -> None:
         self.jupyters[place].process.send_signal(signal.SIGSTOP)
 
     def wake(self, place: int) -> None:
         self.jupyters[place].process.send_signal(signal.SIGCONT)
+
+
+PIDFD_GETFD = 438
+"""Number of the system call (Linux, all architectures)."""
+
+
+def sockets_of(pid: int) -> Iterator[socket.socket]:
+    """The TCP sockets of a process, each as a copy."""
+    system = ctypes.CDLL(None, use_errno=True)
+    process = os.pidfd_open(pid)
+    try:
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                if os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:"):
+                    copy = system.syscall(PIDFD_GETFD, process, int(name), 0)
+                    if copy >= 0:
+                        yield socket.socket(fileno=copy)
+    finally:
+        os.close(process)
+
+
+def remote_port(connection: socket.socket) -> int:
+    """The port at the other end; 0 if there is none."""
+    try:
+        return connection.getpeername()[1] if connection.family == socket.AF_INET else 0
+    except OSError:
+        return 0
 
 
 @asynccontextmanager

@@ -121,7 +121,7 @@ async def test_what_a_ticket_has_opened_ends_with_the_gateway_that_watches_its_c
     await fleet.killed(0)
     try:
         await link.wait_closed()
-        assert (link.close_code, "with a new ticket" in link.close_reason) == (1012, True)
+        assert (link.close_code, "with a new ticket" in link.close_reason) == (1001, True)
         assert await refused_with(fleet, 1, unused) == 401
     finally:
         await fleet.started(0)

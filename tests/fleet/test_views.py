@@ -7,13 +7,14 @@ import json
 import pytest
 
 from mcp_ws_ide.inspector.cli import main
-from tests.conftest import Peer
+from tests.conftest import Peer, wait_until
 from tests.handlers.test_tap import echo
 from tests.inspector.test_app import seat
 
 
 @pytest.fixture
 def options(fleet, tmp_path):
+    wait_until(lambda: len(fleet.instances()) == 2, what="the gateways know each other")
     credential = tmp_path / "token"
     credential.write_text(fleet.jupyters[0].token)
     return ["--url", fleet.jupyters[0].url, "--token-file", str(credential)]

@@ -17,7 +17,7 @@ from mcp_ws_ide.errors import UPSTREAM_LOST
 from mcp_ws_ide.gateway import Limits, commits, durable
 from mcp_ws_ide.links.base import LinkInfo
 from tests.conftest import until
-from tests.gateway.stored import Client, House, fast
+from tests.gateway.stored import INITIALIZE, Client, House, fast
 
 ASLEEP = ServerSpec("asleep", "test", command=sys.executable, args=("-c", "import time; time.sleep(3600)"))
 """A server that reads nothing: requests wait for it."""
@@ -389,3 +389,28 @@ async def test_an_idle_session_keeps_nothing_that_its_client_has_acknowledged(ho
     await client.ask("echo", {"text": "x"})
     client.wire.write(client.end.channel.take_ack())
     await until(lambda: house.gateway.tick(time.monotonic()) or not stored(client).frames)
+
+
+async def test_a_session_that_gets_a_process_of_its_own_while_its_gateway_drains_goes_on_there(house):
+    """What its client sent meanwhile was left to another gateway, and is sent again to this one."""
+    client = await Client(house).connected()
+    house.engine.lag()
+    initialize = client.request("initialize", INITIALIZE, None)
+    await until(lambda: house.engine.held)
+    house.gateway.drain()
+    session = session_of(client)
+    await until(lambda: session.leaving)
+    later = client.request("tools/list", None, None)
+    await until(lambda: session.holding)
+    wire = client.wire
+    house.engine.catch_up()
+    await until(lambda: wire.closes, what="the end of the link")
+    assert wire.closes[0][0] == CloseCode.SERVICE_RESTART
+    assert later not in client.answers
+    await client.connected()
+    assert "result" in await client.answer(initialize)
+    assert "result" in await client.answer(later)
+    client.say(method="notifications/initialized")
+    assert await client.ask("echo", {"text": "goes on"}, None) == "goes on"
+    assert session_of(client) is session
+    assert not session.attachments.movable

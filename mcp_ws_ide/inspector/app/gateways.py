@@ -49,7 +49,7 @@ class Gateways(Pane):
         counts = " ".join(f"{amount(one.get(name) or 0):>5}" for name in ("sessions", "links", "processes"))
         own = " (attached here)" if one.get("self") else ""
         return [
-            (fit(str(one.get("id")), 8) + " ", "note"),
+            (fit(str(one.get("id"))[:8], 8) + " ", "note"),
             (fit(state, 12) + " ", "warn" if drains else "good"),
             (f"{counts} {age(time.time() - float(one.get('started') or 0)):>4}  ", ""),
             (clean(f"{one.get('peer', '')} {one.get('version', '')}{own}"), "dim"),
