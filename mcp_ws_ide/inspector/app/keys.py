@@ -190,6 +190,7 @@ FOOTERS: Final[dict[str, tuple[FooterKey, ...]]] = {
     "stats": (("↵ its traffic", "choose"), ("s sort", "sort"), ("v in full", "whole")),
     "capabilities": (("v in full", "whole"), ("c connect", "connecting")),
     "problems": (("↵ go there", "choose"), ("v in full", "whole"), ("n next", "match(1)")),
+    "gateways": (("↵ its traffic", "choose"),),
     "detail": (
         ("Esc close", "leave"),
         ("[ ] tabs", "tab(1)"),
