@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from tornado.httputil import HTTPServerRequest
 
 from mcp_ws_ide.handlers.base import GatewayHandler
-from mcp_ws_ide.handlers.origin import needs_no_credential
+from mcp_ws_ide.handlers.origin import is_proxied, needs_no_credential
 from mcp_ws_ide.signin.clients import SCOPE
 
 SIGN_IN: Final = "mcp-ws/sign-in"
@@ -69,11 +69,15 @@ def issuer_of(base: str) -> str:
 
 
 def resource_of(handler: GatewayHandler) -> str:
-    """Return the URL of the MCP endpoint that a request is about, without a slash at its end; ``""`` for none."""
+    """Return the URL of the MCP endpoint that a request is about, with a slash at its end if that is dialled, too.
+
+    ``""`` if there is none, or its address is not known.
+    """
     base = dialled_base(handler)
     _, found, rest = handler.request.path.partition(f"/{SERVERS}")
     name = rest.partition("/")[0]
-    return f"{base}{SERVERS}{name}" if base and found and name else ""
+    slash = "/" if rest == f"{name}/" else ""
+    return f"{base}{SERVERS}{name}{slash}" if base and found and name else ""
 
 
 def server_of(resource: str, base: str) -> str | None:
@@ -105,9 +109,18 @@ def challenge_parameters(handler: GatewayHandler) -> str:
     resource = resource_of(handler) if offers_sign_in(handler) else ""
     if not resource:
         return ""
-    return f', resource_metadata="{metadata_url(resource)}", scope="{SCOPE}"'
+    return f', resource_metadata="{_metadata_url(handler, resource)}", scope="{SCOPE}"'
 
 
-def metadata_url(resource: str) -> str:
-    """Return where the metadata of a resource is: below it, because behind a hub no other path is this server's."""
-    return f"{resource}/{RESOURCE_METADATA}"
+def _metadata_url(handler: GatewayHandler, resource: str) -> str:
+    """Return where the metadata of a resource is: where RFC 9728 section 3.1 puts it, if that path is this server's.
+
+    Some clients accept no other place. But behind a hub, or another proxy that gives Jupyter a part of its paths, only
+    what is below the resource is this server's.
+    """
+    scheme, _, rest = resource.partition("://")
+    host, slash, path = rest.partition("/")
+    direct = not handler.runtime.settings.public_url and not is_proxied(handler)
+    if direct or path.startswith("mcp-ws/"):
+        return f"{scheme}://{host}/{RESOURCE_METADATA}{slash}{path}"
+    return f"{resource.rstrip('/')}/{RESOURCE_METADATA}"

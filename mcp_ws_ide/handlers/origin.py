@@ -116,6 +116,11 @@ def refusal_message(handler: JupyterHandler) -> str:
     return f"Origin {origin} is not allowed; add it to ServerApp.allow_origin"
 
 
+def is_proxied(handler: JupyterHandler) -> bool:
+    """Whether a request has a header that only proxies add."""
+    return any(name in handler.request.headers for name in PROXY_HEADERS)
+
+
 def interference(handler: JupyterHandler) -> tuple[str, str] | None:
     """Return what makes this server's own page foreign to it; None if the page is likely to be another's.
 
@@ -132,7 +137,7 @@ def interference(handler: JupyterHandler) -> tuple[str, str] | None:
     if same_port and this_machine(_hostname(public)) and this_machine(_hostname(host)):
         return "other_spelling", f"{public} and {host}"
     forwarded = headers.get("X-Forwarded-Host", "").partition(",")[0].strip().lower()
-    by_proxy = any(name in headers for name in PROXY_HEADERS) and this_machine(_hostname(host))
+    by_proxy = is_proxied(handler) and this_machine(_hostname(host))
     if headers.get("Sec-Fetch-Site") == "same-origin" or forwarded == public or by_proxy:
         return "host_replaced", origin
     return None

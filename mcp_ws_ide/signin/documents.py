@@ -8,6 +8,7 @@ draft-ietf-oauth-client-id-metadata-document and MCP 2026-07-28, basic/authoriza
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import ssl
 import time
@@ -41,6 +42,8 @@ LONGEST: Final = 86400.0
 """Seconds for which a document is kept at most."""
 MAX_KEPT: Final = 200
 """Documents that are kept; one more forgets the oldest."""
+UNREACHABLE_SECONDS: Final = 3600.0
+"""Seconds for which no client is told to use a document after one could not be reached."""
 MAX_FETCHES: Final = 8
 """Documents that are fetched at the same time; others wait."""
 
@@ -84,6 +87,15 @@ class ClientDocuments:
         self._trust, self._inner, self._now = trust, inner, now
         self._kept: dict[str, tuple[Client, float]] = {}
         self._turn = asyncio.Semaphore(MAX_FETCHES)
+        self._unreachable_until = -math.inf
+
+    @property
+    def reachable(self) -> bool:
+        """Whether documents can be fetched, as far as is known; where they cannot, clients have to register.
+
+        Clients that find both prefer documents, and a gateway without a way to the Internet could serve none of them.
+        """
+        return self._now() >= self._unreachable_until
 
     async def client(self, client_id: str) -> Client:
         """Return the client with this id.
@@ -100,16 +112,22 @@ class ClientDocuments:
             async with asyncio.timeout(FETCH_SECONDS), self._turn:
                 body, seconds = await self._fetch(client_id)
         except TimeoutError:
+            self._unreachable_until = self._now() + UNREACHABLE_SECONDS
             reason = f"no complete response within {FETCH_SECONDS:g} s"
         except (RequestFailedError, TransportError) as error:
             reason = str(error)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            self._unreachable_until = self._now() + UNREACHABLE_SECONDS
             reason = f"the request failed: {type(error).__name__}"
         else:
+            self._unreachable_until = -math.inf
             client = read_document(client_id, body)
             self._keep(client, seconds)
             return client
-        raise BadClientError(f"the client's document at {client_id[:200]!r} cannot be fetched: {reason}")
+        cure = "" if self.reachable else "; connect again: the client can register without it for an hour"
+        raise BadClientError(
+            f"the client's document at {client_id[:200]!r} cannot be fetched: {reason}{cure}"
+        )
 
     def _keep(self, client: Client, seconds: float) -> None:
         self._kept.pop(client.id, None)
@@ -125,7 +143,7 @@ class ClientDocuments:
             request = http.build_request("GET", url)
             addresses = await addresses_of(request.url.host)
             if not addresses and proxy_for(url) is None:  # a proxy resolves names itself
-                raise RequestFailedError("the host has no address", sent=False)
+                raise OSError("the host has no address")
             if (inner := self._inner(addresses)) is not None:
                 raise RequestFailedError(f"its address {inner} is not public", sent=False)
             response = await send_to(http, request, addresses)

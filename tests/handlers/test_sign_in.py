@@ -25,18 +25,54 @@ def listed(jupyter: Jupyter) -> dict[str, dict]:
 # --- discovery ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["fast", "fast/", "+fast+demo", "fast/poll", "absent", "no-such-server"])
-def test_a_401_names_the_metadata_of_the_endpoint_that_was_dialled(jupyter, path):
+@pytest.mark.parametrize(
+    ("path", "endpoint"),
+    [
+        *(("fast", "fast"), ("fast/", "fast/"), ("+fast+demo", "+fast+demo"), ("fast/poll", "fast")),
+        *(("absent", "absent"), ("no-such-server", "no-such-server")),
+    ],
+)
+def test_a_401_names_the_metadata_of_the_endpoint_that_was_dialled(jupyter, path, endpoint):
     answer = httpx.post(f"{jupyter.url}mcp-ws/servers/{path}", timeout=BOUND)
     assert answer.status_code == 401
     challenge = answer.headers["WWW-Authenticate"]
-    name = path.partition("/")[0]
-    resource = f"{jupyter.url}mcp-ws/servers/{name}"
-    assert f'resource_metadata="{resource}/.well-known/oauth-protected-resource"' in challenge
+    resource = f"{jupyter.url}mcp-ws/servers/{endpoint}"
     assert 'scope="mcp"' in challenge
-    metadata = httpx.get(f"{resource}/.well-known/oauth-protected-resource", timeout=BOUND).json()
+    url = re.search(r'resource_metadata="([^"]+)"', challenge)[1]
+    metadata = httpx.get(url, timeout=BOUND).json()
     assert metadata["resource"] == resource
     assert metadata["authorization_servers"] == [f"{jupyter.url}mcp-ws/sign-in"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, "{root}.well-known/oauth-protected-resource/{base}mcp-ws/servers/fast"),
+        (
+            {"X-Forwarded-For": "192.0.2.1"},
+            "{root}{base}mcp-ws/servers/fast/.well-known/oauth-protected-resource",
+        ),
+    ],
+    ids=["direct", "behind a proxy"],
+)
+def test_the_metadata_is_named_where_it_can_be_reached(jupyter, headers, expected):
+    """Where RFC 9728 has it, which some clients insist on; below the endpoint, if a proxy may own the root."""
+    root = str(httpx.URL(jupyter.url).join("/"))
+    answer = httpx.post(f"{jupyter.url}mcp-ws/servers/fast", headers=headers, timeout=BOUND)
+    url = re.search(r'resource_metadata="([^"]+)"', answer.headers["WWW-Authenticate"])[1]
+    assert url == expected.format(root=root, base=jupyter.url.removeprefix(root))
+    assert (
+        httpx.get(url, headers=headers, timeout=BOUND).json()["resource"]
+        == f"{jupyter.url}mcp-ws/servers/fast"
+    )
+
+
+def test_a_proxy_that_owns_no_path_of_its_own_needs_no_other_place(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER})
+    headers = {"X-Forwarded-Host": "jupyter.example", "X-Forwarded-Proto": "https"}
+    answer = httpx.post(f"{jupyter.url}mcp-ws/servers/fast", headers=headers, timeout=BOUND)
+    expected = "https://jupyter.example/.well-known/oauth-protected-resource/mcp-ws/servers/fast"
+    assert f'resource_metadata="{expected}"' in answer.headers["WWW-Authenticate"]
 
 
 @pytest.mark.parametrize("path", ["mcp-ws/api/tap", "mcp-ws/api/servers"])
@@ -235,6 +271,21 @@ def test_a_client_is_registered_as_what_it_can_be_here(jupyter):
     assert registered["grant_types"] == ["authorization_code", "refresh_token"]
     assert registered["redirect_uris"] == [REDIRECT]
     assert "client_secret" not in registered
+
+
+def test_an_editor_registers_with_everything_that_it_may_use(jupyter, person):
+    """What VS Code sends: redirect URIs of the web and of loopback, and a grant type that does not exist here."""
+    client = application(jupyter)
+    uris = ["https://vscode.dev/redirect", "http://127.0.0.1/", "http://localhost:33418/"]
+    grants = ["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"]
+    more = {"response_types": ["code"], "token_endpoint_auth_method": "none", "application_type": "native"}
+    registered = client.register(
+        redirect_uris=uris, grant_types=grants, client_uri="https://x.example", **more
+    ).json()
+    assert registered["redirect_uris"] == uris
+    assert registered["grant_types"] == grants[:2]
+    client.redirect_uri = "http://127.0.0.1:51234/"
+    assert client.sign_in(person)["refresh_token"]
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,8 @@ def test_no_other_site_can_show_the_page_in_a_frame(client, person):
 @pytest.mark.parametrize(
     ("uri", "allowed"),
     [
-        (REDIRECT, "https: http://127.0.0.1:* http://localhost:* http://[::1]:*"),
+        (REDIRECT, "https: http://127.0.0.1:* http://localhost:*"),
+        ("http://[::1]:3334/callback", "https: http:"),
         ("https://app.example/callback", "https:"),
         ("cursor://x/callback", "https: cursor:"),
     ],

@@ -26,6 +26,7 @@ from tests.conftest import BOUND, DEMO, FAST_SERVER, MODERN, Peer, free_port, re
 from tests.interop.conftest import PACKAGES, echo_on_the_page, need, node
 from tests.interop.consent import PAGE, SDK_CLIENT, Running, approve
 from tests.interop.proxies import Outside, ThroughAProxy
+from tests.interop.test_typescript import program
 
 pytestmark = [pytest.mark.node, pytest.mark.heavy]
 PROXY = PACKAGES / "configurable-http-proxy" / "bin" / "configurable-http-proxy"
@@ -443,17 +444,20 @@ async def test_the_page_works_after_a_login_at_the_hub(ana):
 
 
 @pytest.mark.chromium
-async def test_a_client_signs_in_by_url_through_the_hubs_login(ana):
+@pytest.mark.parametrize("sdk", ["Python", "TypeScript"])
+async def test_a_client_signs_in_by_url_through_the_hubs_login(ana, sdk):
     async def log_in(page: Any) -> None:
         await page.fill("#username_input", USERS[0])
         await page.fill("#password_input", PASSWORD)
         await page.click("#login_submit")
 
-    with Running(sys.executable, SDK_CLIENT, f"{ana.url}mcp-ws/servers/demo") as client:
-        await approve(client.until(PAGE), log_in, "Python SDK")
+    url = f"{ana.url}mcp-ws/servers/demo"
+    typescript = [str(node()), program("sign_in_client.mjs"), url, "2"]
+    with Running(*([sys.executable, SDK_CLIENT, url] if sdk == "Python" else typescript)) as client:
+        await approve(client.until(PAGE), log_in, f"{sdk} SDK")
         client.until("RESULT signed in")
         client.until("RESULT refreshed")
-    (token,) = [t for t in ana.rest("GET", "tokens")[1]["tokens"] if t["note"].startswith("Python SDK")]
+    (token,) = [t for t in ana.rest("GET", "tokens")[1]["tokens"] if t["note"].startswith(sdk)]
     assert token["servers"] == ["demo"]
 
 

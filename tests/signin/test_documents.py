@@ -219,6 +219,32 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(site):
     assert site.asked == []
 
 
+async def test_where_documents_cannot_be_reached_clients_are_told_to_register(site, fetched, clock):
+    assert fetched.reachable
+    with pytest.raises(BadClientError, match="connect again"):
+        await fetched.client("https://no-such-host.invalid/client.json")
+    assert not fetched.reachable
+    site.status = 404
+    with pytest.raises(BadClientError, match="404"):
+        await fetched.client(site.url)
+    assert not fetched.reachable
+    clock.now += 3600
+    assert fetched.reachable
+    with pytest.raises(BadClientError):
+        await fetched.client("https://no-such-host.invalid/client.json")
+    site.status = 200
+    await fetched.client(site.url)
+    assert fetched.reachable
+
+
+async def test_a_document_that_is_refused_says_nothing_about_the_others(site, fetched):
+    site.publish(redirect_uris=[])
+    for url in (site.url, "http://app.example/client.json"):
+        with pytest.raises(BadClientError):
+            await fetched.client(url)
+    assert fetched.reachable
+
+
 @pytest.mark.parametrize(
     "url",
     [

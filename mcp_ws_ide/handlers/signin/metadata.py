@@ -73,11 +73,12 @@ class ServerMetadataHandler(OpenHandler):
         base = dialled_base(self)
         if not base:
             raise web.HTTPError(404, UNKNOWN_ADDRESS)
-        self.finish(server_metadata(issuer_of(base)))
+        assert self.runtime.sign_in is not None
+        self.finish(server_metadata(issuer_of(base), self.runtime.sign_in.documents.reachable))
 
 
-def server_metadata(issuer: str) -> dict[str, object]:
-    """Return the metadata of the authorization server with this issuer."""
+def server_metadata(issuer: str, documents: bool) -> dict[str, object]:
+    """Return the metadata of the authorization server with this issuer; ``documents``: whether it can fetch them."""
     return {
         "issuer": issuer,
         "authorization_endpoint": f"{issuer}/authorize",
@@ -92,7 +93,7 @@ def server_metadata(issuer: str) -> dict[str, object]:
         "code_challenge_methods_supported": ["S256"],
         "scopes_supported": list(SCOPES),
         "authorization_response_iss_parameter_supported": True,
-        "client_id_metadata_document_supported": True,
+        "client_id_metadata_document_supported": documents,
         # Required of OpenID providers, whose document clients read where only the appended path is the gateway's; no
         # ID token is ever issued.
         "jwks_uri": f"{issuer}/jwks",

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 LIST_SECONDS: Final = 20.0
 """Seconds that a server may take to list its tools for the page."""
-LOOPBACK: Final = "http://127.0.0.1:* http://localhost:* http://[::1]:*"
-"""Programs on the user's computer, as a content security policy names them."""
+LOOPBACK: Final = "http://127.0.0.1:* http://localhost:*"
+"""Programs on the user's computer, as a content security policy can name them; it knows no IPv6 address."""
 STYLE: Final = (Path(__file__).parents[2] / "templates" / "mcp_ws_ide_sign_in.css").read_text()
 """The style of the page, which is part of it."""
 
@@ -57,7 +57,7 @@ def policy_for(redirect_uri: str) -> str:
     may lead to another host of its own, or from this computer to a page on the web.
     """
     target = ""
-    if is_loopback_uri(redirect_uri):
+    if is_loopback_uri(redirect_uri) and "[" not in redirect_uri:
         target = f" https: {LOOPBACK}"
     elif redirect_uri:
         scheme = urlsplit(redirect_uri).scheme
