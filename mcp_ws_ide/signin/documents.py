@@ -177,6 +177,15 @@ def read_document(client_id: str, body: bytes) -> Client:
         raise BadClientError("the client's document is not a JSON object") from None
     if metadata.get("client_id") != client_id:
         raise BadClientError("the client's document names another client_id than its own URL")
-    if metadata.get("token_endpoint_auth_method", "none") != "none" or "client_secret" in metadata:
-        raise BadClientError('the client\'s document must have the token_endpoint_auth_method "none"')
+    if "client_secret" in metadata or not _can_be_public(metadata):
+        raise BadClientError('the client\'s document must allow the token_endpoint_auth_method "none"')
     return client_from(client_id, metadata)
+
+
+def _can_be_public(metadata: dict[str, object]) -> bool:
+    """Return whether a client can do without authentication, as it may say beside the method that it prefers (OpenID
+    Connect Relying Party Metadata Choices 1.0); then it chooses by what the server's metadata supports."""
+    choices = metadata.get("token_endpoint_auth_methods_supported")
+    if isinstance(choices, list):
+        return "none" in choices
+    return metadata.get("token_endpoint_auth_method", "none") == "none"

@@ -102,6 +102,17 @@ async def test_a_client_is_what_its_document_says(site, fetched):
     assert not client.check_redirect_uri("http://127.0.0.1:4567/other")
 
 
+async def test_a_client_that_prefers_a_key_can_do_without_if_it_says_so(site, fetched):
+    """As ChatGPT's document does."""
+    site.publish(
+        token_endpoint_auth_method="private_key_jwt",
+        token_endpoint_auth_methods_supported=["none", "private_key_jwt"],
+        token_endpoint_auth_signing_alg="RS256",
+        jwks_uri="https://chatgpt.com/oauth/jwks.json",
+    )
+    assert (await fetched.client(site.url)).check_endpoint_auth_method("none", "token")
+
+
 async def test_a_request_for_a_document_has_no_credential(site, fetched):
     await fetched.client(site.url)
     (headers,) = site.asked
@@ -166,6 +177,7 @@ async def test_as_many_documents_are_kept_as_are_allowed(site, fetched, monkeypa
         ({"redirect_uris": ["http://127.0.0.1/"] * 21}, "redirect_uris"),
         ({"token_endpoint_auth_method": "client_secret_basic"}, "token_endpoint_auth_method"),
         ({"token_endpoint_auth_method": "private_key_jwt"}, "token_endpoint_auth_method"),
+        ({"token_endpoint_auth_methods_supported": ["private_key_jwt"]}, "token_endpoint_auth_method"),
         ({"client_secret": "x"}, "token_endpoint_auth_method"),
     ],
 )
