@@ -447,3 +447,25 @@ async def test_the_last_line_offers_what_the_screen_can_do_and_each_word_can_be_
         await person.until(lambda: "s sort" in keys() and "l fold" not in keys(), "the keys of Stats")
         await click("? help")
         assert isinstance(person.app.screen, ReportScreen)
+
+
+async def test_going_to_a_folded_answer_unfolds_and_keeps_the_filter(tmp_path):
+    t = Transcript()
+    lines = [
+        line
+        for number in range(3)
+        for line in (t.message("c>", call(number, f"tool{number}")), t.message("c<", done(number)))
+    ]
+    async with opened(tmp_path, lines) as person:
+        person.app._filter(parse("tool:tool*"))
+        await person.press("l", "g")
+        assert list(person.app.traffic.view.rows) == [0, 2, 4]
+        await person.press("x")
+        assert person.app.row == 1
+        assert not person.app.traffic.folding
+        assert person.app.traffic.filter.text == "tool:tool*"
+        assert any("unfolded" in notification.message for notification in person.app._notifications)
+        await person.press("l")
+        person.app._filter(parse("kind:request"))
+        await person.press("x")
+        assert (person.app.row, person.app.traffic.filter.text) == (1, "")

@@ -42,10 +42,8 @@ class DetailActions(AppBase):
 
     def action_difference(self) -> None:
         """Compare the two marked rows, or the marked row with the one under the cursor."""
-        store, row = self.journal.store, self.journal.store.first - 1
-        rows: list[int] = []
-        while (marked := store.next_flagged(MARKED, row, 1)) is not None:
-            rows.append(row := marked)
+        store = self.journal.store
+        rows = [index + store.first for index, marked in enumerate(store.flagged(MARKED)) if marked]
         if len(rows) == 1 and self.row is not None and self.row != rows[0]:
             rows.append(self.row)
         if len(rows) != 2:

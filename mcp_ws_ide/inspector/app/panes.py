@@ -127,8 +127,8 @@ class Sessions(Pane):
             (fit(session.server, 12) + " ", ""),
             (fit(_era(session, live, width >= WIDE), era) + " ", "dim"),
             (fit(link_text, link) + " ", style),
-            (f"{(live or {}).get('in_flight') or '':>4} ", "warn"),
-            (f"{amount(session.messages):>6} {session.resumes or '':>3} ", ""),
+            (f"{_count((live or {}).get('in_flight')):>4} ", "warn"),
+            (f"{amount(session.messages):>6} {_count(session.resumes):>3} ", ""),
             (f"{amount((live or {}).get('queued_bytes') or 0):>5}  ", ""),
             (clean(_client(session, live)), "dim"),
         ]
@@ -154,6 +154,11 @@ class Sessions(Pane):
             [(f"{name:<9} ", "key"), (clean(text), "")] for name, text in known.items()
         ]
         return [*lines, [(f"{'link':<9} ", "key"), (one_line(link_text), style)]]
+
+
+def _count(number: Any) -> str:
+    """Return a number in a few characters; ``""`` for none."""
+    return amount(number) if number else ""
 
 
 def _session_widths(width: int) -> tuple[int, int]:
@@ -365,7 +370,7 @@ class Stats(Pane):
         return [
             (fit(name, max(10, width - 55)) + " ", ""),
             (f"{amount(line.count):>7} ", "head"),
-            (f"{line.errors or '':>7} ", "bad"),
+            (f"{_count(line.errors):>7} ", "bad"),
             (f"{p50:>7} {p95:>7} {milliseconds(durations.worst):>7} ", ""),
             (f"{milliseconds(line.overhead):>6} ", "note"),
             (f"{amount(line.size):>7}", ""),

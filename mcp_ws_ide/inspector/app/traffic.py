@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import time
-from bisect import bisect_left
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from textual.message import Message
@@ -154,7 +154,8 @@ class Traffic(Rows):
             FilterTooSlowError: a regular expression takes too long.
         """
         self.filter = filter_ or self.filter
-        self._aim = None if self.following else self.row
+        row = None if self.following else self.row
+        self._aim = representative(self._journal.store, row) if row is not None and self.folding else row
         self.view.begin(self._narrowing(), self.folding)
         if self.ranking is not None:
             self.ranking = Ranking(self._journal.store, self.view, self.ranking.name, self.ranking.reverse)
@@ -268,18 +269,29 @@ class Traffic(Rows):
 
     def next_problem(self, step: int) -> int | None:
         """Return the next or previous visible row with a problem, each problem once; None without any."""
-        store, rows = self._journal.store, self.view.rows
-        start = self.row if self.row is not None else store.first - 1
-        for begin in (
-            start,
-            store.first - 1 if step > 0 else store.end,
-        ):  # from the other end after the last one
-            row = store.next_flagged(PROBLEM, begin, step)
-            while row is not None:
-                if self.view.has(row) and self._is_first(row):
+        store = self._journal.store
+        marks = store.flagged(PROBLEM)
+        beyond = store.first - 1 if step > 0 else store.end
+        start = beyond if self.row is None else self.row
+        for begin in (start, beyond):  # after the last one, from the other end
+            for row in self._marked(marks, begin, step):
+                if self._is_first(row):
                     return row
-                row = store.next_flagged(PROBLEM, row, step)
-        return rows[0] if len(rows) == 1 and store.has(rows[0], PROBLEM) else None
+        return None
+
+    def _marked(self, marks: bytes, row: int, step: int) -> Iterator[int]:
+        """Yield the visible rows after ``row``, or before it, for which ``marks`` is set."""
+        first, rows = self._journal.store.first, self.view.rows
+        if isinstance(rows, range):
+            index = row - first
+            while (index := marks.find(1, index + 1) if step > 0 else marks.rfind(1, 0, max(0, index))) >= 0:
+                if index + first in rows:  # while paused, newer ones are held that are not visible
+                    yield index + first
+            return
+        place = bisect_right(rows, row) if step > 0 else bisect_left(rows, row) - 1
+        for index in range(place, len(rows)) if step > 0 else range(place, -1, -1):
+            if marks[rows[index] - first]:
+                yield rows[index]
 
     def _is_first(self, row: int) -> bool:
         """Return whether no other visible row stands for the problem of this one: its request, the client leg."""

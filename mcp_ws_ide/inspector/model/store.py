@@ -300,12 +300,9 @@ class Store:
         ]
         return Texts(start, end, self.offset[low:high], self.length[low:high], pieces)
 
-    def next_flagged(self, flag: int, row: int, step: int) -> int | None:
-        """Return the nearest row with a flag after ``row``, or before it if ``step`` is negative; None without any."""
-        marks = self.flags.tobytes().translate(bytes(bool(code & flag) for code in range(256)))
-        index = row - self.first
-        place = marks.find(1, max(0, index + 1)) if step > 0 else marks.rfind(1, 0, max(0, index))
-        return place + self.first if place >= 0 else None
+    def flagged(self, flag: int) -> bytes:
+        """Return 1 for each held row with a flag, else 0."""
+        return self.flags.tobytes().translate(bytes(bool(code & flag) for code in range(256)))
 
 
 def _matches(
