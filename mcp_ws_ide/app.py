@@ -27,7 +27,7 @@ from mcp_ws_ide.credentials import CHECK_SECONDS, names_users
 from mcp_ws_ide.engines.base import EngineRefusedError
 from mcp_ws_ide.engines.choosing import DURABILITIES, EngineSettings, check_address
 from mcp_ws_ide.gateway import Limits
-from mcp_ws_ide.handlers import ROUTES, SIGN_IN_ROUTES, root_routes
+from mcp_ws_ide.handlers import ROUTES, SIGN_IN_ROUTES, UNKNOWN, root_routes
 from mcp_ws_ide.handlers.passed_requests import answer_passed
 from mcp_ws_ide.handlers.repeat_router import RepeatRouter
 from mcp_ws_ide.observe.redaction import BadPatternError, Redactor
@@ -368,7 +368,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         self.repeats = RepeatRouter(self.runtime)
         # Not add_handlers, which takes only handler classes in Jupyter.
         web_app.default_router.rules.insert(0, Rule(PathMatches(f"{endpoints}.*"), self.repeats))
-        self.handlers.extend([*SIGN_IN_ROUTES, *ROUTES])
+        self.handlers.extend([*SIGN_IN_ROUTES, *ROUTES, UNKNOWN])
         web_app.add_handlers(".*$", root_routes(web_app.settings["base_url"]))
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:

@@ -34,7 +34,7 @@ from mcp_ws_ide.engines.collector import EngineCollector
 from mcp_ws_ide.failed_authentications import FailedAuthentications
 from mcp_ws_ide.gateway import Gateway, Limits
 from mcp_ws_ide.links.cut_links import CutLinks
-from mcp_ws_ide.links.half_open import HalfOpenHeads
+from mcp_ws_ide.links.half_open import HalfOpen
 from mcp_ws_ide.links.heartbeat import Heartbeat
 from mcp_ws_ide.links.poll import PollLink
 from mcp_ws_ide.observe.intermediaries import Intermediaries
@@ -152,7 +152,7 @@ class Runtime:
         """The gateways that share the engine; None if it is used by this one alone."""
         self._engine_started = asyncio.Event()
         self.heartbeat = Heartbeat()
-        self._half_open = HalfOpenHeads()
+        self.half_open = HalfOpen()
         self.intermediaries = Intermediaries(self._noticed)
         self.cut_links = CutLinks(self.intermediaries.note)
         self.credentials = CredentialWatch(host.web_app)
@@ -331,7 +331,7 @@ class Runtime:
             self._messages = messages
             self._host.note_activity()
         self._expire_tokens(gateway)
-        self._half_open.tick(self._host.connections(), time.monotonic())
+        self.half_open.tick(self._host.connections(), time.monotonic())
         gateway.tick(time.monotonic())
         self.polls = {link.id: link for link in self.polls.values() if not link.closed}
         self._ticks += 1

@@ -7,6 +7,7 @@ from typing import Any
 
 from mcp_ws_ide.handlers.api import definitions, health, network, servers, sessions, tokens
 from mcp_ws_ide.handlers.api.faults import FaultsHandler
+from mcp_ws_ide.handlers.api.unknown import UnknownHandler
 from mcp_ws_ide.handlers.endpoint import ServerEndpointHandler
 from mcp_ws_ide.handlers.oauth import CallbackHandler
 from mcp_ws_ide.handlers.page import PageHandler
@@ -82,3 +83,7 @@ def root_routes(base_url: str) -> list[tuple[str, type[Any]]]:
             metadata.ServerMetadataHandler,
         ),  # for clients of 2025-03-26, which look nowhere else
     ]
+
+
+UNKNOWN: tuple[str, type[Any]] = (r"/mcp-ws(?:/.*)?", UnknownHandler)
+"""Every other path; Jupyter would read a body of any size, at any pace, before it says that there is nothing."""

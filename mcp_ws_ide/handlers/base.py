@@ -18,7 +18,7 @@ from mcp_ws_ide.core.intermediaries import TEST, sentence
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.credentials import Watched, credential_of, is_jupyter_token, principal_of
 from mcp_ws_ide.gateway.elsewhere import PassedRequest
-from mcp_ws_ide.handlers.bodies import MAX_BODY_SECONDS, REFUSED_BYTES, REFUSED_SECONDS, limit_body
+from mcp_ws_ide.handlers.bodies import REFUSED_BYTES, REFUSED_SECONDS, body_seconds, limit_body
 from mcp_ws_ide.handlers.origin import (
     browser_uses_https,
     from_no_foreign_page,
@@ -273,7 +273,8 @@ class GatewayHandler(JupyterHandler):
                 raise self.refuse(429, "credential", TOO_MANY_FAILURES) from None
             raise
         self._chunks = []
-        limit_body(self.request.connection, self.max_body_bytes, MAX_BODY_SECONDS)
+        limit_body(self.request.connection, self.max_body_bytes, body_seconds(self.max_body_bytes))
+        self.runtime.half_open.expect_body(self.request.connection)
 
     async def _check_ready(self) -> None:
         """Wait for the engine to start; refuse the request if it cannot be used."""

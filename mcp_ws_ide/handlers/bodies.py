@@ -16,8 +16,16 @@ REFUSED_SECONDS: Final = 10.0
 """Seconds for which such a body may keep its connection."""
 SLACK_BYTES: Final = 2 << 20
 """Bytes that a body may have beyond one message of maximum length, so that a longer message is refused by name."""
+SECONDS_PER_MIB: Final = 25.0
+"""Seconds that an accepted body may take for each MiB that it may have; one that stops is not awaited for as long
+(:mod:`mcp_ws_ide.links.half_open`)."""
 MAX_BODY_SECONDS: Final = 300.0
-"""Seconds that the body of an accepted request may take."""
+"""Seconds that any accepted body may take."""
+
+
+def body_seconds(most: int) -> float:
+    """Return the seconds that an accepted body of at most ``most`` bytes may take."""
+    return min(MAX_BODY_SECONDS, SECONDS_PER_MIB * max(1.0, most / (1 << 20)))
 
 
 def limit_body(connection: Any, most: int, seconds: float) -> None:

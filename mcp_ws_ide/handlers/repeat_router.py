@@ -8,7 +8,7 @@ from tornado import httputil
 from tornado.routing import Router
 
 from mcp_ws_ide.admissions import Admission
-from mcp_ws_ide.handlers.bodies import MAX_BODY_SECONDS, limit_body
+from mcp_ws_ide.handlers.bodies import body_seconds, limit_body
 from mcp_ws_ide.handlers.fresh_connections import FreshConnections
 from mcp_ws_ide.handlers.kept_alive import (
     Connection,
@@ -58,6 +58,7 @@ class RepeatRouter(Router):
     def _post(
         self, request: httputil.HTTPServerRequest, admission: Admission | None
     ) -> httputil.HTTPMessageDelegate | None:
+        self._runtime.half_open.expect_body(request.connection)
         reader = self._reader(request)
         if reader is not None:
             respond = reader.tornado_reads(request)
@@ -68,7 +69,8 @@ class RepeatRouter(Router):
         if admission is None:
             return None
         if int(request.headers.get("Content-Length") or UNKNOWN_LENGTH) > SHORT_BODY:
-            limit_body(request.connection, longest_body(self._runtime), MAX_BODY_SECONDS)
+            most = longest_body(self._runtime)
+            limit_body(request.connection, most, body_seconds(most))
         head = read_head(request.headers)
         post = RepeatedPost(
             self._runtime, request, admission, TornadoConnection(request), head, self._patience

@@ -1,6 +1,7 @@
 """The command line ``mcp-ws-inspect``.
 
-Exit codes: 0 success; 1 the gateway refused or cannot be reached; 2 wrong usage or an unusable file; 130 interrupted.
+Exit codes: 0 success; 1 the gateway refused or cannot be reached; 2 wrong usage, a server or session that does not
+exist, or an unusable file; 130 interrupted.
 ``check`` and ``replay``: 1 something was found or differs; 2 the command could not be done.
 """
 
@@ -14,6 +15,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Any, Final
 
@@ -25,6 +27,7 @@ from mcp_ws_ide.inspector.choosing import AmbiguousError, address
 from mcp_ws_ide.inspector.collecting import end_with_reader, stop_on_signals
 from mcp_ws_ide.inspector.commands import Find
 from mcp_ws_ide.inspector.model.filters import FilterError, FilterTooSlowError
+from mcp_ws_ide.inspector.names import check_live
 from mcp_ws_ide.inspector.recording import RecordingError
 from mcp_ws_ide.inspector.tail import format_record
 from mcp_ws_ide.inspector.terminal import is_plain, no_full_screen
@@ -79,6 +82,9 @@ def _wrapping(arguments: Sequence[str], command: Sequence[str]) -> argparse.Name
         parser.error("COMMAND is missing after --")
     if options.name is not None and not ENDPOINT_NAME.fullmatch(options.name):
         parser.error(f"{options.name!r} is not a server name; use letters, digits and . _ -")
+    for pattern in options.env_vars:
+        if not any(fnmatchcase(name, pattern) for name in os.environ):
+            parser.error(f"--env-vars {pattern}: no variable of this name is set")
     options.command = list(command)
     return options
 
@@ -256,7 +262,7 @@ def run_tail(find: Find, options: argparse.Namespace) -> int:
     colour = terminal and "NO_COLOR" not in os.environ and not is_plain()
     dropped = 0
     client = GatewayClient(find())
-    commands.say_if_unknown(client, options.server)
+    check_live(client, options.server, options.session)
     for text in client.records(server=options.server, session=options.session):
         if options.json:
             print(text, flush=True)

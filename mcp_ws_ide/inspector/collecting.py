@@ -96,6 +96,7 @@ class Sieve:
 
     Attributes:
         scope: the part of the filter that the gateway can apply, as parameters of the tap.
+        servers: the servers of the records so far; known only with a filter.
 
     Raises:
         FilterError: the filter depends on what is known only later.
@@ -104,6 +105,7 @@ class Sieve:
     def __init__(self, text: str) -> None:
         self._filter: Filter = parse(text)
         self._journal: Journal | None = None
+        self.servers: set[str] = set()
         if late := sorted(self._filter.keys & TOO_LATE):
             message = (
                 f"{late[0]}: is not known while recording; record without it, and filter the recording later"
@@ -123,6 +125,8 @@ class Sieve:
         for line in lines:
             changes = journal.feed([line])
             row = changes.end - 1
+            if changes.end > changes.start and (server := journal.store.server_of(row)):
+                self.servers.add(server)
             if changes.end > changes.start and (
                 journal.store.method_of(row) == "gap" or self._filter.matches(journal.store, row)
             ):

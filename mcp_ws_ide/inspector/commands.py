@@ -1,7 +1,8 @@
 """The commands for recordings: ``record``, ``open``, ``replay``, ``stats``, ``check``, ``export``.
 
 Exit codes of ``check`` and ``replay``: 0 all is well; 1 something was found or differs; 2 the command could not be
-done. Of the others: 0 success; 1 the gateway refused or cannot be reached; 2 a file cannot be used.
+done. Of the others: 0 success; 1 the gateway refused or cannot be reached; 2 a file cannot be used. A server or session
+that does not exist is 2 for all of them.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from contextlib import closing, contextmanager
 from typing import Any, Final, TextIO
 
 from mcp_ws_ide.discovery import RunningGateway, check_name, endpoint_url, find_gateway
-from mcp_ws_ide.errors import ConnectError, UnusableArgumentError
+from mcp_ws_ide.errors import UnusableArgumentError
 from mcp_ws_ide.inspector import export, network, report
 from mcp_ws_ide.inspector.collecting import Sieve, collect, end_with_reader, stop_on_signals
 from mcp_ws_ide.inspector.expectations import Expectations, milliseconds
 from mcp_ws_ide.inspector.model.difference import Path
 from mcp_ws_ide.inspector.model.filters import Filter, literal, parse
 from mcp_ws_ide.inspector.model.journal import Journal
+from mcp_ws_ide.inspector.names import check_live, check_recorded
 from mcp_ws_ide.inspector.recording import STANDARD, Header, Recorder, Recording, RecordingError
 from mcp_ws_ide.inspector.replay import Replay, ReplayOutcome, lines, script
 from mcp_ws_ide.inspector.terminal import no_full_screen
@@ -43,18 +45,6 @@ def say(text: str) -> None:
     print(f"mcp-ws-inspect: {visible(text)}", file=sys.stderr)
 
 
-def say_if_unknown(client: GatewayClient, server: str | None) -> None:
-    """Warn if ``--server`` names a server that does not exist yet; it may still be configured."""
-    if not server or server.startswith("+"):  # a group, which exists once it is requested
-        return
-    try:
-        known = [entry["name"] for entry in client.call("GET", "servers")["servers"]]
-    except ConnectError:
-        return  # a gateway token may watch, but not list servers
-    if server not in known:
-        say(f"server {server!r} is not configured yet; configured servers: {', '.join(known) or 'none'}")
-
-
 # --- record --------------------------------------------------------------------------------------
 
 
@@ -64,7 +54,7 @@ def run_record(find: Find, options: argparse.Namespace) -> int:
     gateway = find()
     client = GatewayClient(gateway)
     instance = client.attached().get("instance")  # a refusal comes before the file is created
-    say_if_unknown(client, options.server)
+    check_live(client, options.server, options.session)
     header = Header(time.time(), gateway.url, instance if isinstance(instance, str) else None)
     stop_on_signals()
     if options.output == STANDARD:
@@ -111,7 +101,13 @@ def _most(options: argparse.Namespace) -> int | None:
 def _file(parser: argparse.ArgumentParser, help_text: str, nargs: str | None = None) -> None:
     parser.add_argument("file", metavar="FILE", nargs=nargs, help=help_text)
     text = "decompress at most this many MiB of a .zst file (default: the larger of 64 and 200 times the file's size)"
-    parser.add_argument("--max-mib", type=int, metavar="N", help=text)
+    parser.add_argument("--max-mib", type=_mib, metavar="N", help=text)
+
+
+def _mib(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size; give a whole number of MiB above 0")
+    return int(text)
 
 
 @contextmanager
@@ -127,12 +123,15 @@ def _journal(find: Find, options: argparse.Namespace) -> Iterator[tuple[Journal,
             journal.feed(sieve.passed(batch))
 
         if options.file is not None:
-            yield journal, load(options, take, journal)
+            header = load(options, take, journal)
+            if options.server:
+                check_recorded(options.file, "server", options.server, sieve.servers)
+            yield journal, header
             return
         gateway = find()
         client = GatewayClient(gateway)
         client.attached()
-        say_if_unknown(client, options.server)
+        check_live(client, options.server, options.session)
         if options.seconds is None:
             say(
                 f"watching {gateway.url}; press Ctrl-C to stop and see the result (or give --for 30s, or a FILE)"
@@ -146,9 +145,16 @@ def _journal(find: Find, options: argparse.Namespace) -> Iterator[tuple[Journal,
         yield journal, Header(time.time(), gateway.url)
 
 
+def _say_if_empty(journal: Journal) -> None:
+    """Report that there was nothing to look at, which is no proof that all is well."""
+    if not len(journal.store):
+        say("no message was seen, so there is nothing to report")
+
+
 def run_stats(find: Find, options: argparse.Namespace) -> int:
     """Run ``stats``."""
     with _journal(find, options) as (journal, _):
+        _say_if_empty(journal)
         print((report.stats_json if options.json else report.stats_table)(journal, options.sort))
     return 130 if options.interrupted else 0
 
@@ -156,6 +162,7 @@ def run_stats(find: Find, options: argparse.Namespace) -> int:
 def run_check(find: Find, options: argparse.Namespace) -> int:
     """Run ``check``."""
     with _journal(find, options) as (journal, _):
+        _say_if_empty(journal)
         after = options.pending_after
         if after is None:
             after = 0.0 if options.file is not None else WAITS
@@ -174,6 +181,9 @@ def run_export(find: Find, options: argparse.Namespace) -> int:
     filter_: Filter | None = parse(options.filter) if options.filter.strip() else None
     with closing(Journal(max_records=MANY, max_spill=1 << 40)) as journal:
         header = load(options, journal.feed, journal)
+        rows = range(journal.store.first, journal.store.end)
+        if filter_ is not None and not any(filter_.matches(journal.store, row) for row in rows):
+            say(f"no message in {options.file} matches the filter")
         with _output(options.output, options.force) as out:
             for piece in export.export(journal, header, options.format, filter_):
                 out.write(piece)
@@ -213,6 +223,7 @@ def run_replay(find: Find, options: argparse.Namespace) -> int:
     """Run ``replay``."""
     with closing(Journal(max_records=MANY, max_spill=1 << 40)) as journal:
         load(options, journal.feed, journal)
+        _check_names(journal, options)
         replayed = script(journal, options.server or "", options.session or "")
     servers = {step.server for step in replayed.steps}
     if not any(step.answer is not None for step in replayed.steps):
@@ -228,6 +239,17 @@ def run_replay(find: Find, options: argparse.Namespace) -> int:
     _left_out(replayed.left_out)
     print(f"{sent} requests replayed, {different} with a different response")
     return 1 if different and options.exit_code else 0
+
+
+def _check_names(journal: Journal, options: argparse.Namespace) -> None:
+    store = journal.store
+    rows = range(store.first, store.end)
+    if options.server:
+        check_recorded(options.file, "server", options.server, {store.server_of(row) for row in rows} - {""})
+    if options.session:
+        check_recorded(
+            options.file, "session", options.session, {store.session_of(row) for row in rows} - {""}
+        )
 
 
 async def _replay(replay: Replay, quiet: bool) -> tuple[int, int]:

@@ -30,6 +30,7 @@ from types import TracebackType
 from typing import IO, Any, Final, Self
 from urllib.parse import urlsplit, urlunsplit
 
+from mcp_ws_ide.core.reader import encoding_of
 from mcp_ws_ide.errors import McpWsError
 from mcp_ws_ide.version import __version__
 
@@ -255,8 +256,15 @@ class Recording:
             header = json.loads(first)
         except (ValueError, RecursionError):
             header = None
-        if not isinstance(header, dict):
-            raise RecordingError(f"{self.path} is not a recording: it does not begin with a JSON object")
+        if not isinstance(header, dict) or encoding_of(first):
+            encoding = encoding_of(first)
+            reason = (
+                f"it is in {encoding.upper()}; write it with -o FILE, not with > of a shell"
+                if encoding
+                else ""
+            )
+            reason = reason or ("it is empty" if not first else "it does not begin with a JSON object")
+            raise RecordingError(f"{self.path} is not a recording: {reason}")
         if "format" not in header and "kind" in header and "mono" in header:
             self._first = first  # only records, as printed by ``tail --json``
             return Header(version=0)

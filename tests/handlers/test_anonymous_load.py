@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import http.client
 import json
+import re
 import time
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
+from mcp_ws_ide.handlers import ROUTES, SIGN_IN_ROUTES
 from tests.conftest import BOUND, FAST_SERVER, Jupyter
 
 MIB = 1 << 20
@@ -107,6 +109,49 @@ async def test_silence_half_heads_and_half_bodies_do_not_stay(running):
     writing.write(whole.encode())
     assert b" 200 " in await idle.read(1000), "a connection between two requests stays"
     writing.close()
+
+
+def half_bodies(jupyter: Jupyter) -> list[bytes]:
+    """For every route of ours, and paths that are none: half a body, of a stranger and of a user, in both framings."""
+    patterns = [pattern for pattern, _ in [*ROUTES, *SIGN_IN_ROUTES]]
+    paths = [re.sub(r"\(\?P<name>[^)]*\)", "fast", pattern) for pattern in patterns]
+    paths = [re.sub(r"\(.*?\)+", "abc", path).replace("?", "") for path in paths]
+    paths += ["/mcp-ws/api/editor", "/mcp-ws/nothing/here", "/mcp-ws/api/sessions/NO/faults"]
+    halves = []
+    for path in dict.fromkeys(paths):
+        for method in ("POST", "PUT"):
+            for framing in ("Content-Length: 1000", "Transfer-Encoding: chunked"):
+                for credential in ("", f"Authorization: token {jupyter.token}\r\n"):
+                    head = (
+                        f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{jupyter.port}\r\n{credential}{framing}"
+                    )
+                    halves.append(f"{head}\r\n\r\n{'a' if 'chunked' in framing else '{'}".encode())
+    return halves
+
+
+async def test_half_a_body_stays_on_no_route(running):
+    """Also after a whole request on the same connection, whose answer ends the wait for the first bytes."""
+    whole = f"GET /mcp-ws/api/live HTTP/1.1\r\nHost: 127.0.0.1:{running.port}\r\n\r\n".encode()
+    stay: list[bytes] = []
+
+    async def send(half: bytes) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        writer.write(whole)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(half)
+        stay.append(half)
+        with contextlib.suppress(OSError):
+            await reader.read()
+        stay.remove(half)
+        writer.close()
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(send(half)) for half in half_bodies(running)]
+        _, pending = await asyncio.wait(tasks, timeout=30)
+        left = list(stay)
+        for task in pending:
+            task.cancel()
+    assert left == []
 
 
 def test_a_long_body_of_a_user_is_refused_with_the_limit(running):

@@ -287,3 +287,78 @@ def test_half_a_character_in_a_body_is_refused(jupyter, note):
     answer = httpx.post(address, content=body, headers=headers)
     assert answer.status_code == 400
     assert "Unicode" in answer.json()["message"]
+
+
+NOT_JSON = {
+    "NaN": b"NaN",
+    "NaN inside": b'{"entry": {"command": "true", "timeout": NaN}, "servers": ["fast"], "expires_in": NaN}',
+    "Infinity": b'{"expires_in": -Infinity}',
+    "infinite": b'{"entry": {"a": 1e999}, "expires_in": 1e999}',
+    "digits": b'{"expires_in": ' + b"1" * 5000 + b"}",
+    "deep list": b"[" * 100_000,
+    "deep object": b'{"entry":' * 2000 + b"1" + b"}" * 2000,
+    "deep value": b'{"entry": ' + b"[" * 400 + b"]" * 400 + b"}",
+    "deeper value": b'{"entry": {"command": "true", "args": ' + b"[" * 950 + b"]" * 950 + b"}}",
+    "list": b"[]",
+    "list of objects": b'[{"server": "fast"}]',
+    "text": b'"fast"',
+    "number": b"5",
+    "null": b"null",
+    "nothing known": b'{"nothing": 1}',
+    "cut": b'{"entry": {',
+    "not UTF-8": b'{"entry": "\xff"}',
+    "NUL": b"\0",
+    "UTF-16 of nothing": "[]".encode("utf-16"),
+}
+"""Bodies that no route with a body may accept, or fail for."""
+
+
+@pytest.mark.parametrize("kind", NOT_JSON)
+def test_a_body_that_is_no_json_object_is_refused_with_the_reason_by_every_route(jupyter, document, kind):
+    refused = 0
+    for path, item in document["paths"].items():
+        for method in {"post", "put"} & set(item):
+            if "requestBody" not in item[method]:
+                continue
+            real = path.replace("{name}", "new").replace("{id}", "abc")
+            headers = {"Authorization": f"token {jupyter.token}", "If-Match": '"x"'}
+            url = f"{jupyter.url}mcp-ws{real}"
+            answer = httpx.request(method.upper(), url, content=NOT_JSON[kind], headers=headers, timeout=60)
+            assert 400 <= answer.status_code < 500, (method, path, answer.text)
+            assert len(answer.json()["message"]) > 10, (method, path, answer.text)
+            refused += 1
+    assert refused >= 7
+
+
+@pytest.mark.parametrize(
+    "value", [None, True, 5, -1.5, "", "x" * 100_000, [], [[]], [None], {}, {"a": []}, {"": {"": 1}}]
+)
+def test_a_member_of_a_wrong_type_is_refused_with_the_reason_by_every_route(jupyter, document, value):
+    """Whatever is accepted is a real answer; nothing fails."""
+    for path, item in document["paths"].items():
+        for method in {"post", "put"} & set(item):
+            schema = (
+                item[method]
+                .get("requestBody", {})
+                .get("content", {})
+                .get("application/json", {})
+                .get("schema", {})
+            )
+            while "$ref" in schema:
+                schema = document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
+            for member in schema.get("properties", {}):
+                real = path.replace("{name}", "new").replace("{id}", "abc").removeprefix("/api/")
+                headers = {"Authorization": f"token {jupyter.token}", "If-Match": '"x"'}
+                url = f"{jupyter.url}mcp-ws/api/{real}"
+                answer = httpx.request(method.upper(), url, json={member: value}, headers=headers, timeout=60)
+                assert answer.status_code < 500, (method, path, member, answer.text)
+                if answer.status_code >= 400:
+                    assert len(answer.json()["message"]) > 10, (method, path, member, answer.text)
+
+
+def test_a_path_at_which_there_is_nothing_is_refused_in_json(jupyter):
+    for path in ("editor", "nothing/here", "sessions/NO"):
+        for method in ("GET", "POST", "DELETE"):
+            status, answer = jupyter.rest(method, path)
+            assert (status, "nothing at this address" in answer["message"]) == (404, True), answer
+    assert jupyter.request("POST", "mcp-ws/api/editor")[0] == 401

@@ -178,7 +178,7 @@ def test_a_full_disk_is_reported(jupyter, arguments):
 
 
 async def test_tail_ends_when_its_output_is_closed_even_without_traffic(jupyter):
-    process = await tail(jupyter, "tail", "--session", "none-has-this-id")
+    process = await tail(jupyter, "tail", "--server", "unset")
     await asyncio.wait_for(process.stdout.readline(), BOUND)  # that it watches
     process._transport.get_pipe_transport(1).close()
     try:

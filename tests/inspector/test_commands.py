@@ -186,14 +186,85 @@ async def test_a_filter_decides_what_is_recorded(jupyter, tmp_path):
 
 
 @pytest.mark.parametrize("command", [["record", "-o", "-"], ["stats"], ["check"]])
-def test_a_server_that_is_not_configured_is_reported_and_awaited(jupyter, command):
-    known, unknown = (
-        run(jupyter, *command, "--server", name, "--for", "0s", "--url", jupyter.url)
-        for name in ("fast", "nosuch")
-    )
-    assert "server 'nosuch' is not configured yet; configured servers: " in unknown.stderr
-    assert "not configured" not in known.stderr
-    assert (known.returncode, unknown.returncode) == (0, 0), unknown.stderr
+def test_a_server_that_is_not_configured_is_an_error_that_lists_the_others(jupyter, command):
+    for known in ("fast", "+fast+demo"):
+        ended = run(jupyter, *command, "--server", known, "--for", "0s", "--url", jupyter.url)
+        assert ended.returncode == 0, ended.stderr
+        assert "not configured" not in ended.stderr
+    for unknown in ("nosuch", "+fast+nosuch"):
+        ended = run(jupyter, *command, "--server", unknown, "--for", "0s", "--url", jupyter.url)
+        assert ended.returncode == 2, ended.stderr
+        assert "server 'nosuch' is not configured; configured servers: " in ended.stderr
+        assert "fast" in ended.stderr and "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("tail", "--server", "nosuch"),
+        ("tail", "--session", "nosuch"),
+        ("record", "-o", "-", "--session", "nosuch", "--for", "0s"),
+    ],
+)
+def test_what_nobody_can_watch_is_an_error(jupyter, arguments):
+    ended = run(jupyter, *arguments, "--url", jupyter.url)
+    assert ended.returncode == 2, ended.stderr
+    assert "'nosuch'" in ended.stderr and ("servers: " in ended.stderr or "sessions: " in ended.stderr)
+
+
+@pytest.mark.parametrize("command", [["stats"], ["check"]])
+def test_nothing_seen_is_no_silent_success(jupyter, command):
+    ended = run(jupyter, *command, "--for", "0s", "--url", jupyter.url)
+    assert "no message was seen" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("stats", "FILE", "--server", "nosuch"),
+        ("check", "FILE", "--server", "nosuch"),
+        ("replay", "FILE", "--server", "nosuch", "--against", "x"),
+        ("replay", "FILE", "--session", "nosuch", "--against", "x"),
+    ],
+)
+def test_what_a_recording_does_not_hold_is_an_error_that_lists_what_it_holds(tmp_path, arguments):
+    t = Transcript()
+    path = written(tmp_path / "r.jsonl", [t.message("c>", call(1)), t.message("c<", done(1))])
+    record_of = json.loads(Path(path).read_text().splitlines()[1])
+    ended = inspect(*(path if argument == "FILE" else argument for argument in arguments))
+    assert ended.returncode == 2, ended.stderr
+    assert "'nosuch'" in ended.stderr
+    assert str(record_of["session" if "--session" in arguments else "server"]) in ended.stderr
+
+
+def test_an_export_of_nothing_says_so(tmp_path):
+    t = Transcript()
+    path = written(tmp_path / "r.jsonl", [t.message("c>", call(1)), t.message("c<", done(1))])
+    ended = inspect("export", path, "--filter", "server:nosuch")
+    assert "no message in " in ended.stderr and "matches the filter" in ended.stderr
+
+
+@pytest.mark.parametrize("size", ["0", "-5", "x", "1e3"])
+def test_an_impossible_size_is_refused(tmp_path, size):
+    ended = inspect("stats", str(tmp_path / "none"), f"--max-mib={size}")
+    assert ended.returncode == 2 and "above 0" in ended.stderr
+
+
+@pytest.mark.parametrize("pattern", ["NO_SUCH_VARIABLE", "NO_SUCH_*"])
+def test_a_variable_that_is_not_set_cannot_be_passed_on(pattern):
+    ended = inspect("--env-vars", pattern, "--", "true")
+    assert ended.returncode == 2 and f"--env-vars {pattern}: no variable" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [(b"", "it is empty"), ("{}\n".encode("utf-16"), "it is in UTF-16; write it with -o")],
+)
+def test_a_file_that_is_no_recording_is_refused_with_the_reason(tmp_path, data, reason):
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(data)
+    ended = inspect("check", str(path))
+    assert ended.returncode == 2 and reason in ended.stderr
 
 
 def test_check_fails_on_the_given_categories_and_writes_three_formats(tmp_path):

@@ -7,7 +7,7 @@ Jupyter's authorizer: ``execute`` on ``mcp`` unless the handler says otherwise.
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from jupyter_server.base.handlers import APIHandler
 from tornado import web
@@ -23,6 +23,12 @@ CREDENTIAL: Final = (
     "the credential is missing or wrong; send the header Authorization with the value Bearer TOKEN, where TOKEN is "
     "Jupyter's own token (a gateway token opens MCP endpoints and the tap only)"
 )
+
+
+MAX_DIGITS: Final = 300
+"""Digits of a whole number in a body; a floating-point number has as many at most."""
+MAX_DEPTH: Final = 100
+"""Levels of lists and objects in a body; code that walks through deeper ones could run out of stack."""
 
 
 class ApiHandler(GatewayHandler, APIHandler):
@@ -65,13 +71,7 @@ class ApiHandler(GatewayHandler, APIHandler):
         Raises:
             HTTPError: 400, it is not a JSON object, or has a member that is not in ``known``, perhaps misspelt.
         """
-        try:
-            value = json.loads(self.take_body() or b"{}")
-            json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeError:  # half a character, which no file and no answer can hold
-            raise web.HTTPError(400, "the body is not valid Unicode text") from None
-        except (ValueError, RecursionError):
-            raise web.HTTPError(400, "the body is not JSON") from None
+        value = _json_of(self.take_body() or b"{}")
         if not isinstance(value, dict):
             raise web.HTTPError(400, "the body must be a JSON object")
         if known and (unknown := ", ".join(repr(name[:100]) for name in sorted(value) if name not in known)):
@@ -94,6 +94,49 @@ class ApiHandler(GatewayHandler, APIHandler):
         if server is None:
             raise web.HTTPError(404, not_configured(self.runtime, str(name)[:100]))
         return server
+
+
+def _json_of(body: bytes) -> Any:
+    """Return the value of a body: only what every JSON parser reads alike, and every file and answer can hold."""
+    try:
+        value = json.loads(body, parse_constant=_refuse_constant, parse_int=_integer)
+    except UnicodeError:
+        raise web.HTTPError(400, "the body is not valid Unicode text") from None
+    except RecursionError:
+        raise web.HTTPError(400, "the body is not JSON: it is nested too deeply") from None
+    except ValueError as error:
+        raise web.HTTPError(400, f"the body is not JSON: {str(error)[:200]}") from None
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeError:  # half a character
+        raise web.HTTPError(400, "the body is not valid Unicode text") from None
+    except RecursionError:
+        raise web.HTTPError(400, "the body is not JSON: it is nested too deeply") from None
+    except ValueError:
+        raise web.HTTPError(400, "the body has a number that is too large") from None
+    if _depth(value) > MAX_DEPTH:
+        raise web.HTTPError(400, f"the body is nested more than {MAX_DEPTH} levels deep")
+    return value
+
+
+def _depth(value: Any) -> int:
+    """Return how deep lists and objects are nested, up to one more than :data:`MAX_DEPTH`."""
+    level, depth = [value], 0
+    while level and depth <= MAX_DEPTH:
+        nested = [one for one in level if isinstance(one, (dict, list))]
+        level = [inner for one in nested for inner in (one.values() if isinstance(one, dict) else one)]
+        depth += bool(nested)
+    return depth
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a number has {len(digits)} digits; at most {MAX_DIGITS} are read")
+    return int(digits)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON value; write a number or null")
 
 
 def problem_model(problem: ConfigProblem) -> dict[str, str]:
