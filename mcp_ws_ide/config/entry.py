@@ -21,6 +21,7 @@ from mcp_ws_ide.config.environment import (
     substitute_known,
 )
 from mcp_ws_ide.config.spec import (
+    CLIENT_CREDENTIALS,
     DEFAULT_TIMEOUTS,
     GROUP,
     MAX_MEMBERS,
@@ -73,7 +74,10 @@ _CHOICES: Final = {"sharing": SHARING, "prefix": PREFIX}
 SETTINGS: Final = (*_CHOICES, "bridge", "tools", "ca_file", "oauth", *_NUMBERS)
 """Keys under ``mcp_ws``."""
 _MAX_NUMBER: Final = 1 << 53
-_OAUTH_SETTINGS: Final = frozenset({"scope", "client_id", "client_secret", "issuer"})
+_OAUTH_SETTINGS: Final = frozenset(
+    {"scope", "client_id", "client_secret", "issuer", "grant", "private_key_file"}
+)
+_GRANTS: Final = ("authorization_code", CLIENT_CREDENTIALS)
 _OAUTH_TEXT: Final = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")
 """RFC 6749, appendix A: visible ASCII and space, without quotes and backslashes."""
 _TARGET: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -401,7 +405,23 @@ def _read_oauth(settings: Mapping[str, Any]) -> dict[str, str] | None:
         _check_text(key, text)
     if "client_secret" in value and "client_id" not in value:
         raise EntryError("mcp_ws.oauth.client_secret", 'needs a "client_id"')
+    _check_grant(value)
     return dict(value)
+
+
+def _check_grant(oauth: Mapping[str, str]) -> None:
+    """Check that a client that obtains tokens for itself has all it needs, and that no other has a key."""
+    if oauth.get("grant", _GRANTS[0]) not in _GRANTS:
+        raise EntryError("mcp_ws.oauth.grant", f"must be one of {', '.join(_GRANTS)}")
+    if oauth.get("grant") != CLIENT_CREDENTIALS:
+        if "private_key_file" in oauth:
+            raise EntryError("mcp_ws.oauth.private_key_file", f'needs "grant": "{CLIENT_CREDENTIALS}"')
+        return
+    for name, reason in (("client_id", "the client"), ("issuer", "the only server that gets its credential")):
+        if name not in oauth:
+            raise EntryError("mcp_ws.oauth.grant", f'needs "{name}": {reason}')
+    if ("client_secret" in oauth) == ("private_key_file" in oauth):
+        raise EntryError("mcp_ws.oauth.grant", 'needs either "client_secret" or "private_key_file"')
 
 
 def _check_oauth(kind: str, values: Mapping[str, Any]) -> None:
@@ -420,7 +440,7 @@ def _check_oauth(kind: str, values: Mapping[str, Any]) -> None:
         reason = "needs an https URL, or one of this machine, because tokens are sent there"
         raise EntryError("mcp_ws.oauth", reason)
     for name, text in oauth.items():
-        if not _OAUTH_TEXT.fullmatch(text):
+        if name != "private_key_file" and not _OAUTH_TEXT.fullmatch(text):
             reason = "must be non-empty ASCII text without quotes or backslashes"
             raise EntryError(f"mcp_ws.oauth.{name}", reason)
     if "issuer" in oauth and not is_confidential_url(oauth["issuer"]):

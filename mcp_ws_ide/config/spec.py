@@ -31,6 +31,8 @@ KIND_OF_SCHEME: Final[Mapping[str, str]] = {
 """The kind that each URL scheme implies."""
 OAUTH_KINDS: Final = frozenset({"http", "sse"})
 """Kinds that can be used with OAuth."""
+CLIENT_CREDENTIALS: Final = "client_credentials"
+"""The ``grant`` with which a client obtains tokens for itself, without a user (RFC 6749, section 4.4)."""
 SHARING: Final = ("auto", "never", "always")
 """Values of :attr:`ServerSpec.sharing`."""
 PREFIX: Final = ("always", "never")
@@ -69,7 +71,7 @@ class ServerSpec:
         idle_timeout: seconds to keep a shared process without sessions; None means the trait's value.
         limits: configured numeric limits and timeouts, by name.
         oauth: None, or the OAuth settings that are configured: ``scope``, ``client_id``, ``client_secret``,
-            ``issuer``.
+            ``issuer``, ``grant``, ``private_key_file``.
         ca_file: certificates to trust for ``https`` and ``wss`` instead of the system's.
         disabled_reason: why the server cannot be used; None if it can.
         consent: digest that a user must consent to before the server is started; None if no consent is needed.

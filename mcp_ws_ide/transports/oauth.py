@@ -22,13 +22,14 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import msgspec
 
-from mcp_ws_ide.config.spec import ServerSpec, is_confidential_url, is_loopback_host
+from mcp_ws_ide.config.spec import ServerSpec, is_confidential_url
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.errors import TransportError
 from mcp_ws_ide.private_files import PrivateJsonFile, UnreadableFileError
 from mcp_ws_ide.proxy_environment import proxy_for
 from mcp_ws_ide.tasks import TaskGroupOwner
 from mcp_ws_ide.transports.addresses import addresses_of, inner_of
+from mcp_ws_ide.transports.oauth_clients import new_provider
 from mcp_ws_ide.transports.remote import (
     ERROR_BYTES,
     AuthorizationMissingError,
@@ -319,22 +320,12 @@ class Authorization:
         Args:
             stale: whether the token itself was refused, rather than its scopes, to which a refresh adds nothing.
         """
-        try:
-            from mcp.client.auth import OAuthClientProvider
-            from mcp.shared.auth import OAuthClientMetadata, OAuthMetadata, ProtectedResourceMetadata
-        except ImportError:
-            raise TransportError(_NEEDS_MCP_2) from None
-        if not issubclass(OAuthClientProvider, httpx2.Auth):
-            raise TransportError(_NEEDS_MCP_2)
-        loopback = is_loopback_host(urlsplit(self._redirect_uri).hostname)
-        metadata = OAuthClientMetadata(
-            redirect_uris=[self._redirect_uri],
-            client_name="mcp-ws-ide",
-            scope=self._settings.get("scope"),
-            application_type="native" if loopback else "web",
+        storage = self._storage
+        provider = new_provider(
+            str(self.spec.url), self._settings, storage, self._redirect_uri, self._publish, self._answered
         )
-        url, storage = str(self.spec.url), self._storage
-        provider = OAuthClientProvider(url, metadata, storage, self._publish, self._answered)
+        from mcp.shared.auth import OAuthMetadata, ProtectedResourceMetadata
+
         storage.context = context = provider.context
         if storage.stored.metadata is not None:
             context.oauth_metadata = OAuthMetadata.model_validate(storage.stored.metadata)
@@ -581,7 +572,6 @@ class _Error(msgspec.Struct):
 
 
 _FRAMING: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
-_NEEDS_MCP_2: Final = 'OAuth needs version 2 of the package "mcp"; update it, or set a token under headers'
 _FLOW_FAILURES: Final = {
     "OAuthRegistrationError": "the authorization server registered no client; configure a client_id that it knows",
     "OAuthTokenError": "the authorization server issued no token",

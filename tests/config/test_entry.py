@@ -79,7 +79,12 @@ from tests.config.loading import ENTRY, JSON, load, one, only_problem
             ({"mcpServers": {"a": {"url": "https://x", "mcp_ws": {"oauth": value}, **more}}}, key, word)
             for value, more, key, word in [
                 (1, {}, "mcpServers.a.mcp_ws.oauth", "true or an object"),
-                ({"secret": "x"}, {}, "mcpServers.a.mcp_ws.oauth", "client_id, client_secret, issuer, scope"),
+                (
+                    {"secret": "x"},
+                    {},
+                    "mcpServers.a.mcp_ws.oauth",
+                    "client_id, client_secret, grant, issuer, private_key_file, scope",
+                ),
                 ({"client_id": ""}, {}, "mcpServers.a.mcp_ws.oauth.client_id", "non-empty"),
                 ({"scope": 'a" b'}, {}, "mcpServers.a.mcp_ws.oauth.scope", "quotes"),
                 ({"client_secret": "x"}, {}, "mcpServers.a.mcp_ws.oauth.client_secret", "client_id"),
@@ -251,6 +256,32 @@ def test_the_settings_of_mcp_ws_are_applied(tmp_path):
     assert configuration.problems == []
     spec = configuration.servers["a"]
     assert (spec.idle_timeout, dict(spec.limits)) == (0.5, {"max_message_bytes": 2048})
+
+
+@pytest.mark.parametrize(
+    ("oauth", "key", "reason"),
+    [
+        ({"grant": "implicit"}, "grant", "must be one of authorization_code, client_credentials"),
+        ({"grant": "client_credentials"}, "grant", 'needs "client_id": the client'),
+        (
+            {"grant": "client_credentials", "client_id": "me", "client_secret": "s"},
+            "grant",
+            'needs "issuer": the only server that gets its credential',
+        ),
+        (
+            {"grant": "client_credentials", "client_id": "me", "issuer": "https://i"},
+            "grant",
+            'needs either "client_secret" or "private_key_file"',
+        ),
+        ({"private_key_file": "k"}, "private_key_file", 'needs "grant": "client_credentials"'),
+    ],
+)
+def test_a_client_that_obtains_tokens_for_itself_names_its_credential_and_who_gets_it(
+    tmp_path, oauth, key, reason
+):
+    entry = {"url": "https://x", "mcp_ws": {"oauth": oauth}}
+    problem = only_problem(load(tmp_path, {"mcpServers": {"a": entry}}))
+    assert (problem.key, problem.reason) == (f"mcpServers.a.mcp_ws.oauth.{key}", reason)
 
 
 def test_a_group_may_show_names_without_prefixes(tmp_path):
