@@ -6,6 +6,7 @@ refresh token and open links. Knows the store and the clock, but neither HTTP no
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ RETRY_SECONDS: Final = 10.0
 one may have been lost."""
 REFRESH_PREFIX: Final = "mcpwsr_"
 """Begins every refresh token; the family follows, then a dot and the secret."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ class Approvals:
             if sign_in.code == digest:
                 if not token.issued:
                     return token
-                self.revoke(token)
+                self._stolen(token, "an authorization code was used again")
         return None
 
     def of_refresh_token(self, secret: str, client_id: str) -> GatewayToken | None:
@@ -132,8 +135,14 @@ class Approvals:
             return token
         if digest == sign_in.replaced and self._now() - sign_in.rotated <= RETRY_SECONDS:
             return token
-        self.revoke(token)
+        self._stolen(token, "an old refresh token was used")
         return None
+
+    def _stolen(self, token: GatewayToken, reason: str) -> None:
+        log.warning(
+            "gateway token %s (%s) of %s is revoked: %s", token.id, token.note, token.username, reason
+        )
+        self.revoke(token)
 
     def of_secret(self, secret: str) -> GatewayToken | None:
         """Return the approval of an access or refresh token, also of one that was replaced."""

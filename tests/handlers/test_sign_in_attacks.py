@@ -392,9 +392,11 @@ def test_the_log_has_no_code_no_token_and_no_verifier(make_jupyter):
     code = client.code(person)
     issued = client.exchange(code).json()
     renewed = client.refresh(issued["refresh_token"]).json()
-    client.revoke(renewed["refresh_token"])
+    assert error_of(client.exchange(code)) == "invalid_grant"
     jupyter.stop()
     log = jupyter.log.read_text()
+    assert "approved Tester (127.0.0.1:3334), signed in for fast" in log
+    assert "is revoked: an authorization code was used again" in log
     secrets = [
         code,
         client.verifier,

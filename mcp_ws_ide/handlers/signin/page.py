@@ -141,6 +141,9 @@ class AuthorizeHandler(ExtensionHandlerJinjaMixin, ExtensionHandlerMixin, Gatewa
         except OSError as error:
             raise web.HTTPError(507, f"the approval cannot be stored: {error.strerror or error}") from None
         if approval is not None:
+            self.log.info(
+                "%s approved %s for %s", approval.username, approval.note, ", ".join(approval.servers)
+            )
             await self.runtime.share_tokens()
         self.runtime.gateway.metrics.sign_ins["denied" if approval is None else "approved"] += 1
         self.set_header("Referrer-Policy", "no-referrer")
