@@ -183,8 +183,9 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         LIMITS.probe_timeout,
         min=0.1,
         help="""How long a server may take to answer the gateway's era probe, in seconds. Default 10. After that the
-        gateway offers it a handshake and waits six times as long, or thirty times as long for a client's own handshake.
-        Then requests get error -31002.""",
+        gateway offers it a handshake. The response to that, or to a client's own handshake, may take six times as long;
+        a process has nine times as long after its last line on stderr, at most thirty times. Then requests get error
+        -31002.""",
     ).tag(config=True)
     park_timeout = Float(
         LIMITS.park_timeout,

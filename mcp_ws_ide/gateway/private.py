@@ -23,10 +23,6 @@ from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.gateway.upstream import Upstream, UpstreamUser
 from mcp_ws_ide.transports.base import SessionKeeper, Transport
 
-PATIENT_HANDSHAKE_FACTOR: Final = 30
-"""Time for a client's own handshake, in multiples of ``probe_timeout``: the client may wait as long as it likes, and a
-download of the server must not be cut off."""
-
 PING_PATIENCE: Final = 2.0
 """Seconds for a client to answer a ping of its server, before the gateway does: servers that wait for 5 s exit then."""
 
@@ -46,8 +42,6 @@ class PrivateUpstream(Upstream):
     Args:
         kept: what another gateway kept of its session at the server, if it continues one.
     """
-
-    handshake_factor = PATIENT_HANDSHAKE_FACTOR
 
     def __init__(
         self, services: Services, server: Server, owner: str, session: UpstreamUser, kept: bytes = b""
@@ -112,7 +106,7 @@ class PrivateUpstream(Upstream):
         else:
             self.send(message, pending, session)
             self._answered()
-            self._await(partial(self._handshake_timed_out, pending), self._handshake_timeout)
+            self._await_handshake(partial(self._handshake_timed_out, pending))
 
     def _handshake_timed_out(self, initialize: Pending) -> None:
         """End the session: the server is useless without a handshake, and the client may have no deadline."""

@@ -167,7 +167,7 @@ class RenewedUpstream(PrivateUpstream):
         asked = self._answers[request.id] = self._services.loop.create_future()
         self.send(request)
         try:
-            async with asyncio.timeout(self._handshake_timeout):
+            async with asyncio.timeout_at(self._begin_handshake().end):
                 answer: Message = await asked
                 return answer
         except TimeoutError:

@@ -194,7 +194,7 @@ class SharedUpstream(Upstream):
             new_state=lambda: secrets.token_urlsafe(32),
             park_time=self._services.limits.park_timeout,
         )
-        self._await(self._handshake_timed_out, self._handshake_timeout)
+        self._await_handshake(self._handshake_timed_out)
         self._perform(self._bridge.start(params, __version__))
 
     def _handshake_timed_out(self) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,8 +22,8 @@ from mcp_ws_ide.core.lenient_json import error_code
 from mcp_ws_ide.core.pages import Pages
 from mcp_ws_ide.errors import METHOD_NOT_FOUND, LimitExceededError, TransportClosedError, TransportError
 from mcp_ws_ide.gateway.gateway import Gateway
+from mcp_ws_ide.gateway.patience import Patience
 from mcp_ws_ide.gateway.server import Server
-from mcp_ws_ide.gateway.upstream import HANDSHAKE_FACTOR
 from mcp_ws_ide.transports import Transport
 from mcp_ws_ide.version import __version__
 
@@ -75,6 +77,8 @@ class _Conversation:
         self.ended = ""
         """Why the server exited; empty while it runs."""
         self._id = 0
+        self._patience: Patience | None = None
+        self._clock = asyncio.Timeout(None)
 
     def message_received(self, message: bytes) -> None:
         """See :class:`~mcp_ws_ide.transports.base.Receiver`."""
@@ -94,6 +98,25 @@ class _Conversation:
     def noise_received(self, source: str, text: str) -> None:
         """See :class:`~mcp_ws_ide.transports.base.Receiver`."""
         self.stderr = [*self.stderr, text if source == "stderr" else f"{source}: {text}"][-MAX_STDERR:]
+        if self._patience is not None and not self._clock.expired():
+            self._patience.wrote = asyncio.get_running_loop().time()
+            self._clock.reschedule(self._patience.end)
+
+    @asynccontextmanager
+    async def patient(self, unit: float) -> AsyncIterator[None]:
+        """Limit the time of the handshake in the block; ``unit``: as of :class:`Patience`.
+
+        Raises:
+            TimeoutError: the server did not answer in time.
+        """
+        process = self.transport is not None and self.transport.process
+        patience = Patience(unit, asyncio.get_running_loop().time(), process=process)
+        async with asyncio.timeout_at(patience.end) as self._clock:
+            self._patience = patience
+            try:
+                yield
+            finally:
+                self._patience = None
 
     def transport_closed(self, reason: str) -> None:
         """See :class:`~mcp_ws_ide.transports.base.Receiver`."""
@@ -149,7 +172,6 @@ class Trial:
     def __init__(self, gateway: Gateway, server: Server, principal: str) -> None:
         self._gateway, self._server, self._principal = gateway, server, principal
         self._probe_seconds = gateway.limits.probe_timeout
-        self._handshake_seconds = HANDSHAKE_FACTOR * self._probe_seconds
         self.report = TrialReport()
         self.tool_names: list[str] = []
         """The names of its tools, each once."""
@@ -220,7 +242,7 @@ class Trial:
             "clientInfo": {"name": "mcp-ws-ide", "version": __version__},
         }
         initialized = talk.begin("initialize", params)
-        async with asyncio.timeout(self._handshake_seconds):
+        async with talk.patient(self._probe_seconds):
             if probed is not None and not probed.done():
                 await asyncio.wait({initialized, probed}, return_when=asyncio.FIRST_COMPLETED)
                 if _is_modern(probed):

@@ -33,15 +33,13 @@ from mcp_ws_ide.errors import (
 )
 from mcp_ws_ide.gateway.message_transport import MessageTransport
 from mcp_ws_ide.gateway.odd_messages import Conversation, OddMessages
+from mcp_ws_ide.gateway.patience import Patience
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.transports.base import Transport
 
 HIGH_WATER: Final = 1 << 20
 """Bytes waiting for a server that is not ready, above which its clients are not read."""
-
-HANDSHAKE_FACTOR: Final = 6
-"""Time for a handshake, in multiples of ``probe_timeout``: a first start may download the server."""
 
 INTERNAL: Final = "internal error of the gateway; see its log"
 """The text of errors that an exception in the gateway causes."""
@@ -128,8 +126,6 @@ class Upstream(Conversation, ABC):
         sole_user: the session that uses it alone, if any.
     """
 
-    handshake_factor = HANDSHAKE_FACTOR
-
     def __init__(
         self, services: Services, server: Server, owner: str, sole_user: UpstreamUser | None
     ) -> None:
@@ -155,6 +151,8 @@ class Upstream(Conversation, ABC):
         self._unwanted = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
         """When the server must have answered the probe, or the handshake."""
+        self._patience: Patience | None = None
+        """How long the handshake may take; None before it."""
         self._odd = OddMessages(self, services.loop, services.tap)
         self.closed = False
         server.upstreams.add(self)
@@ -302,16 +300,30 @@ class Upstream(Conversation, ABC):
             self._deadline.cancel()
             self._deadline = None
 
-    @property
-    def _handshake_timeout(self) -> float:
-        return self.handshake_factor * self._services.limits.probe_timeout
+    def _await_handshake(self, too_late: Callable[[], None]) -> None:
+        """Call ``too_late`` if the handshake, which begins now, is not answered in time."""
+        patience, clock = self._begin_handshake(), self._services.loop.time
+
+        def look() -> None:
+            left = patience.end - clock()
+            if left > 0:  # the process has written something since
+                self._await(look, left)
+            else:
+                too_late()
+
+        look()
+
+    def _begin_handshake(self) -> Patience:
+        """Return how long the handshake may take that begins now."""
+        process = self._transport is not None and self._transport.process
+        unit, now = self._services.limits.probe_timeout, self._services.loop.time()
+        self._patience = patience = Patience(unit, now, process=process)
+        return patience
 
     @property
     def _deadline_text(self) -> str:
         """What the server failed to answer in time, for an error text."""
-        return (
-            f"initialize within {self._handshake_timeout:g} s ({self.handshake_factor} times probe_timeout)"
-        )
+        return f"initialize within {self._patience}"
 
     # --- toward the server ----------------------------------------------------------------------
 
@@ -442,6 +454,8 @@ class Upstream(Conversation, ABC):
 
     def noise_received(self, source: str, text: str) -> None:
         """Report output that is not a message on the tap and in the log."""
+        if self._patience is not None:
+            self._patience.wrote = self._services.loop.time()
         if source == "stderr":
             self.server.stderr(self.owner).add(self.pid, text)
         tap = self._tap

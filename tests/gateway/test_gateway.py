@@ -169,15 +169,36 @@ async def test_a_server_that_answers_nothing_is_reported(odd):
 
 
 @pytest.mark.parametrize("limits", [Limits(probe_timeout=0.1)])
-async def test_a_clients_own_handshake_times_out_later(odd):
+@pytest.mark.parametrize(
+    ("behaviour", "limit"),
+    [
+        ("mute", "initialize within 0.9 s (9 times probe_timeout)"),
+        ("downloads-mute", "initialize within 3 s (30 times probe_timeout)"),
+    ],
+)
+async def test_a_handshake_of_a_client_or_of_the_gateway_that_is_not_answered_fails(odd, behaviour, limit):
     configure, _ = odd
-    gateway = configure("mute")
-    client = Client(gateway)
-    answer = await client.ask("initialize", _meta=None)
-    assert "did not answer initialize within 3 s (30 times probe_timeout)" in answer["error"]["message"]
+    gateway = configure(behaviour)
+    client, modern = Client(gateway), Client(gateway)
+    answer, bridged = await asyncio.gather(client.ask("initialize", _meta=None), modern.ask("tools/list"))
+    assert f"did not answer {limit}" in answer["error"]["message"]
+    assert f"neither server/discover nor {limit}" in bridged["error"]["message"]
     assert client.session.ended
-    assert "did not answer initialize" in gateway.servers["odd"].last_exit("me").reason
+    assert "initialize" in gateway.servers["odd"].last_exit("me").reason
     await until(lambda: not gateway.process_count(), what="the end of the process")
+
+
+@pytest.mark.parametrize("limits", [Limits(probe_timeout=0.1)])
+async def test_a_process_that_reports_its_download_is_waited_for(odd):
+    configure, _ = odd
+    gateway = configure("downloads")
+    handshake = {"protocolVersion": "2025-11-25", "capabilities": {}}
+    answer, bridged = await asyncio.gather(
+        Client(gateway).ask("initialize", _meta=None, **handshake), Client(gateway).ask("tools/list")
+    )
+    assert answer["result"]["serverInfo"]["name"] == "odd"
+    assert bridged["result"]["tools"]
+    assert (await try_server(gateway, gateway.servers["odd"].spec, "me")).ok
 
 
 @pytest.mark.parametrize("limits", [Limits(probe_timeout=0.1)])

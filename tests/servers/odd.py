@@ -38,6 +38,8 @@ class Server:
             file.write(f"{what}\n")
 
     def run(self):
+        if self.behaviour in ("downloads", "downloads-mute"):
+            self.report_download()
         for line in sys.stdin:
             message = json.loads(line)
             self.note(message.get("method"))
@@ -47,6 +49,13 @@ class Server:
                 self.answered(message)
             elif (answer := self.answer(message["method"], message)) is not None:
                 send(message["id"], answer)
+
+    def report_download(self):
+        """Write lines to stderr for 2 s before anything is read, or for ever."""
+        began = time.monotonic()
+        while self.behaviour == "downloads-mute" or time.monotonic() - began < 2:
+            print("Downloading", file=sys.stderr, flush=True)
+            time.sleep(0.05)
 
     def answered(self, message):
         """Pass the answer to its question to all calls."""
@@ -98,7 +107,7 @@ class Server:
             sys.stdin.readline()
         if self.behaviour.startswith("exits"):
             os._exit(1)
-        return None if self.behaviour in ("silent", "mute") else {"error": REFUSED}
+        return None if self.behaviour in ("silent", "mute", "downloads") else {"error": REFUSED}
 
     def call(self, message):
         params = message["params"]
