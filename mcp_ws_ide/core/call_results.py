@@ -17,6 +17,8 @@ from mcp_ws_ide.core.content_items import (
     read_contents,
     read_item,
     read_prompt_message,
+    read_shown_item,
+    read_shown_message,
     text_item,
 )
 from mcp_ws_ide.core.lenient_json import encode, items_of, members_of, text_of, value_of
@@ -56,12 +58,12 @@ def read_result(method: str, result: bytes, *, strict: bool) -> tuple[bytes, dic
         return result, {}
     faults: _Faults = {}
     call = CALLS[method]
-    if call.key in members and call.is_readable(result):
+    if call.key in members and call.is_readable(result, strict):
         return result, {}
     _mend_meta(members, faults)
     call.mend(members, faults, strict)
     mended = encode(members)
-    if not faults or not call.is_readable(_looked_at(call, members, strict)):
+    if not faults or not call.is_readable(_looked_at(call, members, strict), strict):
         return result, {}
     return mended, fault_texts(method, faults)
 
@@ -116,7 +118,7 @@ def _mend_tool_result(members: dict[str, Raw], faults: _Faults, strict: bool) ->
         return _note(faults, "content", "it is missing" + (", the result is shown as text" if shown else ""))
     if strict and structured not in _NOTHING and structured[:1] != b"{" and members["content"] == Raw(b"[]"):
         members["content"] = Raw(encode([text_item(structured.decode())]))
-    return _mend_items("content", members, faults, read_item)
+    return _mend_items("content", members, faults, read_shown_item if strict else read_item)
 
 
 def _in_place_of_content(members: dict[str, Raw], structured: bytes) -> list[Raw]:
@@ -150,7 +152,7 @@ def _mend_prompt(members: dict[str, Raw], faults: _Faults, strict: bool) -> None
     if description[:1] != b'"':
         del members["description"]
         _note(faults, "description", "it was ignored, because it is not a string")
-    _mend_items("messages", members, faults, read_prompt_message)
+    _mend_items("messages", members, faults, read_shown_message if strict else read_prompt_message)
 
 
 def _mend_contents(members: dict[str, Raw], faults: _Faults, strict: bool) -> None:
@@ -226,13 +228,13 @@ class Call(NamedTuple):
         key: the member that its result must have.
         others: members that clients look at beside it.
         mend: mends these members, and notes what was wrong; the last argument is ``strict`` of :func:`read_result`.
-        is_readable: whether clients can read a result.
+        is_readable: whether clients can read a result; the last argument is ``strict``, too.
     """
 
     key: str
     others: tuple[str, ...]
     mend: Callable[[dict[str, Raw], _Faults, bool], None]
-    is_readable: Callable[[bytes], bool] = is_readable
+    is_readable: Callable[[bytes, bool], bool] = is_readable
 
 
 _TOOL: Final = Call("content", ("structuredContent", "isError"), _mend_tool_result)

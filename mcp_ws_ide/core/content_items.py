@@ -16,6 +16,7 @@ from mcp_ws_ide.core.lenient_json import encode, items_of, members_of, text_of, 
 from mcp_ws_ide.core.list_items import mend_optional, optional_decoders
 from mcp_ws_ide.core.readable_results import are_contents, encoded, is_base64, is_item, is_prompt_message
 from mcp_ws_ide.core.result_types import Contents, Embedded, Image, Link, Text
+from mcp_ws_ide.core.shown_uris import FAULT, shown_item
 
 TEXT: Final = "text"
 NO_URI: Final = "about:blank"
@@ -90,6 +91,17 @@ def read_item(given: bytes) -> tuple[list[Raw], str]:
     if mended is not None and is_item(mended):
         return [Raw(mended)], "; ".join(faults) or "members that are null were ignored"
     return [as_text(given)], "it is shown as text, because clients could not read it"
+
+
+def read_shown_item(given: bytes) -> tuple[list[Raw], str]:
+    """As :func:`read_item`, with URIs as clients of the handshake era see them."""
+    items, fault = read_item(given)
+    shown_ones = [shown_item(item) for item in items]
+    return shown_ones, _with_uri_fault(fault) if shown_ones != items else fault
+
+
+def _with_uri_fault(fault: str) -> str:
+    return f"{fault}; {FAULT}" if fault else FAULT
 
 
 def _mended_item(members: _Members, faults: list[str]) -> bytes | None:
@@ -316,6 +328,17 @@ def read_prompt_message(given: bytes) -> tuple[list[Raw], str]:
         name: raw for name, raw in members.items() if name not in ("role", "content") and content != given
     }
     return [Raw(encode({**rest, "role": role, "content": item})) for item in items], "; ".join(faults)
+
+
+def read_shown_message(given: bytes) -> tuple[list[Raw], str]:
+    """As :func:`read_prompt_message`, with URIs as clients of the handshake era see them."""
+    written, fault = read_prompt_message(given)
+    prompts = []
+    for message in written:
+        members = members_of(bytes(message))
+        item = shown_item(members["content"])
+        prompts.append(message if item is members["content"] else Raw(encode({**members, "content": item})))
+    return prompts, _with_uri_fault(fault) if prompts != written else fault
 
 
 _OPTIONAL: Final = {

@@ -21,6 +21,7 @@ from mcp_ws_ide.core.result_types import (
     Image,
     Initialized,
     Item,
+    Link,
     LongText,
     PromptMessage,
     Result,
@@ -46,11 +47,12 @@ _decode_message: Final = msgspec.json.Decoder(PromptMessage).decode
 _decode_raw: Final = msgspec.json.Decoder(Raw).decode
 
 
-def is_readable(result: bytes) -> bool:
+def is_readable(result: bytes, strict: bool = True) -> bool:
     """Return whether a result is one of a call, which clients can read, whichever call it answers.
 
     Args:
         result: a JSON object, UTF-8.
+        strict: whether clients of the handshake era must be able to, of which some refuse URIs without a scheme.
 
     Raises:
         msgspec.DecodeError: it is not JSON.
@@ -69,11 +71,12 @@ def is_readable(result: bytes) -> bool:
     except msgspec.ValidationError:
         _decode_raw(result)  # the rest may be no JSON at all
         return False
+    is_good = _is_strict_item if strict else _is_item
     return (
         _has_items(whole)
-        and all(map(_is_item, whole.content or ()))
+        and all(map(is_good, whole.content or ()))
         and all(map(_are_contents, whole.contents or ()))
-        and all(_is_item(message.content) for message in whole.messages or ())
+        and all(is_good(message.content) for message in whole.messages or ())
     )
 
 
@@ -87,8 +90,8 @@ def _has_items(result: SmallResult | Result) -> bool:
     )
 
 
-def is_handshake(result: bytes) -> bool:
-    """Return whether clients can read the result of ``initialize``, a JSON object."""
+def is_handshake(result: bytes, strict: bool = True) -> bool:
+    """Return whether clients, of any era, can read the result of ``initialize``, a JSON object."""
     try:
         _decode_initialized(result)
     except (msgspec.DecodeError, RecursionError):
@@ -127,6 +130,20 @@ def _is_item(item: Any) -> bool:
     if kind is Image or kind is Audio:
         return is_base64(item.data)
     return _are_contents(item.resource) if kind is Embedded else True
+
+
+def _is_strict_item(item: Any) -> bool:
+    """Return whether clients of the handshake era can read an item, too."""
+    kind = type(item)
+    if kind is LongText:
+        return _is_string(item.text)
+    if kind is Link or kind is Embedded:
+        # when first needed: that module knows messages, which use this one
+        from mcp_ws_ide.core.shown_uris import is_usable
+
+        if not is_usable(item.uri if kind is Link else item.resource.uri):
+            return False
+    return _is_item(item)
 
 
 def _are_contents(contents: Contents) -> bool:

@@ -74,6 +74,17 @@ def as_shown(update: Message) -> Message:
     return messages.rebuild(update, update.id, params=params)
 
 
+def shown_item(item: Raw) -> Raw:
+    """Return a content item that clients can read, with its URI as they see it; itself, if all can read that."""
+    members = members_of(bytes(item))
+    kind = text_of(bytes(members.get("type", b"")))
+    inner = members if kind == "resource_link" else members_of(bytes(members.get("resource", b"")))
+    if kind not in ("resource", "resource_link") or is_usable(uri := text_of(bytes(inner["uri"]))):
+        return item
+    inner["uri"] = Raw(encode(shown(uri)))
+    return Raw(encode(inner if kind == "resource_link" else {**members, "resource": inner}))
+
+
 def shown_contents(result: bytes) -> tuple[bytes, dict[str, str]]:
     """Return the result of ``resources/read`` with URIs as clients see them, and a notice if any was changed."""
     try:

@@ -14,6 +14,7 @@ from mcp_types import CallToolResult, CompleteResult, GetPromptResult, ReadResou
 
 from mcp_ws_ide.core.call_results import CALLS, read_result
 from mcp_ws_ide.core.readable_results import SMALL, is_readable
+from mcp_ws_ide.core.shown_uris import FAULT, SCHEME
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(10)).decode()
 GOOD: list[dict[str, Any]] = [
@@ -134,6 +135,47 @@ def test_a_bad_item_of_a_prompt_costs_neither_the_other_messages_nor_what_it_say
     assert result["messages"][0] == good
     assert shown is None or result["messages"][1:] == [{"role": "user", "content": one} for one in shown]
     assert notices
+
+
+LINKS = [
+    {"type": "resource_link", "uri": "my notes.txt", "name": "n", "own": 1},
+    {"type": "resource", "resource": {"uri": "/abs", "blob": "AA=="}, "own": 1},
+]
+"""Content items whose URIs mcp 1.x refuses."""
+SHOWN = [
+    {"type": "resource_link", "uri": f"{SCHEME}my%20notes.txt", "name": "n", "own": 1},
+    {"type": "resource", "resource": {"uri": f"{SCHEME}/abs", "blob": "AA=="}, "own": 1},
+]
+
+
+@pytest.mark.parametrize("size", [1, SMALL])
+@pytest.mark.parametrize(("link", "shown"), list(zip(LINKS, SHOWN, strict=True)))
+def test_a_uri_without_a_scheme_is_seen_behind_one_in_the_handshake_era(link, shown, size):
+    good = [*GOOD, {"type": "text", "text": "x" * size}]
+    called = {"content": [*good, link, TEXT], "structuredContent": {"uri": "my notes.txt"}}
+    assert not is_readable(json.dumps(called).encode())
+    result, (notice,) = read("tools/call", called)
+    assert result == {**called, "content": [*good, shown, TEXT]}
+    assert notice == f"tools/call: item {len(good) + 1}: {FAULT}"
+    told = {"messages": [{"role": "user", "content": item} for item in (TEXT, link)], "description": "d"}
+    result, (notice,) = read("prompts/get", told)
+    assert result == {**told, "messages": [told["messages"][0], {"role": "user", "content": shown}]}
+    assert FAULT in notice
+    for method, written in (("tools/call", called), ("prompts/get", told)):
+        raw = json.dumps(written).encode()
+        assert read_result(method, raw, strict=False) == (raw, {}), "clients of 2026-07-28 take any string"
+
+
+def test_a_link_that_is_mended_has_a_uri_that_every_client_reads():
+    items = [{"type": "resource_link", "uri": "a b"}, {"uri": "n", "text": "t"}, [LINKS[0]]]
+    result, notices = read("tools/call", {"content": items})
+    uris = [item.get("uri") or item["resource"]["uri"] for item in result["content"]]
+    assert uris == [f"{SCHEME}a%20b", f"{SCHEME}n", f"{SCHEME}my%20notes.txt"]
+    assert all(FAULT in notice and "; " in notice for notice in notices)
+    told, _ = read("prompts/get", {"messages": [{"role": "user", "content": items}]})
+    assert [message["content"] for message in told["messages"]] == result["content"]
+    modern, _ = read("tools/call", {"content": items}, strict=False)
+    assert modern["content"][0]["uri"] == "a b"
 
 
 @pytest.mark.parametrize(

@@ -334,6 +334,21 @@ async def test_a_resource_without_a_scheme_is_listed_and_read_by_every_client(cl
         assert (contents["uri"], contents["text"]) == (uri, f"read {written}")
 
 
+@pytest.mark.parametrize("transport", ["stdio", "ws", "http"])
+@in_both_eras
+async def test_a_link_without_a_scheme_costs_no_client_the_result_and_can_be_read(client, transport, era):
+    made = await client(transport, era)
+    result = (await made.call("links"))["result"]
+    seen = "mcp-ws-ide:notes.txt" if era == "handshake" else "notes.txt"
+    text, link, embedded, usable = result["content"]
+    assert (text, usable) == (mangled.LINKS[0], mangled.LINKS[3])
+    assert link == {**mangled.LINKS[1], "uri": seen}
+    assert embedded == {"type": "resource", "resource": {"uri": seen, "text": "t"}}
+    assert (UNAVAILABLE_KEY in result.get("_meta", {})) == (era == "handshake")
+    (contents,) = (await made.ended(made.begin("resources/read", {"uri": link["uri"]})))["result"]["contents"]
+    assert (contents["uri"], contents["text"]) == (seen, "read notes.txt")
+
+
 async def test_a_resource_without_a_scheme_is_followed_under_the_uri_that_the_client_sees(client):
     made = await client("stdio", "handshake")
     for uri in ("mcp-ws-ide:notes.txt", "x:1"):

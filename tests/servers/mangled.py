@@ -16,6 +16,12 @@ from typing import Any
 TOOLS = {"tools": [{"name": "t", "inputSchema": {"type": "object"}}]}
 BAD_TOOLS = {"tools": [{"name": "null", "inputSchema": None}, 7, *TOOLS["tools"], {"description": "no name"}]}
 RESOURCES = {"resources": [{"uri": "notes.txt", "name": "n"}, {"uri": "x:1", "name": "x"}]}
+LINKS = [
+    {"type": "text", "text": "see"},
+    {"type": "resource_link", "uri": "notes.txt", "name": "n"},
+    {"type": "resource", "resource": {"uri": "notes.txt", "text": "t"}},
+    {"type": "resource_link", "uri": "x:1", "name": "x"},
+]
 MARK = b"\xef\xbb\xbf"
 
 
@@ -32,6 +38,8 @@ def result(message: dict[str, Any]) -> dict[str, Any]:
     if method == "resources/read":
         uri = message["params"]["uri"]
         return {"contents": [{"uri": uri, "text": f"read {uri}"}]}
+    if method == "tools/call" and message["params"]["arguments"].get("how") == "links":
+        return {"content": LINKS}
     if method == "tools/call":
         return {"content": [{"type": "text", "text": f"done {message['params']['arguments'].get('n')}"}]}
     return BAD_TOOLS if "bad" in message.get("params", {}) else TOOLS
