@@ -28,6 +28,19 @@ const ENDS = 300;
 const QUOTED = 200;
 const ID = /"id"\s*:\s*(-?\d+|"(?:[^"\\]|\\.)*")/;
 const ID_LAST = /"id"\s*:\s*(-?\d+|"(?:[^"\\]|\\.)*")\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$/;
+/** A string, which may be cut, or a number that JSON does not have. */
+const STRING_OR_NON_FINITE = /"(?:[^"\\]|\\.)*(?:"|\\?$)|-?(?:NaN|nan|[Ii]nfinity|[Ii]nf)\b/gs;
+/** How a text in another encoding than UTF-8 begins, in hexadecimal digits: a byte order mark, or a brace in its width. */
+const ENCODINGS = [
+  ["fffe0000", "utf-32le"],
+  ["0000feff", "utf-32be"],
+  ["fffe", "utf-16le"],
+  ["feff", "utf-16be"],
+  ["7b000000", "utf-32le"],
+  ["0000007b", "utf-32be"],
+  ["7b00", "utf-16le"],
+  ["007b00", "utf-16be"],
+] as const;
 const MESSAGE_START = '{"jsonrpc"';
 /** Members of a log record, which may look like a response. */
 const OF_LOGS = ["level", "lvl", "severity", "levelname", "loglevel", "@timestamp", "logger"];
@@ -54,8 +67,9 @@ export function isCanonical(value: unknown): value is Message {
 
 /** Read a frame. */
 export function read(text: string): Reading {
-  const bare = text.replace(/^\uFEFF/, "").trim();
-  const value = parseJson(bare);
+  const bare = text.replace(/^[\s\0]*\uFEFF?/, "").replace(/[\s\0]+$/, "");
+  const exact = parseJson(bare);
+  const value = exact === undefined ? parseJson(repaired(bare)) : exact;
   if (value === undefined) return readBroken(bare);
   if (typeof value === "string") return value.includes("jsonrpc") ? read(value) : { messages: [], faults: [] };
   let items: readonly unknown[] = Array.isArray(value) ? value : [value];
@@ -68,6 +82,27 @@ export function read(text: string): Reading {
     else if (isObject(item) && mayAnswer(item)) faults.push(isId(item["id"]) ? { id: item["id"] } : {});
   }
   return { messages, faults };
+}
+
+/** A text with `null` for NaN and the infinities, as Python, JavaScript and C write them, and raw control characters in strings escaped. */
+function repaired(text: string): string {
+  if (!/^[{[]/.test(text)) return "";
+  return text.replace(STRING_OR_NON_FINITE, (token) => (token.startsWith('"') ? token.replace(/[\x00-\x1f]/g, escaped) : "null"));
+}
+
+function escaped(control: string): string {
+  return `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`;
+}
+
+/** The text of a binary frame: UTF-8, or UTF-16 or UTF-32 where it begins so (RFC 4627 section 3). */
+export function textOf(data: ArrayBuffer | ArrayBufferView): string {
+  const bytes = ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data);
+  const start = [...bytes.subarray(0, 4)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  const [, encoding = "utf-8"] = ENCODINGS.find(([begin]) => start.startsWith(begin)) ?? [];
+  if (!encoding.startsWith("utf-32")) return new TextDecoder(encoding).decode(bytes);
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const points = Array.from({ length: bytes.length >> 2 }, (_, at) => view.getUint32(4 * at, encoding === "utf-32le"));
+  return points.map((point) => (point < 0x110000 ? String.fromCodePoint(point) : "\uFFFD")).join("");
 }
 
 /** Read a text that is not JSON: several messages, a message after text, or a broken one. */

@@ -4,6 +4,7 @@ import { CloseCode, isObject, parseJson, SUBPROTOCOL_MCP, SUBPROTOCOL_RESUME } f
 import { isOurs, type Endpoint } from "./endpoint.js";
 import { ConnectError, messageOf } from "./errors.js";
 import { Link, type Opener, type Wish } from "./link.js";
+import { textOf } from "./reader.js";
 
 /** What is needed of a WebSocket: the standard class and that of the package `ws` both have it. */
 export interface WebSocketLike {
@@ -177,6 +178,8 @@ class WebSocketLink extends Link {
 
   #message(data: unknown): void {
     if (typeof data === "string") return this.deliver(data);
+    // A server that is no gateway may send its messages so.
+    if (!this.resumes && (data instanceof ArrayBuffer || ArrayBuffer.isView(data))) return this.deliver(textOf(data));
     this.close(CloseCode.DROPPED, "binary message");
     this.finish({ code: CloseCode.UNSUPPORTED_DATA, reason: "the peer sent a binary message" });
   }

@@ -161,3 +161,27 @@ test("a frame that keeps the link open ends no request, and one in place of a re
   await pass(3_000);
   await closed;
 });
+
+test("a binary frame of a server that is no gateway is read, and one of a gateway ends the session", async () => {
+  const socket = new Socket("");
+  socket.protocol = "mcp";
+  socket.send = () => undefined;
+  const transport = new WebSocketClientTransport("ws://127.0.0.1/mcp", { webSocket: () => socket });
+  const got = [];
+  transport.onmessage = ({ id, result }) => got.push([id, result]);
+  await transport.start();
+  for (const id of [1, 2]) {
+    await transport.send({ jsonrpc: "2.0", id, method: "m" });
+    const bytes = new TextEncoder().encode(`{"jsonrpc":"2.0","id":${id},"result":{"a":NaN}}`);
+    socket.come(id === 1 ? bytes : bytes.buffer); // as Node's ws and as browsers give it
+    await turn();
+  }
+  assert.deepEqual(got, [[1, { a: null }], [2, { a: null }]]);
+  const strict = await started(OPENED);
+  strict.socket.come(new ArrayBuffer(2));
+  await turn();
+  assert.equal(strict.transport.state.code, 1003);
+  const closed = transport.close();
+  socket.dispatchEvent(Object.assign(new Event("close"), { code: 1000, reason: "" }));
+  await closed;
+});

@@ -476,6 +476,9 @@ class ClientEnd:
         return data, [], Event.NOTHING
 
     def _note_answer(self, data: bytes) -> None:
+        if self.plain and not messages.is_text(data):  # a binary frame
+            self.odd = True
+            return
         try:
             message = messages.parse_server(data) if self.plain else messages.parse(data)
         except MalformedMessageError:

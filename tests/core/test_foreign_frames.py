@@ -16,17 +16,18 @@ from mcp_ws_ide.core.resume import ClientEnd
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "foreign.json").read_text())
 
 
-def given(end: ClientEnd, text: str) -> list[bytes]:
-    """What the SDK is given for a frame."""
-    data, _, _ = end.receive(text.encode())
-    return end.readable(text.encode()) if end.odd else [] if data is None else [data]
+def given(end: ClientEnd, frame: str | dict[str, str]) -> list[bytes]:
+    """What the SDK is given for a frame, text or binary."""
+    written = frame.encode() if isinstance(frame, str) else bytes.fromhex(frame["hex"])
+    data, _, _ = end.receive(written)
+    return end.readable(written) if end.odd else [] if data is None else [data]
 
 
 def answers(made: list[bytes]) -> list[list[Any]]:
-    """The id of each response, ``result`` or ``error``, and the code."""
+    """The id of each response, ``result`` or ``error``, and the result or the code."""
     responses = [json.loads(data) for data in made]
     return [
-        [r["id"], "result"] if "result" in r else [r["id"], "error", r["error"]["code"]]
+        [r["id"], "result", r["result"]] if "result" in r else [r["id"], "error", r["error"]["code"]]
         for r in responses
         if "method" not in r
     ]
@@ -50,8 +51,8 @@ def test_each_request_ends_and_what_keeps_the_link_open_ends_none(vector):
             json.dumps({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}).encode()
         )
     made, doubts = [], []
-    for text in vector["frames"]:
-        made += given(end, text)
+    for frame in vector["frames"]:
+        made += given(end, frame)
         if (doubt := end.take_doubt()) is not None:
             doubts.append(doubt)
     assert matches(answers(made), vector["now"]), made

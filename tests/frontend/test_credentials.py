@@ -165,7 +165,7 @@ async def test_a_credential_that_is_refused_later_ends_the_session_with_a_reason
 @pytest.mark.node
 @pytest.mark.parametrize(("runtime", "wanted"), [("node", "mcp"), ("node", None), ("node22", "mcp")])
 async def test_a_plain_server_that_accepts_only_one_subprotocol_gets_it(drivers, own, runtime, wanted):
-    """Like strict servers, it refuses every handshake that offers another one."""
+    """Like strict servers, it refuses every handshake that offers another one. It writes binary frames with NaN."""
     offers = []
 
     def strict(connection, request):
@@ -184,11 +184,13 @@ async def test_a_plain_server_that_accepts_only_one_subprotocol_gets_it(drivers,
                     "capabilities": {"tools": {}},
                     "serverInfo": {"name": "plain", "version": "1"},
                 },
-                "tools/list": {"tools": [{"name": "one", "inputSchema": {"type": "object"}}]},
+                "tools/list": {
+                    "tools": [{"name": "one", "inputSchema": {"type": "object", "default": float("nan")}}]
+                },
             }
             if "id" in message:
                 answer = {"jsonrpc": "2.0", "id": message["id"], "result": answers[message["method"]]}
-                await link.send(json.dumps(answer))
+                await link.send(json.dumps(answer).encode())
 
     server = await serve(
         plain, "127.0.0.1", 0, process_request=strict, subprotocols=[wanted] if wanted else None
