@@ -175,9 +175,10 @@ export class Endpoint {
     const message = isObject(answer) && typeof answer["message"] === "string" ? answer["message"].slice(0, 500) : "";
     const kind = status === 401 || status === 403 ? Unauthorized : status === 404 ? UnknownServer : ConnectError;
     const hop = hopOf(body, message);
-    const reason = explained(status, message || phrase || "no reason was given", hop, this.isOfGateway);
-    const error = new kind(`${this.where}${reason}`);
-    return error.because(hop === "other" ? (ofStatus(status)?.code ?? "") : "");
+    const noticed = hop === "other" ? ofStatus(status, body) : undefined;
+    const said = message || `${phrase || "no reason was given"}${hop === "other" ? quoted(body) : ""}`;
+    const reason = explained(status, said, hop, this.isOfGateway, noticed?.cure);
+    return new kind(`${this.where}${reason}`).because(noticed?.code ?? "");
   }
 
   /**
@@ -220,10 +221,18 @@ function hopOf(body: string, message: string): Hop {
   return message !== "" || /jupyter/i.test(body) ? "jupyter" : "other";
 }
 
-function explained(status: number, reason: string, hop: Hop, ofGateway: boolean): string {
+/** The beginning of a body for the end of a sentence; of a web page its title. */
+function quoted(body: string): string {
+  const title = /<title[^<>]{0,200}>([^<]{1,200})/i.exec(body)?.[1]?.replace(/\s+/g, " ").trim();
+  if (/^\s*</.test(body)) return title ? `, a web page titled "${title}"` : "";
+  const text = body.slice(0, 300).replace(/\s+/g, " ").trim();
+  return text && `, "${text}"`;
+}
+
+function explained(status: number, reason: string, hop: Hop, ofGateway: boolean, ofProxy: string | undefined): string {
   if (hop === "gateway") return ` ${SAID[status] ?? `answered ${status}`}: ${reason}`;
   if (hop === "other") {
-    const cure = ofStatus(status)?.cure ?? "check the address, and the proxies on the way";
+    const cure = ofProxy ?? "check the address, and the proxies on the way";
     return `: something other than the gateway answered ${status}: ${reason}; ${cure}`;
   }
   const installed = status === 404 ? "; check that mcp-ws-ide is installed and enabled there, and the base URL" : "";

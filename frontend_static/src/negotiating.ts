@@ -7,6 +7,7 @@
 
 import { ADDRESS_CURE, Endpoint, isOurs, NO_PROBE } from "./endpoint.js";
 import { ConnectError, SessionGone, Unauthorized, UnknownServer, messageOf } from "./errors.js";
+import { ofStatus } from "./intermediaries.js";
 import type { SessionSnapshot } from "./resume.js";
 import type { SessionTransport } from "./session.js";
 import {
@@ -204,8 +205,11 @@ export class NegotiatingTransport extends TransportEventTarget {
         const { readableResponse } = await import("./foreign.js"); // clients of a gateway do not load it
         return readableResponse(response, init.body);
       }
-      if (response.status !== 401 && response.status !== 403) return response;
-      throw endpoint.refusal(response.status, await response.text(), response.statusText); // the SDK would give the status alone
+      const { status } = response;
+      if (status !== 401 && status !== 403 && (!isGateway || status < 400 || init.method !== "POST")) return response;
+      const body = await response.clone().text();
+      if (status !== 401 && status !== 403 && (isOurs(body) || ofStatus(status, body) === undefined)) return response;
+      throw endpoint.refusal(status, body, response.statusText); // the SDK would give the status and the page's markup
     };
     return new StreamableHttp(endpoint.httpUrl(), { fetch });
   }
@@ -254,8 +258,8 @@ export class NegotiatingTransport extends TransportEventTarget {
 
   #refusedProbe(status: number, body: string, phrase: string): void {
     if (isOurs(body)) throw this.#endpoint.refusal(status, body, phrase);
-    if (NO_PROBE.has(status) || status < 300) return; // a server without a probe
-    if (status >= 502) throw this.#endpoint.refusal(status, body, phrase);
+    if (ofStatus(status, body) === undefined && (NO_PROBE.has(status) || status < 300)) return; // a server without a probe
+    if (ofStatus(status, body) !== undefined) throw this.#endpoint.refusal(status, body, phrase);
     throw new ConnectError(`${this.#endpoint.where} answered ${status}: ${phrase || "no reason was given"}`);
   }
 

@@ -18,9 +18,9 @@ const BODY_BYTES = 1 << 20;
 /** Milliseconds without an answer after which a POST has failed; the gateway holds a POST for up to 25 s. */
 const ANSWER_TIMEOUT = 45_000;
 /** Status codes of proxies that timed out or lost their upstream: worth repeating. */
-const TRANSIENT: ReadonlySet<number> = new Set([429, 502, 503, 504]);
+const TRANSIENT: ReadonlySet<number> = new Set([429, 502, 503, 504, 520, 521, 522, 523, 524, 527, 530]);
 /** Status codes that the same frames would get again, on any link. */
-const REFUSED: ReadonlySet<number> = new Set([400, 413, 415]);
+const REFUSED: ReadonlySet<number> = new Set([400, 411, 413, 414, 415, 431, 494]);
 /** Status codes of a link that another one can replace. */
 const OTHER_LINK: ReadonlySet<number> = new Set([408, 409, 410, 425, 429]);
 

@@ -6,6 +6,7 @@ headers in which the two compare; who noticed what is kept in :mod:`mcp_ws_ide.o
 
 from __future__ import annotations
 
+import re
 from typing import Final, NamedTuple
 
 SENDS: Final = "Mcp-Ws-Sends"
@@ -95,6 +96,20 @@ KINDS: Final = {
         "a proxy refuses long requests with 413 before they reach the gateway",
         "let the proxy accept bodies of max_message_bytes and 1 MiB more (nginx: client_max_body_size 11m)",
     ),
+    "head_limit": Kind(
+        "a proxy refuses requests whose address or headers are too long for it",
+        "raise its limit (nginx: large_client_header_buffers; HAProxy: tune.bufsize; Apache: LimitRequestFieldSize), "
+        "or shorten what grows: cookies, tokens, headers",
+    ),
+    "request_limit": Kind(
+        "a proxy gave up waiting for the rest of a request (408)",
+        "raise its limit for reading a request (nginx: client_header_timeout and client_body_timeout; HAProxy: timeout "
+        "http-request), or look for what slows the network",
+    ),
+    "length_required": Kind(
+        "a proxy refuses requests without a Content-Length (411)",
+        "let it accept chunked bodies, or let nothing before it remove Content-Length",
+    ),
     "buffered": Kind(
         "a proxy holds event streams back until they end",
         "switch response buffering off for them (nginx honours X-Accel-Buffering unless proxy_ignore_headers names it, "
@@ -121,15 +136,38 @@ STATUSES: Final = {
     502: "502 (it cannot reach Jupyter)",
     503: "503 (it has no server to pass requests to)",
     504: "504 (Jupyter answered too late for it)",
+    520: "520 (Jupyter's response was empty or unreadable for it)",
+    521: "521 (Jupyter refuses its connections)",
+    522: "522 (connecting to Jupyter took too long)",
+    523: "523 (it cannot reach Jupyter)",
+    524: "524 (Jupyter answered too late for it)",
+    525: "525 (the TLS handshake with Jupyter failed)",
+    526: "526 (Jupyter's certificate is not valid for it)",
+    527: "527 (its connection to Jupyter was interrupted)",
+    530: "530 (it cannot resolve or reach Jupyter)",
 }
-"""Statuses of ``proxy_error``, as its detail."""
+"""Statuses of ``proxy_error``, as its detail; from 520 on they are Cloudflare's."""
+CODES: Final = {
+    408: "request_limit",
+    411: "length_required",
+    413: "body_limit",
+    414: "head_limit",
+    431: "head_limit",
+    494: "head_limit",
+}
+"""The code of each other status; 494 is nginx's."""
+_LONG_HEAD: Final = re.compile(rb"(?i)<title>[^<]*(?:header|cookie)[^<]*too large")
+"""The page of nginx about a long head, which it sends with 400."""
 
 
 REPORTED: Final = {
     "body_limit": "",
     "buffered": "",
+    "head_limit": "",
+    "length_required": "",
     "message_limit": "",
-    "proxy_error": "an error page (502, 503 or 504)",
+    "proxy_error": "an error page (502 to 530)",
+    "request_limit": "",
     "subprotocol_removed": "",
     "websocket_blocked": "",
 }
@@ -142,11 +180,16 @@ def sentence(code: str, detail: str = "") -> str:
     return f"{kind.what.format(detail)}; {kind.cure}"
 
 
-def of_status(status: int) -> tuple[str, str] | None:
-    """Return code and detail of a status with which something other than Jupyter answered; None if it says nothing."""
-    if status == 413:
-        return "body_limit", ""
-    return ("proxy_error", STATUSES[status]) if status in STATUSES else None
+def of_status(status: int, body: bytes = b"") -> tuple[str, str] | None:
+    """Return code and detail of a status with which something other than Jupyter answered; None if it says nothing.
+
+    Args:
+        body: the body of the response, which may say more.
+    """
+    if status in STATUSES:
+        return "proxy_error", STATUSES[status]
+    code = "head_limit" if status == 400 and _LONG_HEAD.search(body) else CODES.get(status)
+    return (code, "") if code else None
 
 
 def read_report(value: str) -> list[tuple[str, str]]:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import html
 import logging
 import os
 import random
-import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -24,6 +22,7 @@ from typing import Any, Final, Self
 import httpx2
 
 from mcp_ws_ide.config.spec import ServerSpec, http_socket
+from mcp_ws_ide.core.web_pages import title_of
 from mcp_ws_ide.errors import TransportError
 from mcp_ws_ide.proxy_environment import proxy_for, reason_of
 from mcp_ws_ide.transports.base import Authorizer, Supplies
@@ -62,7 +61,6 @@ _KEEPALIVE: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 for _name in ("httpx2", "httpcore2"):  # at INFO they log URLs, and a query may be a credential
     if logging.getLogger(_name).level == logging.NOTSET:
         logging.getLogger(_name).setLevel(logging.WARNING)
-_TITLE: Final = re.compile(rb"(?i)<title[^<>]{0,200}>([^<]{1,200})")
 
 
 class RequestFailedError(Exception):
@@ -526,22 +524,36 @@ def media_type(response: httpx2.Response) -> str:
     return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
 
+HINTS: Final = {
+    401: 'it requires a credential, or refused the one sent; set it under "headers" in the entry',
+    403: 'it refused the credential; check "headers" in the entry',
+    404: 'there is nothing at this address; check "url" in the entry',
+    405: "it accepts no messages at this address; is it the MCP endpoint?",
+    407: "it is a proxy that requires a credential; put it into the proxy's address",
+    408: "it, or a proxy before it, gave up waiting for the request",
+    411: "it, or a proxy before it, requires a Content-Length",
+    413: "the message is too large for it, or for a proxy before it (nginx: client_max_body_size)",
+    429: "too many requests",
+    **dict.fromkeys(
+        (414, 431, 494), "the address or the headers are too long for it, or for a proxy before it"
+    ),
+    502: "a proxy before it got no usable response from it",
+    503: "it is overloaded or stopped, or a proxy before it has no server to pass requests to",
+    **dict.fromkeys((504, 522, 524), "a proxy before it waited too long for it"),
+    **dict.fromkeys((520, 527), "a proxy before it got no usable response from it"),
+    **dict.fromkeys((521, 523, 530), "a proxy before it cannot reach it"),
+    **dict.fromkeys((525, 526), "a proxy before it cannot speak TLS with it"),
+}
+"""What a status means, and what to do; from 520 on they are Cloudflare's."""
+
+
 def status_message(where: str, status: int, body: bytes, hop: str = "") -> str:
     """Return what an HTTP error means and what to do; ``body`` is quoted if it is short text.
 
     Args:
         hop: the proxy that may have answered instead, as :attr:`Remote.hop`.
     """
-    hints = {
-        401: 'it requires a credential, or refused the one sent; set it under "headers" in the entry',
-        403: 'it refused the credential; check "headers" in the entry',
-        404: 'there is nothing at this address; check "url" in the entry',
-        405: "it accepts no messages at this address; is it the MCP endpoint?",
-        407: "it is a proxy that requires a credential; put it into the proxy's address",
-        413: "the message is too large for it",
-        429: "too many requests",
-    }
-    hint = hints.get(status, "")
+    hint = HINTS.get(status, "")
     return f"{where} answered {status}{hop}" + "".join(
         f": {part}" for part in (hint, body_text(body)) if part
     )
@@ -551,10 +563,7 @@ def body_text(body: bytes) -> str:
     """Return a body for people: the title of a web page, or the beginning of a printable text; else ``""``."""
     text = body[:200].decode(errors="replace").strip()
     if text.startswith("<"):
-        title = _TITLE.search(body)
-        shown = (
-            " ".join(html.unescape(title[1].decode(errors="replace")).split()) if title is not None else ""
-        )
+        shown = title_of(body)
         return f"a web page titled {shown!r}" if shown else ""
     return text if text.isprintable() else ""
 

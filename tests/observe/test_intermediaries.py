@@ -81,9 +81,27 @@ def test_a_header_is_lost_if_it_was_sent_and_did_not_arrive(names, arrived, lost
     assert lost_header(names, "authorization", arrived) is lost
 
 
-def test_statuses_of_proxies_have_codes():
-    assert [of_status(status) for status in (413, 502, 404)] == [
-        ("body_limit", ""),
-        ("proxy_error", "502 (it cannot reach Jupyter)"),
-        None,
-    ]
+@pytest.mark.parametrize(
+    ("status", "body", "code", "detail"),
+    [
+        (413, b"", "body_limit", ""),
+        (414, b"", "head_limit", ""),
+        (431, b"", "head_limit", ""),
+        (494, b"", "head_limit", ""),
+        (400, b"<html><title>400 Request Header Or Cookie Too Large</title>", "head_limit", ""),
+        (408, b"", "request_limit", ""),
+        (411, b"", "length_required", ""),
+        (502, b"", "proxy_error", "502 (it cannot reach Jupyter)"),
+        (524, b"", "proxy_error", "524 (Jupyter answered too late for it)"),
+    ],
+)
+def test_statuses_of_proxies_have_codes(status, body, code, detail):
+    assert of_status(status, body) == (code, detail)
+    assert code in REPORTED
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(404, b""), (400, b""), (400, b"<title>Bad Request</title>"), (500, b"")]
+)
+def test_a_status_that_jupyter_and_servers_send_as_well_says_nothing(status, body):
+    assert of_status(status, body) is None
