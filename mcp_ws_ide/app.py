@@ -183,9 +183,8 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         LIMITS.probe_timeout,
         min=0.1,
         help="""How long a server may take to answer the gateway's era probe, in seconds. Default 10. After that the
-        gateway offers it a handshake. The response to that, or to a client's own handshake, may take six times as long;
-        a process has nine times as long after its last line on stderr, at most thirty times. Then requests get error
-        -31002.""",
+        gateway offers it a handshake. The response to that, or to a client's, may take six times as long; a process has
+        nine times after its last line on stderr, thirty times at most. Then requests get error -31002.""",
     ).tag(config=True)
     park_timeout = Float(
         LIMITS.park_timeout,

@@ -30,6 +30,8 @@ _PAGES = re.compile(
 """The address of a Jupyter page as copied from a browser; note that a user may be called ``lab``."""
 
 
+ENDPOINT_SCHEMES: Final = ("ws", "wss", "http", "https")
+"""Schemes of addresses that the clients connect to."""
 ON_SOCKET: Final = "http+unix://"
 """How Jupyter writes the address of a server that listens on a Unix socket (``--sock``)."""
 WILDCARDS: Final = ("", "*", "0.0.0.0", "::")  # noqa: S104 - recognized, not bound
@@ -352,13 +354,15 @@ def split_address(url: str, schemes: Sequence[str]) -> SplitResult:
         UnusableArgumentError: the scheme is not accepted, the host is missing, or the port is invalid. The query is not
             repeated in the message, as it may contain a token.
     """
+    form = " or ".join(f"{scheme}://HOST:PORT/…" for scheme in schemes)
+    if not isinstance(url, str):
+        raise UnusableArgumentError(f"an address is a string, {form}, not of type {type(url).__name__}")
     try:
         parts = urlsplit(url)
         usable = parts.scheme in schemes and parts.hostname and parts.port != 0
     except ValueError:  # a port out of range, or an unbalanced bracket
         usable = False
     if not usable:
-        form = " or ".join(f"{scheme}://HOST:PORT/…" for scheme in schemes)
         raise UnusableArgumentError(
             f"{url.partition('?')[0]!r} is not a valid address; give {form}, with an optional PORT from 1 to 65535"
         )
@@ -373,6 +377,24 @@ def endpoint_url(gateway: RunningGateway, server: str) -> str:
     """
     check_name(server)
     return websocket_url(gateway, f"servers/{quote(server, safe='+')}")
+
+
+def as_address(target: str) -> str | None:
+    """Return the address that a user means, without blanks around it, its scheme in lower case; None for a name.
+
+    Raises:
+        UnusableArgumentError: it is an address that clients cannot connect to.
+    """
+    scheme, mark, rest = target.strip().partition("://")
+    if not mark:
+        return None
+    if scheme.lower() not in ENDPOINT_SCHEMES:
+        raise UnusableArgumentError(
+            f"{target.partition('?')[0]!r} is not an address that a client connects to; give one that begins with "
+            f"{', '.join(f'{known}://' for known in ENDPOINT_SCHEMES)}, or put the server into mcp.json and give its "
+            "name"
+        )
+    return f"{scheme.lower()}://{rest}"
 
 
 def check_name(server: str) -> None:

@@ -12,6 +12,7 @@
     └── ConnectError                 the Python client could not connect
         ├── UnauthorizedError        401 or 403: the credential was refused
         ├── UnknownServerError       404: no server of that name is configured
+        ├── ServerUnavailableError   the server could not be started or reached, or does not answer
         ├── UnusableArgumentError    an address, a name or a file cannot be used
         │   └── UnusableHeaderError  a configured header cannot be sent (has its name)
         └── ConnectionLostError      the client was connected and has given up reconnecting
@@ -58,7 +59,8 @@ CANCELLED = -31007
 ``data.outcome`` says whether the request may have run."""
 REFUSED = -31008
 """The gateway refused the HTTP request, usually before it read the message; ``data.status`` is the HTTP status. ``id``
-is null, and ``data.outcome`` is ``not_sent``, except with status 500."""
+is null, and ``data.outcome`` is ``not_sent``, except with status 500. The Python client also uses it for what a proxy
+answers in place of the gateway, with the id of the request and ``data.by_gateway`` false."""
 GATEWAY_ERRORS = range(-31099, -30999)
 """Codes that come from a gateway and not from the server behind it."""
 
@@ -125,8 +127,16 @@ class UnknownServerError(ConnectError):
     """No server of that name is configured at the gateway (HTTP 404)."""
 
 
+class ServerUnavailableError(ConnectError):
+    """The server behind the link could not be started or reached, or has not answered the handshake in time.
+
+    ``connect`` raises it whether the gateway answered with an error (-31001, -31002), refused the link (502), closed
+    it (4502), or the client gave up waiting.
+    """
+
+
 class UnusableArgumentError(ConnectError):
-    """An address, a name or a file cannot be used; no connection was attempted."""
+    """An argument, such as an address, a name or a file, cannot be used; no connection was attempted."""
 
 
 class UnusableHeaderError(UnusableArgumentError):

@@ -207,8 +207,8 @@ export class NegotiatingTransport extends TransportEventTarget {
       }
       const { status } = response;
       if (status !== 401 && status !== 403 && (!isGateway || status < 400 || init.method !== "POST")) return response;
-      const body = await response.clone().text();
-      if (status !== 401 && status !== 403 && (isOurs(body) || ofStatus(status, body) === undefined)) return response;
+      const body = await response.clone().text(); // the gateway's own errors are of JSON-RPC
+      if (status !== 401 && status !== 403 && (body.includes('"jsonrpc"') || ofStatus(status, body) === undefined)) return response;
       throw endpoint.refusal(status, body, response.statusText); // the SDK would give the status and the page's markup
     };
     return new StreamableHttp(endpoint.httpUrl(), { fetch });

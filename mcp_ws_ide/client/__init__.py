@@ -16,6 +16,7 @@ from mcp_ws_ide.client.transport import SessionTransport, websocket_transport
 from mcp_ws_ide.errors import (
     ConnectError,
     ConnectionLostError,
+    ServerUnavailableError,
     UnauthorizedError,
     UnknownServerError,
     UnusableArgumentError,
@@ -34,6 +35,7 @@ __all__ = [
     "Reconnect",
     "Reconnecting",
     "Resumed",
+    "ServerUnavailableError",
     "SessionTransport",
     "State",
     "UnauthorizedError",

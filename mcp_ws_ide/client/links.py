@@ -17,8 +17,9 @@ from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, N
 from mcp_ws_ide.core.binding import CLIENT_USER_AGENT, PING_INTERVAL, SUBPROTOCOL_MCP, SUBPROTOCOL_RESUME
 from mcp_ws_ide.core.headers import check_headers
 from mcp_ws_ide.core.intermediaries import KINDS, SEEN, SENDS, of_status
+from mcp_ws_ide.core.web_pages import title_of
 from mcp_ws_ide.discovery import split_address
-from mcp_ws_ide.errors import ConnectError, UnauthorizedError, UnknownServerError
+from mcp_ws_ide.errors import ConnectError, ServerUnavailableError, UnauthorizedError, UnknownServerError
 from mcp_ws_ide.proxy_environment import proxy_failure, route, untrusted, via
 from mcp_ws_ide.version import __version__
 
@@ -31,6 +32,17 @@ CLOSE_TIMEOUT: Final = 5.0
 
 TLS_PATIENCE: Final = 3.0
 """Seconds without an answer to a TLS handshake after which the port is checked for plain HTTP."""
+
+OF_STATUS: Final[Mapping[object, type[ConnectError]]] = {
+    401: UnauthorizedError,
+    403: UnauthorizedError,
+    404: UnknownServerError,
+    502: ServerUnavailableError,
+}
+"""The error for each status with which a gateway refuses a link or a request; any other is a ``ConnectError``."""
+
+BY_GATEWAY: Final = "by_gateway"
+"""Member of the ``data`` of a -31008: whether the gateway itself refused the request; absent in the gateway's own."""
 
 Token = str | Callable[[], str]
 
@@ -166,7 +178,7 @@ class LinkOpener(Opener):
         self, url: str, token: Token | None, headers: Mapping[str, str], options: Mapping[str, Any]
     ) -> None:
         split_address(url, ("ws", "wss"))
-        super().__init__(url, token, headers, float(options["open_timeout"]))
+        super().__init__(url.partition("#")[0], token, headers, float(options["open_timeout"]))
         self._options = {
             "user_agent_header": f"{CLIENT_USER_AGENT}/{__version__}",
             "close_timeout": CLOSE_TIMEOUT,
@@ -211,7 +223,7 @@ class LinkOpener(Opener):
             if response.status_code in (400, 500, 501):  # may concern the offered subprotocol: try another
                 raise _OfferRefusedError(refused) from None
             raise refused from None
-        except InvalidURI as error:  # the target of a redirect, or a URL with a fragment
+        except InvalidURI as error:  # the target of a redirect
             if error.uri != self.url:
                 target = urlsplit(error.uri)
                 raise ConnectError(
@@ -246,7 +258,7 @@ class LinkOpener(Opener):
         Such a server may wait indefinitely for the end of what it takes for an HTTP request.
         """
         if urlsplit(self.url).scheme == "wss":
-            patience = min(TLS_PATIENCE, self.open_timeout / 2)
+            patience, began = min(TLS_PATIENCE, self.open_timeout / 2), anyio.current_time()
             try:
                 link: Any = await open_websocket(self.url, ssl_handshake_timeout=patience, **options)
                 return cast(ClientLink, link)
@@ -254,6 +266,8 @@ class LinkOpener(Opener):
                 if error.errno is not None:  # a network error, not asyncio's handshake timeout
                     raise
             await check_for_tls(self.url)
+            left = self.open_timeout - (anyio.current_time() - began)
+            options = {**options, "open_timeout": max(left, patience)}
         link = await open_websocket(self.url, **options)
         return cast(ClientLink, link)
 
@@ -296,20 +310,18 @@ async def check_for_tls(url: str) -> None:
 
 def refusal(where: str, status: int, body: bytes, phrase: str) -> ConnectError:
     """Return the error for an HTTP response that refuses a request; it names the hop that answered."""
-    kind, answer = (
-        {401: UnauthorizedError, 403: UnauthorizedError, 404: UnknownServerError}.get(status, ConnectError),
-        _object(body),
-    )
+    kind, answer = OF_STATUS.get(status, ConnectError), _object(body)
     detail = str(answer.get("message") or phrase or "no reason given")[:500]
     if {"message", "status"} <= answer.keys():  # the gateway
-        said = {
+        verdict = {
             401: "refused the credential (401)",
             403: "refused the request (403)",
             404: "does not exist (404)",
         }
-        refused = kind(f"{where} {said.get(status, f'answered {status}')}: {detail}")
+        refused = kind(f"{where} {verdict.get(status, f'answered {status}')}: {detail}")
         refused.by_gateway = True
         return refused
+    kind = ConnectError if kind is ServerUnavailableError else kind  # Jupyter's, or a proxy's
     if b"jupyter" in body.lower() or "message" in answer:
         cure = (
             "; check that mcp-ws-ide is installed and enabled there, and the base URL"
@@ -318,16 +330,21 @@ def refusal(where: str, status: int, body: bytes, phrase: str) -> ConnectError:
         )
         cure = cure if ENDPOINTS in where else ADDRESS_CURE
         return kind(f"{where}: Jupyter, not its gateway, answered {status}: {detail}{cure}")
-    quoted = (
-        " ".join(body[:300].decode(errors="replace").split()) if not body.lstrip().startswith(b"<") else ""
-    )
-    quoted = "".join(c for c in quoted if c.isprintable())
-    detail = f"{phrase or 'no reason given'}{f', {quoted!r}' if quoted else ''}"
-    noticed = of_status(status)
+    noticed = of_status(status, body)
     cure = KINDS[noticed[0]].cure if noticed else "check the address, and the proxies on the way"
-    refused = kind(f"{where}: something other than the gateway answered {status}: {detail}; {cure}")
+    said = f"{phrase or 'no reason given'}{_quoted(body)}"
+    refused = kind(f"{where}: something other than the gateway answered {status}: {said}; {cure}")
     refused.noticed = noticed[0] if noticed else ""
     return refused
+
+
+def _quoted(body: bytes) -> str:
+    """Return the beginning of a body for the end of a sentence, of a web page its title."""
+    if body.lstrip().startswith(b"<"):
+        title = title_of(body)
+        return f", a web page titled {title!r}" if title else ""
+    text = "".join(c for c in " ".join(body[:300].decode(errors="replace").split()) if c.isprintable())
+    return f", {text!r}" if text else ""
 
 
 def _object(body: bytes) -> dict[str, Any]:

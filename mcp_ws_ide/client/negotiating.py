@@ -9,20 +9,20 @@ from __future__ import annotations
 import json
 import logging
 import ssl as ssl_module
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from importlib import import_module
-from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
+from mcp_ws_ide.client.arguments import check_options
 from mcp_ws_ide.client.links import ADDRESS_CURE, ENDPOINTS, LinkOpener, NoTlsError, Opener, Token, refusal
 from mcp_ws_ide.client.own_task import OwnTask
 from mcp_ws_ide.client.states import Negotiated, Reconnect, State
 from mcp_ws_ide.client.transport import SessionTransport, verbatim
 from mcp_ws_ide.core.headers import check_headers
+from mcp_ws_ide.core.intermediaries import of_status
 from mcp_ws_ide.discovery import split_address
 from mcp_ws_ide.errors import ConnectError, UnauthorizedError, UnknownServerError, UnusableArgumentError
 from mcp_ws_ide.proxy_environment import reason_of, route, untrusted, via
@@ -34,15 +34,14 @@ TRANSPORTS: Final = ("http", "websocket", "poll")
 """Transports that can be negotiated, in the default order."""
 FIRST_EVENT: Final = 3.0
 """Seconds within which the first event of an event stream must arrive."""
+RAW_TIMEOUT: Final = 15.0
+"""Seconds for each attempt of ``mcp-ws-connect``: the programs that launch it give up after 30 s, as a rule."""
 BUFFERED: Final = "buffered"
 """Code of :mod:`mcp_ws_ide.core.intermediaries` for a proxy that holds events back."""
 NO_PROBE: Final = frozenset({202, 400, 404, 405, 406, 415})
 """Status codes with which a server without a probe endpoint, or a proxy in front of it, answers the probe."""
 PING: Final = {"jsonrpc": "2.0", "id": 0, "method": "ping"}
 """The request that shows whether an address is an MCP endpoint."""
-SSE_TIMEOUT: Final = 300.0
-"""Seconds without a byte after which an event stream counts as lost; the gateway sends a comment every 15 s."""
-
 log = logging.getLogger(__name__)
 
 
@@ -83,6 +82,11 @@ class NegotiatingTransport:
         """Codes of what proxies did, of :mod:`mcp_ws_ide.core.intermediaries`."""
         self._stack = AsyncExitStack()
         self._own_task: OwnTask[tuple[Any, Any]] | None = None
+
+    @property
+    def behind_gateway(self) -> bool:
+        """Whether the server is behind a gateway, as far as is known after entering."""
+        return self._probed if self.active is None else self.active.behind_gateway
 
     async def __aenter__(self) -> tuple[Any, Any]:
         self._own_task = OwnTask(self._streams(), f"the transport of {self._url.partition('?')[0]}")
@@ -165,7 +169,9 @@ class NegotiatingTransport:
                 log.debug("responses of servers other than a gateway are left to the SDK: %s", error)
             else:
                 return foreign_http(self._url, headers, self._ssl, self._max_size, self._codec)
-        return _streamable_http(self._url, headers, self._ssl)
+        from mcp_ws_ide.client.gateway_http import gateway_http
+
+        return gateway_http(self._url, self._opener("http").where, headers, self._ssl)
 
     def _opener(self, name: str) -> Opener:
         opener = self._new_opener(name)
@@ -258,7 +264,7 @@ async def _first_event(client: httpx2.AsyncClient, url: str, headers: dict[str, 
             body = await response.aread()
             if _is_ours(body):
                 raise refusal(where, response.status_code, body, response.reason_phrase)
-            if response.status_code >= 502:
+            if of_status(response.status_code, body) is not None:
                 raise refusal(where, response.status_code, body, response.reason_phrase)
             if response.status_code >= 300 and response.status_code not in NO_PROBE:
                 detail = response.reason_phrase or "no reason given"
@@ -303,24 +309,14 @@ def _is_jupyters(body: bytes) -> bool:
     return isinstance(answer, dict) and "message" in answer and "jsonrpc" not in answer
 
 
-@asynccontextmanager
-async def _streamable_http(
-    url: str, headers: dict[str, str], ssl: ssl_module.SSLContext | None
-) -> AsyncIterator[tuple[Any, Any]]:
-    """Enter the SDK's own transport, of either major."""
-    from mcp.client.streamable_http import streamable_http_client
-
-    library = "httpx2" if find_spec("mcp_types") else "httpx"  # the libraries of mcp 2.x and 1.x
-    http: Any = import_module(library)
-    timeout, proxy = http.Timeout(30.0, read=SSE_TIMEOUT), route(url, headers, library)
-    verify = ssl if ssl is not None else http.create_ssl_context()
-    async with (
-        http.AsyncClient(
-            headers=headers, timeout=timeout, verify=verify, proxy=proxy, trust_env=False
-        ) as client,
-        streamable_http_client(url, http_client=client) as streams,
-    ):
-        yield streams[0], streams[1]
+def _names(transports: Any) -> tuple[str, ...]:
+    if isinstance(transports, str):
+        return (transports,)
+    if not isinstance(transports, Iterable):
+        raise UnusableArgumentError(
+            f"transports is a sequence of {', '.join(TRANSPORTS)}, not of type {type(transports).__name__}"
+        )
+    return tuple(transports)
 
 
 def _check(url: str, transports: Sequence[str]) -> None:
@@ -373,14 +369,15 @@ def negotiating_transport(
         with it.
 
     Raises:
-        UnusableArgumentError: the address is invalid, or a transport is unknown.
+        UnusableArgumentError: the address is invalid, a transport is unknown, or an argument is of another type.
         UnusableHeaderError: one of ``headers`` may not be set by the user.
     """
+    check_options(token=token, headers=headers, ssl=ssl, reconnect=reconnect, on_state=on_state)
     from mcp_ws_ide.sdk import as_message, as_text
 
     return NegotiatingTransport(
         url,
-        (transports,) if isinstance(transports, str) else tuple(transports),
+        _names(transports),
         token=token,
         headers=headers or {},
         ssl=ssl,
@@ -410,7 +407,7 @@ def raw_transport(
         ssl=None,
         reconnect=reconnect,
         on_state=on_state,
-        open_timeout=30.0,
+        open_timeout=RAW_TIMEOUT,
         max_size=None,
         codec=(verbatim, verbatim),
     )

@@ -40,9 +40,9 @@ ANSWER_TIMEOUT: Final = POLL_HOLD + 20.0
 """Seconds without a response after which a POST has failed."""
 RETRY_DELAYS: Final = (0.1, 0.5, 2.0)
 """Seconds before each repetition of a failed POST."""
-PASSING: Final = frozenset({429, 502, 503, 504})
+PASSING: Final = frozenset({429, 502, 503, 504, 520, 521, 522, 523, 524, 527, 530})
 """Status codes of temporary proxy failures, after which a POST is repeated."""
-REFUSED: Final = frozenset({400, 413, 415})
+REFUSED: Final = frozenset({400, 411, 413, 414, 415, 431, 494})
 """Status codes that a repetition of the same frames would receive again, on any link."""
 OTHER_LINK: Final = frozenset({408, 409, 410, 425})
 """Status codes of a link that another one can replace."""
@@ -81,19 +81,24 @@ class PollOpener(Opener):
         client = httpx2.AsyncClient(
             headers=headers, timeout=timeout, verify=verify, proxy=proxy, trust_env=False
         )
-        return PollConnection(client, self.below("poll"), self.where)
+        return PollConnection(client, self.below("poll"), self.where, self.open_timeout)
 
 
 class PollConnection:
-    """One poll link. Implements :class:`~mcp_ws_ide.client.links.ClientLink`."""
+    """One poll link. Implements :class:`~mcp_ws_ide.client.links.ClientLink`.
+
+    Args:
+        open_timeout: seconds for the response to the first POST, which the gateway never holds.
+    """
 
     subprotocol = SUBPROTOCOL_RESUME
 
-    def __init__(self, client: httpx2.AsyncClient, url: str, where: str) -> None:
+    def __init__(self, client: httpx2.AsyncClient, url: str, where: str, open_timeout: float) -> None:
         self.close_code: int | None = None
         self.close_reason: str | None = None
         self._client = client
         self._url, self._where = url, where
+        self._open_timeout = open_timeout
         self._link = ""
         self._outbox: deque[bytes] = deque()
         self._inbox: deque[bytes] = deque()
@@ -126,10 +131,16 @@ class PollConnection:
     async def _open(self) -> None:
         hello = self._outbox.popleft()
         try:
-            response = await self._client.post(self._url, content=hello)
+            with anyio.fail_after(self._open_timeout):
+                response = await self._client.post(self._url, content=hello)
+        except TimeoutError:
+            if self._url.startswith("https"):
+                await check_for_tls(self._url)
+            seconds = f"{self._open_timeout:g} s"
+            raise ConnectError(f"{self._where} did not answer within {seconds}{via(self._url)}") from None
         except (httpx2.HTTPError, OSError) as error:
             detail = reason_of(error)
-            if isinstance(error, httpx2.ConnectTimeout) or "WRONG_VERSION_NUMBER" in detail:
+            if "WRONG_VERSION_NUMBER" in detail:
                 await check_for_tls(self._url)
             where = f"{self._where} cannot be reached{via(self._url)}"
             raise ConnectError(f"{where}: {detail}{untrusted(detail)}") from None

@@ -33,7 +33,14 @@ from mcp_ws_ide.client.transport import SessionTransport
 from mcp_ws_ide.core.binding import SERVER_NAME
 from mcp_ws_ide.core.headers import brings_credential, check_headers
 from mcp_ws_ide.core.messages import one_line
-from mcp_ws_ide.discovery import RunningGateway, check_name, endpoint_url, find_gateway, normal_url
+from mcp_ws_ide.discovery import (
+    RunningGateway,
+    as_address,
+    check_name,
+    endpoint_url,
+    find_gateway,
+    normal_url,
+)
 from mcp_ws_ide.errors import ConnectError, UnauthorizedError, UnusableArgumentError, UnusableHeaderError
 from mcp_ws_ide.ide_entries import IDES, TOKEN_VARIABLE, entry
 from mcp_ws_ide.rest_client import GatewayClient, gateway_with
@@ -167,10 +174,10 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 def _target(options: argparse.Namespace, headers: Mapping[str, str]) -> tuple[str, str | None]:
     token = os.environ.get(TOKEN_VARIABLE) if options.token_file is None else None
-    if options.target.startswith(("ws://", "wss://", "http://", "https://")):
+    if (address := as_address(options.target)) is not None:
         if token is None and options.token_file is not None:
             token = find_gateway("http://localhost/", None, options.token_file).token
-        return options.target, token
+        return address, token
     check_name(options.target)
     gateway = gateway_with(options.target, options.url, token, options.token_file)
     options.withheld = gateway.withheld

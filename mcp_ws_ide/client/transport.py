@@ -18,7 +18,8 @@ import anyio.lowlevel
 from anyio.abc import TaskGroup
 from websockets.exceptions import ConnectionClosed
 
-from mcp_ws_ide.client.links import ClientLink, LinkOpener, Opener, Token
+from mcp_ws_ide.client.arguments import check_options
+from mcp_ws_ide.client.links import ENDPOINTS, ClientLink, LinkOpener, Opener, Token
 from mcp_ws_ide.client.own_task import OwnLoopStream, OwnTask
 from mcp_ws_ide.client.passing_on import PassingOn
 from mcp_ws_ide.client.states import (
@@ -93,6 +94,11 @@ class SessionTransport:
 
     def __repr__(self) -> str:
         return f"<SessionTransport {self._opener.where} {self.state}>"
+
+    @property
+    def behind_gateway(self) -> bool:
+        """Whether the server is behind a gateway, as far as the open link or the address shows."""
+        return not self._end.plain or ENDPOINTS in self._opener.where
 
     async def __aenter__(self) -> tuple[Any, Any]:
         self._own_task = OwnTask(self._streams(), f"the transport of {self._opener.where}")
@@ -191,8 +197,7 @@ class SessionTransport:
             self._made_room()
             return Event.OPENED
         await link.send(end.hello(), text=True)
-        with anyio.fail_after(self._opener.open_timeout):
-            first = await link.recv(decode=False)
+        first = await _first_frame(link, self._opener.open_timeout)
         _, write, event = end.receive(first)
         if event is Event.GONE:
             await link.close()
@@ -397,6 +402,14 @@ class SessionTransport:
         self._feed.close()
 
 
+async def _first_frame(link: ClientLink, seconds: float) -> bytes:
+    try:
+        with anyio.fail_after(seconds):
+            return await link.recv(decode=False)
+    except TimeoutError:
+        raise TimeoutError(f"no response within {seconds:g} s") from None
+
+
 async def _drain(link: ClientLink) -> None:
     with suppress(ConnectionClosed):
         while True:
@@ -469,9 +482,10 @@ def websocket_transport(
         :class:`UnknownServerError` (404) or :class:`ConnectError`. No close code raises.
 
     Raises:
-        UnusableArgumentError: the address is invalid.
+        UnusableArgumentError: the address is invalid, or an argument is of another type.
         UnusableHeaderError: one of ``headers`` may not be set by the user.
     """
+    check_options(token=token, headers=headers, ssl=ssl, reconnect=reconnect, on_state=on_state)
     options: dict[str, Any] = {"max_size": max_size, "open_timeout": open_timeout}
     if ssl is not None:
         options["ssl"] = ssl

@@ -14,7 +14,8 @@ from msgspec import UNSET, Raw, UnsetType
 
 from mcp_ws_ide.core.lenient_json import encode, items_of, members_of, text_of, value_of
 from mcp_ws_ide.core.result_types import Annotations, Icon
-from mcp_ws_ide.core.shown_uris import FAULT, is_usable, shown
+from mcp_ws_ide.core.shown_uris import FAULT, shown
+from mcp_ws_ide.core.usable_uris import is_usable
 
 TOOLS: Final = "tools"
 RESOURCES: Final = "resources"

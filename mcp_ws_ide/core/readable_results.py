@@ -27,6 +27,7 @@ from mcp_ws_ide.core.result_types import (
     Result,
     SmallResult,
 )
+from mcp_ws_ide.core.usable_uris import is_usable
 
 SMALL: Final = 1 << 14
 """Results up to this size, in bytes, are decoded with their texts, which is faster than looking at each item."""
@@ -137,13 +138,9 @@ def _is_strict_item(item: Any) -> bool:
     kind = type(item)
     if kind is LongText:
         return _is_string(item.text)
-    if kind is Link or kind is Embedded:
-        # when first needed: that module knows messages, which use this one
-        from mcp_ws_ide.core.shown_uris import is_usable
-
-        if not is_usable(item.uri if kind is Link else item.resource.uri):
-            return False
-    return _is_item(item)
+    if kind is Link:
+        return is_usable(item.uri)
+    return _is_item(item) and (kind is not Embedded or is_usable(item.resource.uri))
 
 
 def _are_contents(contents: Contents) -> bool:

@@ -7,7 +7,6 @@ such a URI behind a scheme of our own, and what it asks for under that reaches t
 
 from __future__ import annotations
 
-import re
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -17,6 +16,7 @@ from msgspec import Raw
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.lenient_json import encode, items_of, members_of, text_of
 from mcp_ws_ide.core.messages import Message
+from mcp_ws_ide.core.usable_uris import is_usable
 
 SCHEME: Final = "mcp-ws-ide:"
 """What precedes a URI that clients refuse; the rest of it is percent-encoded."""
@@ -26,13 +26,6 @@ NAMES_RESOURCE: Final = frozenset({READ, "resources/subscribe", "resources/unsub
 UPDATED: Final = b'"notifications/resources/updated"'
 """The method, as JSON, of the notification that a resource was updated."""
 FAULT: Final = "its URI is not absolute, clients see it behind the scheme mcp-ws-ide"
-_HOST: Final = r"(?:\[[0-9a-f:.]+\]|[^\s/?#@:<>\[\]^|\\]*)"
-_PORT: Final = r":(?:[1-5]?\d{0,4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])"
-_AUTHORITY: Final = rf"//(?:[^/?#@]*@)?{_HOST}(?:{_PORT})?(?:[/?#]|\s*\Z)"
-_USABLE: Final = re.compile(
-    rf"\s*(?!(?:https?|wss?|ftp):/*\s*\Z)[a-z][a-z0-9+.\-]*:(?:(?!//)|{_AUTHORITY})", re.IGNORECASE
-)
-"""A scheme, and a host and port if there is an authority, as the WHATWG URL standard reads them (section 4.4)."""
 
 
 class _Named(msgspec.Struct, gc=False):
@@ -44,11 +37,6 @@ class _ReadResult(msgspec.Struct, gc=False):
 
 
 _decode_read: Final = msgspec.json.Decoder(_ReadResult).decode
-
-
-def is_usable(uri: str) -> bool:
-    """Return whether every client can read a URI."""
-    return _USABLE.match(uri) is not None
 
 
 def shown(uri: str) -> str:

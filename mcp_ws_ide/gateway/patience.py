@@ -6,6 +6,7 @@ reports its progress gets the longest time, one that writes nothing less, becaus
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 REMOTE_FACTOR: Final = 6
@@ -17,20 +18,34 @@ WRITING_FACTOR: Final = 30
 
 
 class Patience:
-    """The wait for one handshake.
+    """The wait for handshakes with one server.
 
     Args:
         unit: ``probe_timeout``, in seconds.
-        process: whether the server is a process that the gateway has started.
-        began: when the request was sent, on any clock that counts seconds.
-
-    Attributes:
-        wrote: when the process last wrote something that is no message, on the same clock.
+        clock: returns the time, in seconds.
     """
 
-    def __init__(self, unit: float, began: float, *, process: bool) -> None:
-        self._unit, self._began, self._process = unit, began, process
-        self.wrote = began
+    def __init__(self, unit: float, clock: Callable[[], float]) -> None:
+        self._unit, self._clock = unit, clock
+        self._process = False
+        self._began = self._wrote = 0.0
+
+    def begin(self, *, process: bool) -> None:
+        """Begin to wait; ``process``: whether the server is a process that the gateway has started."""
+        self._process = process
+        self._began = self._wrote = self._clock()
+
+    def note_writing(self) -> None:
+        """Note that the server has written something that is no message."""
+        self._wrote = self._clock()
+
+    def watch(self, wait: Callable[[Callable[[], None], float], None], too_late: Callable[[], None]) -> None:
+        """Call ``too_late`` at the end; ``wait`` calls a function after some seconds."""
+        left = self.end - self._clock()
+        if left > 0:  # at first, or because the process has written something since
+            wait(lambda: self.watch(wait, too_late), left)
+        else:
+            too_late()
 
     @property
     def _longest(self) -> float:
@@ -41,13 +56,13 @@ class Patience:
         """When the response is too late; later, once the process has written something."""
         if not self._process:
             return self._began + REMOTE_FACTOR * self._unit
-        return min(self.wrote + SILENT_FACTOR * self._unit, self._longest)
+        return min(self._wrote + SILENT_FACTOR * self._unit, self._longest)
 
     def __str__(self) -> str:
         """The time that has passed, for an error: ``90 s (9 times probe_timeout)``."""
         factor, since = REMOTE_FACTOR, ""
         if self._process:
             factor = WRITING_FACTOR if self.end == self._longest else SILENT_FACTOR
-            written = self.wrote != self._began and factor == SILENT_FACTOR
+            written = self._wrote != self._began and factor == SILENT_FACTOR
             since = " after its last line on stderr" if written else ""
         return f"{factor * self._unit:g} s ({factor} times probe_timeout){since}"

@@ -166,8 +166,9 @@ class RenewedUpstream(PrivateUpstream):
         """
         asked = self._answers[request.id] = self._services.loop.create_future()
         self.send(request)
+        self._patience.begin(process=False)
         try:
-            async with asyncio.timeout_at(self._begin_handshake().end):
+            async with asyncio.timeout_at(self._patience.end):
                 answer: Message = await asked
                 return answer
         except TimeoutError:

@@ -99,7 +99,7 @@ class _Conversation:
         """See :class:`~mcp_ws_ide.transports.base.Receiver`."""
         self.stderr = [*self.stderr, text if source == "stderr" else f"{source}: {text}"][-MAX_STDERR:]
         if self._patience is not None and not self._clock.expired():
-            self._patience.wrote = asyncio.get_running_loop().time()
+            self._patience.note_writing()
             self._clock.reschedule(self._patience.end)
 
     @asynccontextmanager
@@ -109,8 +109,8 @@ class _Conversation:
         Raises:
             TimeoutError: the server did not answer in time.
         """
-        process = self.transport is not None and self.transport.process
-        patience = Patience(unit, asyncio.get_running_loop().time(), process=process)
+        patience = Patience(unit, asyncio.get_running_loop().time)
+        patience.begin(process=self.transport is not None and self.transport.process)
         async with asyncio.timeout_at(patience.end) as self._clock:
             self._patience = patience
             try:

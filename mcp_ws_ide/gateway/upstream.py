@@ -151,8 +151,7 @@ class Upstream(Conversation, ABC):
         self._unwanted = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
         """When the server must have answered the probe, or the handshake."""
-        self._patience: Patience | None = None
-        """How long the handshake may take; None before it."""
+        self._patience = Patience(services.limits.probe_timeout, services.loop.time)
         self._odd = OddMessages(self, services.loop, services.tap)
         self.closed = False
         server.upstreams.add(self)
@@ -302,23 +301,8 @@ class Upstream(Conversation, ABC):
 
     def _await_handshake(self, too_late: Callable[[], None]) -> None:
         """Call ``too_late`` if the handshake, which begins now, is not answered in time."""
-        patience, clock = self._begin_handshake(), self._services.loop.time
-
-        def look() -> None:
-            left = patience.end - clock()
-            if left > 0:  # the process has written something since
-                self._await(look, left)
-            else:
-                too_late()
-
-        look()
-
-    def _begin_handshake(self) -> Patience:
-        """Return how long the handshake may take that begins now."""
-        process = self._transport is not None and self._transport.process
-        unit, now = self._services.limits.probe_timeout, self._services.loop.time()
-        self._patience = patience = Patience(unit, now, process=process)
-        return patience
+        self._patience.begin(process=self._transport is not None and self._transport.process)
+        self._patience.watch(self._await, too_late)
 
     @property
     def _deadline_text(self) -> str:
@@ -454,8 +438,7 @@ class Upstream(Conversation, ABC):
 
     def noise_received(self, source: str, text: str) -> None:
         """Report output that is not a message on the tap and in the log."""
-        if self._patience is not None:
-            self._patience.wrote = self._services.loop.time()
+        self._patience.note_writing()
         if source == "stderr":
             self.server.stderr(self.owner).add(self.pid, text)
         tap = self._tap

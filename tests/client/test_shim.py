@@ -128,7 +128,7 @@ def test_mistakes_end_with_a_message(jupyter):
         (["fast", "--give-up-after", "1h"], 2, "'1h' is not a number; give a number above 0"),
         (["fast", "--token-file", "/dev/null"], 2, "is empty"),
         (["localhost:8888/x"], 2, "http:// URL"),
-        (["ftp://x/y"], 2, "http:// URL"),
+        (["ftp://x/y"], 2, "begins with ws://"),
         (["http://"], 2, "is not a valid address"),
         (["ws://localhost:99999/mcp-ws/servers/fast"], 2, "65535"),
         (["config", "vscode", "fast", "--url", "http://localhost:99999"], 2, "65535"),

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.list_items import read_list
-from mcp_ws_ide.core.shown_uris import FAULT, SCHEME, as_written, is_usable, shown, shown_contents
+from mcp_ws_ide.core.shown_uris import FAULT, SCHEME, as_written, shown, shown_contents
+from mcp_ws_ide.core.usable_uris import is_usable
 
 USABLE = [
     "urn:a:b", "custom:op", "screen://", "file://", "file:///x y", "C:\\x", "ui://{x}", "http://{x}/", "x://ü", "mailto:a",

@@ -338,7 +338,8 @@ async def test_a_resource_without_a_scheme_is_listed_and_read_by_every_client(cl
 @in_both_eras
 async def test_a_link_without_a_scheme_costs_no_client_the_result_and_can_be_read(client, transport, era):
     made = await client(transport, era)
-    result = (await made.call("links"))["result"]
+    call = made.begin("tools/call", {"name": "t", "arguments": {"links": True}})
+    result = (await made.ended(call))["result"]
     seen = "mcp-ws-ide:notes.txt" if era == "handshake" else "notes.txt"
     text, link, embedded, usable = result["content"]
     assert (text, usable) == (mangled.LINKS[0], mangled.LINKS[3])

@@ -38,7 +38,7 @@ def result(message: dict[str, Any]) -> dict[str, Any]:
     if method == "resources/read":
         uri = message["params"]["uri"]
         return {"contents": [{"uri": uri, "text": f"read {uri}"}]}
-    if method == "tools/call" and message["params"]["arguments"].get("how") == "links":
+    if method == "tools/call" and "links" in message["params"]["arguments"]:
         return {"content": LINKS}
     if method == "tools/call":
         return {"content": [{"type": "text", "text": f"done {message['params']['arguments'].get('n')}"}]}
