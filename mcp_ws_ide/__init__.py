@@ -15,8 +15,11 @@ def _jupyter_server_extension_points() -> list[dict[str, Any]]:
 
     What cannot be imported is explained where people look (:mod:`.installation`).
     """
+    from mcp_ws_ide.importing import many_imports
+
     try:
-        from mcp_ws_ide.app import MCPWebSocketApp
+        with many_imports():
+            from mcp_ws_ide.app import MCPWebSocketApp
     except Exception as error:  # an unsuitable version of a package can fail in any way while it is imported
         from mcp_ws_ide.unloaded import extension_points
 

@@ -42,7 +42,7 @@ from mcp_ws_ide.observe.metrics import GatewayCollector
 from mcp_ws_ide.sanitise import one_visible_line
 from mcp_ws_ide.signin.service import SignInService
 from mcp_ws_ide.tokens import GatewayToken, Ticket, TicketStore, TokenStore
-from mcp_ws_ide.transports.oauth import Authorizations
+from mcp_ws_ide.transports.authorizations import Authorizations
 
 if TYPE_CHECKING:
     from mcp_ws_ide.fleet import Fleet

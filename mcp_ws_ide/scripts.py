@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
+from mcp_ws_ide.importing import many_imports
 from mcp_ws_ide.installation import explained
 
 INTERRUPTED: Final = 130
@@ -21,7 +22,11 @@ INTERRUPTED: Final = 130
 
 def inspect() -> int:
     """Run ``mcp-ws-inspect``; return its exit code."""
-    with _quiet_interrupt(), explained(Exception):  # an unsuitable package can fail in any way
+    with (
+        _quiet_interrupt(),
+        many_imports(),
+        explained(Exception),
+    ):  # an unsuitable package can fail in any way
         from mcp_ws_ide.inspector.cli import main
     with explained(ImportError):  # of a module that is imported only when it is needed
         return main()
@@ -29,7 +34,11 @@ def inspect() -> int:
 
 def connect() -> int:
     """Run ``mcp-ws-connect``; return its exit code."""
-    with _quiet_interrupt(), explained(Exception):  # an unsuitable package can fail in any way
+    with (
+        _quiet_interrupt(),
+        many_imports(),
+        explained(Exception),
+    ):  # an unsuitable package can fail in any way
         from mcp_ws_ide.client.shim import main
     with explained(ImportError):  # of a module that is imported only when it is needed
         return main()
@@ -37,7 +46,11 @@ def connect() -> int:
 
 def jupyter() -> None:
     """Run ``jupyter mcp-ws-ide``: Jupyter Server with the extension."""
-    with _quiet_interrupt(), explained(Exception):  # an unsuitable package can fail in any way
+    with (
+        _quiet_interrupt(),
+        many_imports(),
+        explained(Exception),
+    ):  # an unsuitable package can fail in any way
         from mcp_ws_ide.app import main
     with explained(ImportError):
         main()

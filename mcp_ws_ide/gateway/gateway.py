@@ -28,7 +28,7 @@ from mcp_ws_ide.observe.metrics import Metrics, ServerGauges
 from mcp_ws_ide.observe.redaction import Redactor
 from mcp_ws_ide.observe.tap import Tap
 from mcp_ws_ide.tasks import TaskGroupOwner
-from mcp_ws_ide.transports.oauth import Authorizations
+from mcp_ws_ide.transports.authorizations import Authorizations
 from mcp_ws_ide.transports.processes import ProcessSupervisor
 
 log = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.gateway.upstream import UpstreamUser
 from mcp_ws_ide.transports.base import Transport
-from mcp_ws_ide.transports.remote import backoff
+from mcp_ws_ide.transports.tasked import backoff
 
 KINDS: Final = frozenset({"sse", "ws", "http"})
 """Kinds of server whose sessions end with their connection; with ``http``, those that turn out to speak HTTP+SSE."""

@@ -20,7 +20,7 @@ from mcp_ws_ide.gateway.continuations import Continuations
 from mcp_ws_ide.gateway.crash_loop import CrashLoop
 from mcp_ws_ide.gateway.stderr_log import StderrLog
 from mcp_ws_ide.observe.counters import ServerCounters
-from mcp_ws_ide.transports import TRANSPORTS
+from mcp_ws_ide.transports import PROCESSES
 from mcp_ws_ide.transports.base import Receiver, Transport
 
 STOPPED: Final = "it was stopped; restart it to use it again"
@@ -267,8 +267,7 @@ class Server:
     @property
     def has_process(self) -> bool:
         """Whether an upstream of it is a local process, which ``max_processes`` counts."""
-        transport = TRANSPORTS.get(self.spec.kind)  # None for a group, which has no process of its own
-        return transport is not None and transport.process
+        return self.spec.kind in PROCESSES
 
     def process_count(self, *, ending: bool = True) -> int:
         """Return the number of its processes that serve, start or are prewarmed.

@@ -20,7 +20,7 @@ from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.gateway.shared import SharedPool
 from mcp_ws_ide.observe.counters import ServerCounters
 from mcp_ws_ide.transports import Supplies, Transport, make_transport
-from mcp_ws_ide.transports.oauth import Authorizations
+from mcp_ws_ide.transports.authorizations import Authorizations
 from mcp_ws_ide.transports.processes import ProcessSupervisor
 
 MAX_GROUPS: Final = 256

@@ -22,6 +22,7 @@ from typing import Any, Final
 from mcp_ws_ide.core.binding import ENDPOINT_NAME
 from mcp_ws_ide.discovery import RunningGateway, find_gateway
 from mcp_ws_ide.errors import ConnectError, UnusableArgumentError
+from mcp_ws_ide.importing import many_imports
 from mcp_ws_ide.inspector import commands, drain, instances, network
 from mcp_ws_ide.inspector.choosing import AmbiguousError, address
 from mcp_ws_ide.inspector.collecting import end_with_reader, stop_on_signals
@@ -116,7 +117,8 @@ def run_wrapped(options: argparse.Namespace) -> int:
         with PrivateGateway(options.command, options.name, options.port, options.env_vars) as private:
             announce(private, private.greet())
             if not no_full_screen("attach"):
-                from mcp_ws_ide.inspector.app.app import run
+                with many_imports():
+                    from mcp_ws_ide.inspector.app.app import run
 
                 return run(lambda: private.gateway, private=True)
             options.server = options.session = None
@@ -248,7 +250,8 @@ def run_attach(find: Find, options: argparse.Namespace) -> int:
         commands.say(reason)
         return 2
     # Imported here: the other commands must start quickly.
-    from mcp_ws_ide.inspector.app.app import run
+    with many_imports():
+        from mcp_ws_ide.inspector.app.app import run
 
     GatewayClient(find()).attached()  # report a refusal in the shell, not on a screen that closes at once
     return run(find)

@@ -17,6 +17,7 @@ from typing import Any, Final, TextIO
 
 from mcp_ws_ide.discovery import RunningGateway, check_name, endpoint_url, find_gateway
 from mcp_ws_ide.errors import UnusableArgumentError
+from mcp_ws_ide.importing import many_imports
 from mcp_ws_ide.inspector import export, network, report
 from mcp_ws_ide.inspector.collecting import Sieve, collect, end_with_reader, stop_on_signals
 from mcp_ws_ide.inspector.expectations import Expectations, milliseconds
@@ -211,7 +212,8 @@ def run_open(find: Find, options: argparse.Namespace) -> int:
     if reason := no_full_screen("open"):
         say(reason)
         return 2
-    from mcp_ws_ide.inspector.app.app import run_file
+    with many_imports():
+        from mcp_ws_ide.inspector.app.app import run_file
 
     return run_file(options.file, _most(options))
 

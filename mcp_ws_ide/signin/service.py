@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mcp_ws_ide.signin.approvals import Approvals
 from mcp_ws_ide.signin.clients import BadClientError, Client
-from mcp_ws_ide.signin.documents import ClientDocuments, problem_of_id
 from mcp_ws_ide.signin.registrations import Registrations
 from mcp_ws_ide.tokens import TokenStore
 
 if TYPE_CHECKING:
+    from mcp_ws_ide.signin.documents import ClientDocuments
     from mcp_ws_ide.signin.protocol import SignInServer
 
 UNKNOWN_CLIENT = (
@@ -30,7 +31,13 @@ class SignInService:
     def __init__(self, store: TokenStore, revoked: Callable[[str], None], key: Callable[[], bytes]) -> None:
         self.approvals = Approvals(store, revoked)
         self.registrations = Registrations(key)
-        self.documents = ClientDocuments()
+
+    @cached_property
+    def documents(self) -> ClientDocuments:
+        """The documents of clients."""
+        from mcp_ws_ide.signin.documents import ClientDocuments  # imports an HTTP client
+
+        return ClientDocuments()
 
     async def client(self, client_id: str) -> Client:
         """Return the client with an id, whose document may have to be fetched.
@@ -48,6 +55,8 @@ class SignInService:
     def holder(self, client_id: str) -> Client | None:
         """Return the client that presents a code or a token; nothing is fetched, because only its id matters then."""
         if client_id.startswith("https:"):
+            from mcp_ws_ide.signin.documents import problem_of_id
+
             return Client(client_id) if problem_of_id(client_id) is None else None
         return self.registrations.find(client_id, expired=True)
 

@@ -1,37 +1,38 @@
 """The transports: every way to reach a server, by kind.
 
-To add one, write its file, register it here and name its kind in :data:`mcp_ws_ide.config.spec.URL_SCHEMES`
-(docs/contribute/transports.md has the steps).
+The module of a transport is imported when a server of its kind is first used: some need large libraries, which would
+take a third of the extension's start. To add one, write its file, register it here and name its kind in
+:data:`mcp_ws_ide.config.spec.URL_SCHEMES` (docs/contribute/transports.md has the steps).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from importlib import import_module
+from typing import Final, cast
 
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.transports.base import Supplies, Transport
-from mcp_ws_ide.transports.http_older import HttpOrSseTransport
-from mcp_ws_ide.transports.inprocess import InProcessTransport
-from mcp_ws_ide.transports.sse import SseTransport
-from mcp_ws_ide.transports.stdio import StdioTransport
-from mcp_ws_ide.transports.unix import UnixTransport
-from mcp_ws_ide.transports.websocket import WebSocketTransport
 
-TRANSPORTS: Final[Mapping[str, type[Transport]]] = {
-    transport.kind: transport
-    for transport in (
-        StdioTransport,
-        HttpOrSseTransport,
-        SseTransport,
-        WebSocketTransport,
-        UnixTransport,
-        InProcessTransport,
-    )
+TRANSPORTS: Final[Mapping[str, str]] = {
+    "stdio": "stdio.StdioTransport",
+    "http": "http_older.HttpOrSseTransport",
+    "sse": "sse.SseTransport",
+    "ws": "websocket.WebSocketTransport",
+    "unix": "unix.UnixTransport",
+    "python": "inprocess.InProcessTransport",
 }
-"""The transports by kind."""
+"""Module and class of the transports, by kind."""
+PROCESSES: Final = frozenset({"stdio"})
+"""Kinds with :attr:`.Transport.process`, without an import."""
 
-__all__ = ["TRANSPORTS", "Supplies", "Transport", "make_transport"]
+__all__ = ["PROCESSES", "TRANSPORTS", "Supplies", "Transport", "make_transport", "transport_class"]
+
+
+def transport_class(kind: str) -> type[Transport]:
+    """Return the transport of a kind; import it on first use."""
+    module, _, name = TRANSPORTS[kind].partition(".")
+    return cast(type[Transport], getattr(import_module(f"{__name__}.{module}"), name))
 
 
 def make_transport(spec: ServerSpec, supplies: Supplies) -> Transport:
@@ -40,4 +41,4 @@ def make_transport(spec: ServerSpec, supplies: Supplies) -> Transport:
     Raises:
         TransportError: the configuration cannot work.
     """
-    return TRANSPORTS[spec.kind].from_spec(spec, supplies)
+    return transport_class(spec.kind).from_spec(spec, supplies)

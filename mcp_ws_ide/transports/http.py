@@ -47,13 +47,12 @@ from mcp_ws_ide.transports.remote import (
     Remote,
     RemoteTransport,
     RequestFailedError,
-    backoff,
     body_text,
     media_type,
     read_body,
     status_message,
 )
-from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, INTERNAL_ERROR_REASON, within
+from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, INTERNAL_ERROR_REASON, backoff, within
 
 STEADY: Final = 5.0
 """Seconds after which an event stream counts as having worked, so that the next delay is short again."""

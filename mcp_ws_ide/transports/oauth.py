@@ -13,10 +13,10 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
@@ -42,8 +42,6 @@ from mcp_ws_ide.transports.remote import (
     send_to,
 )
 
-CALLBACK: Final = "mcp-ws/oauth/callback"
-"""Path below the public URL to which authorization servers send the browser back."""
 ANSWER_TIMEOUT: Final = 30.0
 """Seconds for each response of an authorization server, and for the challenge of the MCP server."""
 SDK_LOGGER: Final = "mcp.client.auth"
@@ -143,6 +141,33 @@ def _dump(model: Any) -> dict[str, Any] | None:
     return None if model is None else dict(model.model_dump(mode="json", exclude_none=True))
 
 
+class Owner(Protocol):
+    """The authorizations of a gateway, as one of them sees it.
+
+    Attributes:
+        directory: directory of the private files.
+        timeout: seconds to wait for a user to authorize.
+        tasks: owns the flows.
+    """
+
+    directory: Path
+    timeout: float
+    tasks: TaskGroupOwner
+
+    @property
+    def redirect_uri(self) -> str:
+        """URL to which authorization servers send the browser back."""
+
+    def where(self, name: str) -> str:
+        """Return the REST URL that shows a user the authorization page of a server."""
+
+    def expect(self, state: str, authorization: Authorization) -> None:
+        """Register an authorization whose browser will return with ``state``."""
+
+    def forget(self, authorization: Authorization) -> None:
+        """Stop expecting the browser of an authorization."""
+
+
 class Authorization:
     """One principal's authorization at one server: the token, and at most one flow that obtains a new one.
 
@@ -154,7 +179,7 @@ class Authorization:
         principal: owner of the token, which is sent only with this principal's requests.
     """
 
-    def __init__(self, owner: Authorizations, spec: ServerSpec, principal: str) -> None:
+    def __init__(self, owner: Owner, spec: ServerSpec, principal: str) -> None:
         self._owner, self.spec, self.principal = owner, spec, principal
         self._settings = dict(spec.oauth or {})
         self._redirect_uri = owner.redirect_uri
@@ -477,76 +502,6 @@ class Authorization:
         """Take the parameters that the browser brought back."""
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(dict(answer))
-
-
-class Authorizations:
-    """All authorizations of a gateway, and the pages that wait for users.
-
-    Args:
-        directory: directory of the private files; created with mode 0700.
-        public_url: returns the URL of the Jupyter server as browsers see it, with its base URL.
-        timeout: seconds to wait for a user to authorize.
-    """
-
-    def __init__(self, directory: Path, public_url: Callable[[], str], timeout: float) -> None:
-        self.directory, self.timeout = directory, timeout
-        self._public_url = public_url
-        self.tasks = TaskGroupOwner()
-        self._known: dict[tuple[str, str], Authorization] = {}
-        self._expected: dict[str, Authorization] = {}
-
-    @property
-    def redirect_uri(self) -> str:
-        """URL to which authorization servers send the browser back."""
-        return f"{self._public_url().rstrip('/')}/{CALLBACK}"
-
-    def where(self, name: str) -> str:
-        """Return the REST URL that shows a user the authorization page of a server."""
-        return f"{self._public_url().rstrip('/')}/mcp-ws/api/servers/{name}"
-
-    def of(self, spec: ServerSpec, principal: str) -> Authorization:
-        """Return the authorization of this server and principal; a new one after its address or client has changed."""
-        known = self._known.get((spec.name, principal))
-        if known is None or _identity(known.spec) != _identity(spec):
-            known = self._known[spec.name, principal] = Authorization(self, spec, principal)
-        return known
-
-    def pending(self, name: str, principal: str) -> Authorization | None:
-        """Return the authorization that waits for this principal to open its page, or None."""
-        known = self._known.get((name, principal))
-        return known if known is not None and known.page is not None else None
-
-    def expect(self, state: str, authorization: Authorization) -> None:
-        """Register an authorization whose browser will return with ``state``."""
-        self._expected[state] = authorization
-
-    def forget(self, authorization: Authorization) -> None:
-        """Stop expecting the browser of an authorization."""
-        self._expected = {
-            state: known for state, known in self._expected.items() if known is not authorization
-        }
-
-    def complete(self, principal: str, answer: Mapping[str, str]) -> str | None:
-        """Take the parameters that a browser brought back; return the name of the server.
-
-        Return None if no authorization of this principal expects this ``state``. A state is valid once; another
-        principal does not use it up.
-        """
-        authorization = self._expected.get(answer.get("state", ""))
-        if authorization is None or authorization.principal != principal:
-            return None
-        self.forget(authorization)
-        authorization.take(answer)
-        return authorization.spec.name
-
-    async def aclose(self) -> None:
-        """Cancel the flows; requests that wait for them fail."""
-        await self.tasks.aclose(timeout=1.0)
-
-
-def _identity(spec: ServerSpec) -> tuple[Any, ...]:
-    """Return what an authorization is valid for."""
-    return spec.url, spec.oauth, spec.ca_file
 
 
 def _is_challenge(response: httpx2.Response) -> bool:

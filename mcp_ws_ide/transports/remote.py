@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import random
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -566,11 +565,6 @@ def body_text(body: bytes) -> str:
         shown = title_of(body)
         return f"a web page titled {shown!r}" if shown else ""
     return text if text.isprintable() else ""
-
-
-def backoff(attempt: int) -> float:
-    """Return the seconds to wait before reconnect attempt ``attempt`` (from 1), with full jitter."""
-    return min(30.0, 0.5 * 2.0 ** min(attempt - 1, 16)) * random.random()  # noqa: S311 - no secret
 
 
 def origin(url: httpx2.URL) -> str:

@@ -6,6 +6,7 @@ Knows nothing of how messages travel.
 from __future__ import annotations
 
 import asyncio
+import random
 from abc import abstractmethod
 from collections.abc import Awaitable, Coroutine
 from typing import Any, Final
@@ -137,3 +138,8 @@ async def within(seconds: float, awaitable: Awaitable[Any]) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def backoff(attempt: int) -> float:
+    """Return the seconds to wait before reconnect attempt ``attempt`` (from 1), with full jitter."""
+    return min(30.0, 0.5 * 2.0 ** min(attempt - 1, 16)) * random.random()  # noqa: S311 - no secret

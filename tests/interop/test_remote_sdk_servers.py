@@ -162,7 +162,7 @@ def test_an_object_of_sdk_1_serves_in_process(run_program, mcp1_python):
 OAUTH = """
 import asyncio, pathlib, sys, httpx2
 from mcp_ws_ide.config.spec import ServerSpec
-from mcp_ws_ide.transports.oauth import Authorizations
+from mcp_ws_ide.transports.authorizations import Authorizations
 
 async def main():
     authorizations = Authorizations(pathlib.Path(sys.argv[1]), lambda: "http://localhost:8888/", 5)

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from mcp_ws_ide.errors import TransportClosedError
-from mcp_ws_ide.transports import TRANSPORTS, Transport
+from mcp_ws_ide.transports import TRANSPORTS, Transport, transport_class
 from mcp_ws_ide.transports.processes import ProcessSupervisor
 from tests.conftest import BOUND, MODERN, Jupyter, until
 from tests.transports import peers
@@ -337,7 +337,7 @@ async def test_an_attachment_leaves_nothing_behind_however_it_ends(era, jupyter,
         except TimeoutError:
             raise AssertionError(f"{name} leaves descriptors, tasks, processes: {before} {left()}") from None
         gc.collect()
-        assert sum(isinstance(o, TRANSPORTS[peer.spec["kind"]]) for o in gc.get_objects()) <= 1
+        assert sum(isinstance(o, transport_class(peer.spec["kind"])) for o in gc.get_objects()) <= 1
         await peer.stop()
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.transports import addresses
-from mcp_ws_ide.transports.oauth import Authorizations
+from mcp_ws_ide.transports.authorizations import Authorizations
 from mcp_ws_ide.transports.remote import AuthorizationMissingError, RequestFailedError
 from tests.conftest import BOUND
 from tests.handlers.test_tls import Certificates

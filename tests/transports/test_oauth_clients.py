@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mcp_ws_ide.config.spec import ServerSpec
-from mcp_ws_ide.transports.oauth import Authorizations
+from mcp_ws_ide.transports.authorizations import Authorizations
 from mcp_ws_ide.transports.remote import AuthorizationMissingError
 from tests.conftest import BOUND
 
