@@ -25,6 +25,7 @@ from mcp_ws_ide.core.lenient_json import (
     members_of,
     object_of,
     text_of,
+    value_of,
 )
 from mcp_ws_ide.core.list_items import MAX_NOTE, UNAVAILABLE_KEY, fault_texts, note_fault, read_item
 from mcp_ws_ide.core.messages import Message
@@ -104,6 +105,8 @@ class Gathering:
         self._uris: dict[str, list[str]] = {}
         self._discovered: dict[str, dict[str, Raw]] = {}
         self._error = b""
+        self._lifetimes: list[float] = []
+        """``ttlMs`` of each page and description; 0 where there is none."""
         self._notes: dict[str, str] = {}
         self._size = 0
 
@@ -116,6 +119,7 @@ class Gathering:
     def add(self, member: str, result: bytes) -> bytes:
         """Take a member's result; return the cursor (JSON) of the page to fetch next, ``b""`` for none."""
         page, pages = members_of(result), self._pages.setdefault(member, Pages())
+        self._lifetimes.append(_lifetime(bytes(page.get("ttlMs", b""))))
         if not self._key:
             self._add_discovered(member, page, len(result))
             return b""
@@ -215,10 +219,11 @@ class Gathering:
         """
         if not self._pages:
             return messages.failure(b"%d" % number, self._error)
-        result: dict[str, Any] = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+        items_of_all = [item for member in self._members for item in self._items_of(member)]
+        lifetime = 0 if self._notes else min(self._lifetimes)
+        result: dict[str, Any] = {"resultType": "complete", "ttlMs": lifetime, "cacheScope": "private"}
         if self._key:
-            items = [item for member in self._members for item in self._items_of(member)]
-            result[self._key] = Raw(b"[%b]" % b",".join(items))
+            result[self._key] = Raw(b"[%b]" % b",".join(items_of_all))
         else:
             result |= self._all_discovered()
         if self._notes:
@@ -239,6 +244,12 @@ class Gathering:
         if instructions:
             merged["instructions"] = "\n\n".join(instructions)
         return merged
+
+
+def _lifetime(raw: bytes) -> float:
+    """Return a ``ttlMs``; 0, which forbids keeping the result, for anything that is none."""
+    value = value_of(raw)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else 0
 
 
 def offers_none(error: bytes) -> bool:

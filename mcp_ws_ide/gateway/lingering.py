@@ -27,6 +27,10 @@ class Lingering(Protocol):
         """Whether all sessions of its principal use it."""
 
     @property
+    def closed(self) -> bool:
+        """Whether it has ended."""
+
+    @property
     def users(self) -> int:
         """The number of sessions that use it."""
 
@@ -69,7 +73,7 @@ class Lifetime:
 
     def _end(self) -> None:
         """End the upstream; look again later if clients may come back for something."""
-        if self._upstream.users:
+        if self._upstream.users or self._upstream.closed:
             return
         if self.unfinished and not self._server.retired:
             self._timer = self._services.loop.call_later(self._idle_timeout() or LEAST_CHECK, self._end)

@@ -538,3 +538,35 @@ def test_items_that_clients_could_not_read_are_mended_or_omitted_and_reported(me
     _, (answer,) = rig.member("a", id=1, result={LISTS[method]: [item]})
     assert answer["result"][LISTS[method]] == ([] if shown is None else [shown])
     assert LISTS[method] in answer["result"]["_meta"][UNAVAILABLE_KEY]["a"]
+
+
+@pytest.mark.parametrize(
+    ("pages", "expected"),
+    [
+        ({"a": [60_000], "b": [5000]}, 5000),
+        ({"a": [60_000, 1000], "b": [5000]}, 1000),
+        ({"a": [60_000], "b": [None]}, 0),
+        ({"a": [60_000], "b": ["60000"]}, 0),
+        ({"a": [60_000], "b": [-1]}, 0),
+    ],
+)
+def test_a_merged_list_may_be_kept_as_long_as_each_part_of_it_and_by_its_user_only(pages, expected):
+    rig = Rig()
+    rig.client(1, "tools/list")
+    answers: list[dict[str, Any]] = []
+    for member, lifetimes in pages.items():
+        for number, lifetime in enumerate(lifetimes, 1):
+            more = {"nextCursor": str(number)} if number < len(lifetimes) else {}
+            tools = [{"name": f"t{number}", "inputSchema": SCHEMA}]
+            page = {"tools": tools, "ttlMs": lifetime, "cacheScope": "public", **more}
+            _, answers = rig.member(member, id=1, result=page)
+    result = answers[0]["result"]
+    assert (result["ttlMs"], result["cacheScope"]) == (expected, "private")
+
+
+def test_a_list_that_lacks_a_member_is_not_to_be_kept():
+    rig = Rig()
+    rig.client(1, "tools/list")
+    rig.member("a", id=1, error={"code": -31002, "message": "no such command"})
+    _, (answer,) = rig.member("b", id=1, result={"tools": [], "ttlMs": 60_000})
+    assert answer["result"]["ttlMs"] == 0
