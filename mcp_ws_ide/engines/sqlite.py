@@ -2,8 +2,8 @@
 
 :class:`~mcp_ws_ide.engines.session_table.SessionTable` makes all decisions, on the event loop. At the end of a turn,
 everything staged is committed as one row of the log, by the event loop itself or by one writing thread; from time to
-time the thread writes the changed sessions into the file and empties the log. So a commit costs one write, however many
-sessions share it, and a disk that does not answer does not block the event loop.
+time the thread writes the changed sessions into the file and empties the log. So a commit costs two writes, however
+many sessions share it, and a disk that does not answer does not block the event loop.
 
 The sessions run ahead of the file while it cannot be written. What was not written stays with the thread and is tried
 again with whatever comes next; an owner whose batch failed sends it again, and it is committed as soon as that is.
