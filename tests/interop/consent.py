@@ -55,6 +55,13 @@ class Running:
             if found := re.search(pattern, line):
                 return found[0]
 
+    def rest(self) -> str:
+        """Wait for the end; return everything that was printed."""
+        while (line := self._lines.get(timeout=BOUND)) is not None:
+            self.printed += line
+        self.process.wait(BOUND)
+        return self.printed
+
     def send(self, **message: Any) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")

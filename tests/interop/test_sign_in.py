@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import httpx
 import pytest
 
-from tests.conftest import DEMO, FAST_SERVER, OUTSIDE, Jupyter
+from tests.conftest import BOUND, DEMO, FAST_SERVER, OUTSIDE, Jupyter, free_port
 from tests.interop.conftest import PACKAGES, need
 from tests.interop.consent import PAGE, SDK_CLIENT, Running, approve, page_of, with_token
 from tests.interop.test_typescript import program
-from tests.signing_in import application
+from tests.signing_in import Person, application
 
 pytestmark = [pytest.mark.chromium, pytest.mark.heavy]
 SDKS = {
@@ -80,6 +81,27 @@ async def test_mcp_remote_signs_in_and_calls_a_tool(gateway, node_program, tmp_p
         client.send(method="notifications/initialized")
         client.send(id=2, method="tools/call", params={"name": "echo", "arguments": {"text": "through it"}})
         client.until('"text": ?"through it"')
+
+
+@pytest.mark.node
+def test_the_conformance_suite_finds_no_fault_in_the_authorization_server(gateway, node_program):
+    suite = PACKAGES / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
+    port = free_port()
+    client = application(gateway, "demo", redirect_uri=f"http://127.0.0.1:{port}/callback")
+    options = [
+        "--url",
+        client.server["issuer"],
+        "--client-id",
+        client.client_id,
+        "--resource",
+        client.resource,
+    ]
+    with Running(node_program, str(suite), "authorization", *options, "--port", str(port)) as running:
+        answer = Person(gateway).decide(running.until(PAGE))
+        httpx.get(answer.headers["Location"], timeout=BOUND)
+        printed = running.rest()
+    assert "authorization-code-grant: 1 passed, 0 failed" in printed
+    assert "Total: 3 passed, 0 failed" in printed
 
 
 class _Onward(BaseHTTPRequestHandler):
