@@ -47,7 +47,7 @@ async def test_an_inspector_of_one_gateway_shows_all_and_their_traffic(fleet):
         await person.until(lambda: "7 GW" in person.tabs, "the gateways")
         await person.press("7")
         await person.until(lambda: other[:8] in person.screen(), "the other gateway")
-        assert "attached here" in person.screen()
+        assert "this one" in person.screen()
         await person.press("j", "enter")
         await person.until(lambda: f"/gateway:{other}"[:12] in person.tabs, "the filter")
         await person.until(lambda: "tools/call echo" in person.screen(), "its traffic")

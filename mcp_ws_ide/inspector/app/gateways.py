@@ -47,10 +47,10 @@ class Gateways(Pane):
         drains = one.get("draining")
         state = f"drains, {one.get('to_drain', 0)}" if drains else "ready"
         counts = " ".join(f"{amount(one.get(name) or 0):>5}" for name in ("sessions", "links", "processes"))
-        own = " (attached here)" if one.get("self") else ""
+        own = "this one " if one.get("self") else ""
         return [
             (fit(str(one.get("id"))[:8], 8) + " ", "note"),
             (fit(state, 12) + " ", "warn" if drains else "good"),
             (f"{counts} {age(time.time() - float(one.get('started') or 0)):>4}  ", ""),
-            (clean(f"{one.get('peer', '')} {one.get('version', '')}{own}"), "dim"),
+            (clean(f"{own}{one.get('peer', '')} {one.get('version', '')}"), "dim"),
         ]
