@@ -123,6 +123,8 @@ class Server:
         stopped: whether a user has stopped it: nothing is started until it is restarted.
         retired: whether its entry was changed or removed, so that new sessions do not reach it.
         sessions: the number of open sessions.
+        continuations: what sessions with restricted gateway tokens may continue.
+        group_names: how it shows the names of its members' tools, if it is a group.
         upstreams: the live attachments to it.
         prewarmed: processes that wait to be taken; None where the configuration asks for none.
     """
@@ -135,6 +137,8 @@ class Server:
         self.stopped = self.retired = False
         self.sessions = 0
         self.continuations = Continuations()
+        prefixes = tuple(member + SEPARATOR for member in spec.group)
+        self.group_names = GroupNames(prefixes, spec.prefix == "never")
         self.upstreams: set[LiveUpstream] = set()
         self.prewarmed: PrewarmedProcesses | None = None
         self._transports = transports
@@ -163,11 +167,6 @@ class Server:
     def members(self) -> tuple[str, ...]:
         """The names of a group's members; empty for any other server."""
         return self.spec.group
-
-    @property
-    def group_names(self) -> GroupNames:
-        """How it shows the names of its members' tools, if it is a group."""
-        return GroupNames(tuple(member + SEPARATOR for member in self.members), self.spec.prefix == "never")
 
     @property
     def in_use(self) -> bool:
