@@ -1064,3 +1064,25 @@ def test_a_task_that_its_client_did_not_ask_for_fails_the_call():
     new.call(1)
     _, (answer,) = new.server(id=1, result={"resultType": "task", "taskId": "t1", "status": "working"})
     assert "answered with a task" in answer["error"]["message"]
+
+
+def test_tools_that_run_only_as_tasks_are_omitted_and_the_list_says_so():
+    old = Old()
+    tools = [
+        {"name": name, "inputSchema": {"type": "object"}, **more}
+        for name, more in (
+            ("plain", {}),
+            ("either", {"execution": {"taskSupport": "optional"}}),
+            ("only", {"execution": {"taskSupport": "required"}}),
+        )
+    ]
+    for offered, names, noted in (
+        (tools, ["plain", "either"], True),
+        (tools[:2], ["plain", "either"], False),
+    ):
+        old.client(1, "tools/list")
+        _, (answer,) = old.server(id=1, result={"tools": offered})
+        assert [tool["name"] for tool in answer["result"]["tools"]] == names
+        note = answer["result"].get("_meta", {}).get("mcp-ws-ide/unavailable", {})
+        text = "tools that run only as tasks of 2025-11-25 are omitted: only"
+        assert note == ({"old": text} if noted else {})

@@ -36,10 +36,12 @@ from mcp_ws_ide.core.lenient_json import (
     encode,
     error_code,
     error_text,
+    items_of,
     members_of,
     object_of,
     text_of,
 )
+from mcp_ws_ide.core.list_items import with_note
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.core.session import CANCELLED
 from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
@@ -397,7 +399,7 @@ class LegacyServer:
     def _deliver(self, call: _Call, answer: Message, step: Step) -> None:
         del self._calls[call.server_id]
         self._by_client.pop(call.client_id, None)
-        result = _modern_result(call.method, answer.result) if answer.result else b""
+        result = _modern_result(call.method, answer.result, self._result) if answer.result else b""
         step.to_clients.append(messages.rebuild(answer, b"%d" % call.client_id, result=result))
 
     def _ask_to_visit(self, call: _Call, answer: Message, now: float, step: Step) -> None:
@@ -505,8 +507,10 @@ def _discovered(initialized: dict[str, Raw], capabilities: dict[str, Any]) -> di
     return result
 
 
-def _modern_result(method: str, result: bytes) -> bytes:
+def _modern_result(method: str, result: bytes, initialized: dict[str, Raw]) -> bytes:
     """Return a result with the members that 2026-07-28 requires."""
+    if method == "tools/list" and b'"taskSupport"' in result:
+        result = _without_tasks_only(result, initialized)
     members = members_of(result)
     if not members and result.strip() != b"{}":
         return result
@@ -515,6 +519,20 @@ def _modern_result(method: str, result: bytes) -> bytes:
         members.setdefault("ttlMs", Raw(b"0"))
         members.setdefault("cacheScope", Raw(b'"private"'))
     return encode(members)
+
+
+def _without_tasks_only(result: bytes, initialized: dict[str, Raw]) -> bytes:
+    """Return a list without the tools that run only as tasks of 2025-11-25, which a modern client cannot ask for."""
+    kept, omitted = list[Raw](), list[Raw]()
+    for tool in items_of(messages.member(result, "tools")):
+        execution = object_of(messages.member(bytes(tool), "execution"))
+        (omitted if execution.get("taskSupport") == "required" else kept).append(tool)
+    if not omitted:
+        return result
+    server = text_of(messages.member(bytes(initialized.get("serverInfo", b"{}")), "name")) or "server"
+    names = ", ".join(text_of(messages.member(bytes(tool), "name")) for tool in omitted)
+    note = f"tools that run only as tasks of 2025-11-25 are omitted: {names}"
+    return with_note(messages.with_member(result, "tools", encode(kept)), server, [note])
 
 
 def _without_envelope(params: bytes) -> bytes:
