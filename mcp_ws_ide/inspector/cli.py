@@ -188,8 +188,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add(known, _command, duration)
     drain.add(known, _command, duration)
     instances.add(known, _command, duration)
-    _command(known, "servers", run_servers, "list the configured servers")
-    _command(known, "sessions", run_sessions, "list your live sessions")
+    _json_option(_command(known, "servers", run_servers, "list the configured servers"))
+    _json_option(_command(known, "sessions", run_sessions, "list your live sessions"))
 
     token = known.add_parser("token", help="mint, list or revoke gateway tokens")
     actions = token.add_subparsers(required=True, metavar="ACTION")
@@ -213,7 +213,7 @@ def _parser() -> argparse.ArgumentParser:
         "--deny-tool", action="append", metavar="PATTERN", help="deny tools that match; may be repeated"
     )
     mint.add_argument("--note", default="", help="description of its purpose")
-    _command(actions, "list", run_list, "list your tokens, without their secrets")
+    _json_option(_command(actions, "list", run_list, "list your tokens, without their secrets"))
     revoke = _command(actions, "revoke", run_revoke, "revoke a token and close the links opened with it")
     revoke.add_argument("id", help="the token's id; see 'token list'")
     return parser
@@ -227,6 +227,10 @@ def _command(known: Any, name: str, run: Any, help_text: str) -> argparse.Argume
     )
     parser.set_defaults(run=run, parser=parser)
     return parser
+
+
+def _json_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the gateway's answer as one JSON object")
 
 
 def duration(text: str) -> float:
@@ -286,6 +290,9 @@ def run_servers(find: Find, options: argparse.Namespace) -> int:
     """Run ``servers``."""
     client = GatewayClient(find())
     answer = client.call("GET", "servers")
+    if options.json:
+        print(json.dumps(answer, indent=1))
+        return 0
     for server in answer["servers"]:
         line = (
             f"{server['name']:<20} {server['state']:<9} {server['era']:<8} {server['sessions']:>4} sessions"
@@ -308,7 +315,11 @@ def run_servers(find: Find, options: argparse.Namespace) -> int:
 
 def run_sessions(find: Find, options: argparse.Namespace) -> int:
     """Run ``sessions``."""
-    for session in GatewayClient(find()).call("GET", "sessions")["sessions"]:
+    answer = GatewayClient(find()).call("GET", "sessions")
+    if options.json:
+        print(json.dumps(answer, indent=1))
+        return 0
+    for session in answer["sessions"]:
         waits = "(stored)" if session.get("stored") else "(waiting)"
         link = session["link"] if session["attached"] else waits
         counts = f"{session['in_flight']} in flight, {session['messages']['in']} in, {session['messages']['out']} out"
@@ -331,7 +342,11 @@ def run_mint(find: Find, options: argparse.Namespace) -> int:
 
 def run_list(find: Find, options: argparse.Namespace) -> int:
     """Run ``token list``."""
-    for token in GatewayClient(find()).call("GET", "tokens")["tokens"]:
+    answer = GatewayClient(find()).call("GET", "tokens")
+    if options.json:
+        print(json.dumps(answer, indent=1))
+        return 0
+    for token in answer["tokens"]:
         expires = time.strftime("%Y-%m-%d %H:%M", time.localtime(token["expires"]))
         line = f"{token['id']} {','.join(token['servers'])} expires {expires} {token['note']}"
         print(visible(line).rstrip())

@@ -110,6 +110,12 @@ def test_servers_and_sessions_are_listed(jupyter):
     assert "fast" in shown.stdout
     assert "NO_SUCH_VARIABLE" in shown.stderr
     assert run(jupyter, "sessions").returncode == 0
+    for command, member in (
+        (["servers"], "servers"),
+        (["sessions"], "sessions"),
+        (["token", "list"], "tokens"),
+    ):
+        assert isinstance(json.loads(run(jupyter, *command, "--json").stdout)[member], list)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from mcp_ws_ide.inspector.app.app import InspectorApp
+from mcp_ws_ide.inspector.app.highlight import LINE_TIME, Highlight
 from mcp_ws_ide.inspector.model.filters import REGEX_TIME, FilterTooSlowError, parse
 from mcp_ws_ide.inspector.playback import Playback
 from tests.conftest import BOUND, TESTS
@@ -144,6 +145,16 @@ def test_a_catastrophic_regular_expression_gives_up_in_time():
         parse(SLOW.replace("$", "!")).rows(t.journal.store)
     assert time.process_time() - start < 10 * REGEX_TIME
     t.journal.close()
+
+
+def test_highlighting_gives_up_an_expression_that_is_catastrophic():
+    highlight = Highlight(["(a|aa)+!"])
+    assert highlight.parts([("b aa! b", "dim")]) == [("b ", "dim"), ("aa!", "match"), (" b", "dim")]
+    start = time.process_time()
+    for _ in range(200):
+        assert highlight.parts([("a" * 60, "dim")]) == [("a" * 60, "dim")]
+    assert time.process_time() - start < 20 * LINE_TIME
+    assert Highlight(["(?i)a", "b"]).parts([("ab", "")])
 
 
 async def test_a_catastrophic_filter_is_cleared_and_the_screen_keeps_updating(tmp_path):

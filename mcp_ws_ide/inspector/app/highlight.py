@@ -8,7 +8,7 @@ from typing import Any, Final
 from mcp_ws_ide.inspector.app.rows import Part
 
 LINE_TIME: Final = 0.005
-"""Seconds that a regular expression may take for one part of a line; what takes longer is not highlighted."""
+"""Seconds that a regular expression may take for one part of a line; if it takes longer, it is given up."""
 LONGEST: Final = 20_000
 """Characters of a part above which nothing is highlighted in it."""
 
@@ -33,14 +33,16 @@ class Highlight:
         return [piece for part in line for piece in self._split(*part)]
 
     def _split(self, text: str, style: str) -> list[Part]:
+        if self._pattern is None:
+            return [(text, style)]
         try:
             spans = (
                 []
                 if len(text) > LONGEST
                 else [m.span() for m in self._pattern.finditer(text, timeout=LINE_TIME)]
             )
-        except TimeoutError:
-            spans = []
+        except TimeoutError:  # the next part would hold up the screen as long
+            self._pattern, spans = None, []
         pieces: list[Part] = []
         position = 0
         for start, end in spans:
