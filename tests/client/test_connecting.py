@@ -159,8 +159,8 @@ async def test_a_port_that_answers_nothing_is_given_up_when_the_timeout_has_pass
 
 async def test_a_gateway_that_never_opens_the_session_is_given_up_with_a_reason():
     async with silent_websocket(["mcp.resume.v1"]) as url:
-        transport = websocket_transport(url, open_timeout=0.2)
-        with pytest.raises(ConnectError, match=r"did not open a session: no response within 0\.2 s"):
+        transport = websocket_transport(url, open_timeout=1)
+        with pytest.raises(ConnectError, match=r"did not open a session: no response within 1 s"):
             async with asyncio.timeout(BOUND), transport:
                 raise AssertionError("it is open")
 
@@ -173,20 +173,19 @@ async def test_each_transport_gives_up_on_a_port_that_answers_nothing():
                 raise AssertionError("it is open")
 
 
-@pytest.mark.parametrize("timeout", [None, 0.5])
-async def test_a_silent_server_behind_an_open_link_is_given_up(monkeypatch, timeout):
+@pytest.mark.parametrize(("timeout", "limit"), [(None, "0.5 s"), (3, "3 s")])
+async def test_a_silent_server_behind_an_open_link_is_given_up(monkeypatch, timeout, limit):
     monkeypatch.setattr(connecting, "FOREIGN_PATIENCE", 0.5)
     async with silent_websocket() as url, Server(no_answer) as server:
         errors = await asyncio.gather(fails(url, timeout=timeout), fails(server.url, timeout=timeout))
     for error in errors:
         assert isinstance(error, ServerUnavailableError)
-        assert "did not answer the handshake within 0.5 s; pass timeout=" in str(error)
+        assert f"did not answer the handshake within {limit}; pass timeout=" in str(error)
 
 
 async def test_a_slow_server_has_as_long_as_the_timeout(monkeypatch):
     monkeypatch.setattr(connecting, "FOREIGN_PATIENCE", 0.1)
     started = asyncio.Event()
-    asyncio.get_running_loop().call_later(0.4, started.set)
 
     async def answer(link: ServerConnection) -> None:
         async for data in link:
@@ -199,6 +198,7 @@ async def test_a_slow_server_has_as_long_as_the_timeout(monkeypatch):
     async with serve(answer, "127.0.0.1", 0) as server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
         assert isinstance(await fails(url), ServerUnavailableError)
+        asyncio.get_running_loop().call_later(0.4, started.set)
         async with connect(url, timeout=math.inf) as client:
             assert client.protocol_version == "2026-07-28"
         async with connect(url, timeout=BOUND):

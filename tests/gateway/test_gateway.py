@@ -168,12 +168,12 @@ async def test_a_server_that_answers_nothing_is_reported(odd):
     assert "neither server/discover nor initialize" in answer["error"]["message"]
 
 
-@pytest.mark.parametrize("limits", [Limits(probe_timeout=0.1)])
+@pytest.mark.parametrize("limits", [Limits(probe_timeout=0.2)])
 @pytest.mark.parametrize(
     ("behaviour", "limit"),
     [
-        ("mute", "initialize within 0.9 s (9 times probe_timeout)"),
-        ("downloads-mute", "initialize within 3 s (30 times probe_timeout)"),
+        ("mute", "initialize within 1.8 s (9 times probe_timeout)"),
+        ("downloads-mute", "initialize within 6 s (30 times probe_timeout)"),
     ],
 )
 async def test_a_handshake_of_a_client_or_of_the_gateway_that_is_not_answered_fails(odd, behaviour, limit):
@@ -188,7 +188,7 @@ async def test_a_handshake_of_a_client_or_of_the_gateway_that_is_not_answered_fa
     await until(lambda: not gateway.process_count(), what="the end of the process")
 
 
-@pytest.mark.parametrize("limits", [Limits(probe_timeout=0.1)])
+@pytest.mark.parametrize("limits", [Limits(probe_timeout=0.2)])
 async def test_a_process_that_reports_its_download_is_waited_for(odd):
     configure, _ = odd
     gateway = configure("downloads")

@@ -51,9 +51,9 @@ class Server:
                 send(message["id"], answer)
 
     def report_download(self):
-        """Write lines to stderr for 2 s before anything is read, or for ever."""
+        """Write lines to stderr for 2.5 s before anything is read, or for ever."""
         began = time.monotonic()
-        while self.behaviour == "downloads-mute" or time.monotonic() - began < 2:
+        while self.behaviour == "downloads-mute" or time.monotonic() - began < 2.5:
             print("Downloading", file=sys.stderr, flush=True)
             time.sleep(0.05)
 
