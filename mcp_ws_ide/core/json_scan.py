@@ -34,10 +34,10 @@ _WITH_CONTROLS: Final = re.compile(_STRING, re.DOTALL)
 _CONTROL: Final = re.compile(rb"[\x00-\x1f]")
 _QUOTED: Final = re.compile(rb"([\"'])(.*)\1", re.DOTALL)
 _NUMBER: Final = re.compile(rb"-?\d[\d.eE+-]*")
+_BLANKS: Final = re.compile(rb"[ \t\r\n\x00]*+")
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_$][\w$-]*")
 
 _decode_raw = msgspec.json.Decoder(Raw).decode
-_decode_items = msgspec.json.Decoder(list[Raw]).decode
 
 
 class Top(msgspec.Struct):
@@ -54,27 +54,33 @@ class Top(msgspec.Struct):
     ids_end: int = 0
 
 
-def first_value(text: bytes) -> tuple[bytes, bytes]:
-    """Return the JSON value that ``text`` begins with, and what follows it.
+def end_of_value(text: bytes, start: int = 0) -> int:
+    """Return where the JSON value at ``start`` ends, with the blanks after it. Copies nothing.
 
     Raises:
-        msgspec.DecodeError, RecursionError: it does not begin with one.
+        msgspec.DecodeError, RecursionError: there is none; an offset in the error counts from ``start``.
     """
     try:
-        return bytes(_decode_raw(text)), b""
+        _decode_raw(memoryview(text)[start:])
     except msgspec.DecodeError as error:
         at = offset_of(error)
         if at is None or "trailing characters" not in str(error):
             raise
-        return text[: at - 1], text[at - 1 :]  # it names the byte after the first of them
+        return start + at - 1  # it names the byte after the first of them
+    return len(text)
 
 
 def is_whole(text: bytes) -> bool:
     """Return whether ``text`` is one JSON value."""
     try:
-        return not first_value(text)[1].strip()
+        return not text[end_of_value(text) :].strip()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
+
+
+def after_blanks(text: bytes, start: int) -> int:
+    """Return where something other than blanks and NUL begins, from ``start`` on; the length for nowhere."""
+    return _BLANKS.match(text, start).end()  # type: ignore[union-attr]  # it also matches nothing
 
 
 def top_of(text: bytes) -> Top:
@@ -181,11 +187,15 @@ def without_controls(text: bytes) -> tuple[bytes, list[int]]:
 
 def items_of(text: bytes, limit: int) -> Iterator[bytes]:
     """Yield the items of an array, which may be cut or broken in one of them; at most ``limit``."""
-    try:
-        for item in _decode_items(text)[:limit]:
-            yield bytes(item)
-    except (msgspec.DecodeError, RecursionError):
-        yield from islice(_pieces_of(text), limit)
+    return islice(_whole_items(text) if is_whole(text) else _pieces_of(text), limit)
+
+
+def _whole_items(text: bytes) -> Iterator[bytes]:
+    at = after_blanks(text, 1)
+    while text[at : at + 1] != b"]":
+        end = end_of_value(text, at)
+        yield text[at:end].rstrip()
+        at = after_blanks(text, end + 1) if text[end : end + 1] == b"," else end
 
 
 def _pieces_of(text: bytes) -> Iterator[bytes]:

@@ -21,6 +21,9 @@ from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, Malf
 
 MAX_ITEMS: Final = 1000
 """Messages that are read from one line, event or array; what follows is reported."""
+MAX_SEARCHED: Final = 16 << 20
+"""Bytes after which a line, event or array is searched no more for what can be mended: many broken values would each
+cost a search of all that follows, which takes about 0.5 s for this many."""
 QUOTE: Final = 60
 """Characters quoted on either side of the place where a message cannot be read."""
 
@@ -94,6 +97,7 @@ class Reading:
         noise: text between messages.
         notices: what was mended: a text for each kind.
         exact: whether no value may be changed, and a request may follow text.
+        searched: bytes that were searched for what can be mended.
     """
 
     messages: list[Message] = field(default_factory=list)
@@ -101,6 +105,7 @@ class Reading:
     noise: list[bytes] = field(default_factory=list)
     notices: dict[str, str] = field(default_factory=dict)
     exact: bool = False
+    searched: int = 0
 
 
 class ReportedKinds:
@@ -233,8 +238,9 @@ def _read_all(text: bytes, reading: Reading, depth: int) -> None:
     """Read one value after another. After text, only answers: a log may quote what the server was sent."""
     text = text.strip(_BLANKS)
     if text[:1] not in (b"{", b"[") and not reading.exact:
-        noted, reading = reading, Reading(notices=reading.notices)
+        noted, reading = reading, Reading(notices=reading.notices, searched=reading.searched)
         _read_each(text, reading, depth)
+        noted.searched = reading.searched
         answers = [message for message in reading.messages if message.kind is Kind.RESPONSE]
         noted.messages += answers
         noted.unreadable += reading.unreadable
@@ -244,65 +250,77 @@ def _read_all(text: bytes, reading: Reading, depth: int) -> None:
 
 
 def _read_each(text: bytes, reading: Reading, depth: int) -> None:
+    at = 0
     for _ in range(MAX_ITEMS):
-        text = text.strip(_BLANKS)
-        if not text:
+        at = json_scan.after_blanks(text, at)
+        if at == len(text):
             return
-        text = _read_first(text, reading, depth)
-    if text.strip(_BLANKS):
-        reading.noise.append(text)
+        text, at = _read_first(text, at, reading, depth)
+    if json_scan.after_blanks(text, at) < len(text):
+        reading.noise.append(text[at:])
 
 
-def _read_first(text: bytes, reading: Reading, depth: int) -> bytes:
-    """Read the value that ``text`` begins with; return the rest."""
-    if text[:1] not in b"{[":
-        return _skip_text(text, reading)
+def _read_first(text: bytes, at: int, reading: Reading, depth: int) -> tuple[bytes, int]:
+    """Read the value at ``at``; return the text, which may have been mended, and where the rest of it begins."""
+    if text[at : at + 1] not in b"{[":
+        return _skip_text(text, at, reading)
     try:
-        value, rest = json_scan.first_value(text)
+        end = json_scan.end_of_value(text, at)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        mended = None if reading.exact else _mended_text(text, reading)
+        mended = None if reading.exact else _mended_text(text, at, reading)
         if mended is None:
-            return _read_broken(text, error, reading, depth)
-        value, rest = mended
+            return _read_broken(text, at, error, reading, depth)
+        at, (text, end) = 0, mended
+    value = text[at:end]
     if value[:1] == b"[":
         _read_array(value, reading, depth)
     else:
         _read_object(value.rstrip(_BLANKS), reading)
-    if rest.strip(_BLANKS):
+    if json_scan.after_blanks(text, end) < len(text):
         reading.notices["one line"] = _ONE_LINE
-    return rest
+    return text, end
 
 
-def _skip_text(text: bytes, reading: Reading) -> bytes:
-    """Take the text before a message as noise; return the rest."""
-    if inner := _in_string(text):
+def _skip_text(text: bytes, at: int, reading: Reading) -> tuple[bytes, int]:
+    """Take the text before a message as noise; return the text to read on, and where."""
+    if inner := _in_string(text, at):
         reading.notices["string"] = "a message inside a JSON string was read"
-        return inner
-    at = text.find(_MESSAGE_START)
-    if at < 0 and may_be_message(text) and b'"method"' not in text:  # a response without its beginning
+        return inner, 0
+    start = text.find(_MESSAGE_START, at)
+    if start >= 0:
+        reading.noise.append(text[at:start])
+        reading.notices["one line"] = _ONE_LINE
+        return text, start
+    text = text[at:]
+    if may_be_message(text) and b'"method"' not in text:  # a response without its beginning
         found = _ID.findall(text)
         ids = [found[0]] if len(set(found)) == 1 else []
         reason = f"not valid JSON: it does not begin with {{: {quote(text, 0)}"
         reading.unreadable.append(Unreadable(PARSE_ERROR, reason, ids, answer=True, certain=False))
-        return b""
-    if at < 0:
+    else:
         reading.noise.append(text)
-        return b""
-    reading.noise.append(text[:at])
-    reading.notices["one line"] = _ONE_LINE
-    return text[at:]
+    return b"", 0
 
 
-def _in_string(text: bytes) -> bytes:
-    """Return the message that a JSON string contains, as servers write that encode it twice; ``b""`` for none."""
-    if text[:1] != b'"' or b"jsonrpc" not in text:
+def _in_string(text: bytes, at: int) -> bytes:
+    """Return the message in a JSON string that is all the rest, as servers write that encode it twice, or ``b""``."""
+    if text[at : at + 1] != b'"' or text.find(b"jsonrpc", at) < 0:
         return b""
-    inner = (messages.text_in(text) or "").strip().encode(errors="replace")
+    try:
+        if json_scan.end_of_value(text, at) < len(text):
+            return b""
+    except msgspec.DecodeError:
+        return b""
+    inner = (messages.text_in(text[at:]) or "").strip().encode(errors="replace")
     return inner if inner[:1] in (b"{", b"[") and json_scan.is_whole(inner) else b""
 
 
-def _mended_text(text: bytes, reading: Reading) -> tuple[bytes, bytes] | None:
-    """Return the first value, and the rest, of a text that lacks only what can be mended without doubt."""
+def _mended_text(text: bytes, at: int, reading: Reading) -> tuple[bytes, int] | None:
+    """Return the text from ``at``, and where its first value ends, if it lacks only what can be mended for sure."""
+    if reading.searched > MAX_SEARCHED:
+        return None
+    text = text[at:]
+    reading.searched += len(text)
     mended, numbers = json_scan.without_non_finite(text)
     strings: list[int] = []
     if json_scan.has_controls(mended):
@@ -310,7 +328,7 @@ def _mended_text(text: bytes, reading: Reading) -> tuple[bytes, bytes] | None:
     if not numbers and not strings:
         return None
     try:
-        value = json_scan.first_value(mended)
+        end = json_scan.end_of_value(mended)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if numbers:
@@ -320,27 +338,29 @@ def _mended_text(text: bytes, reading: Reading) -> tuple[bytes, bytes] | None:
     if strings:
         where = _place(mended, strings[0])
         reading.notices["control characters"] = f"raw control characters in a string were escaped ({where})"
-    return value
+    return mended, end
 
 
-def _read_broken(text: bytes, error: Exception, reading: Reading, depth: int) -> bytes:
-    """Take a text that begins like a message and is none; return the rest, if a message follows."""
-    if text[:1] == b"[":
-        if not depth and text[1:].lstrip()[:1] == b"{":
-            _read_array(text, reading, depth)
-            return b""
-        return _skip_text(text, reading)
+def _read_broken(text: bytes, at: int, error: Exception, reading: Reading, depth: int) -> tuple[bytes, int]:
+    """Take what begins like a message at ``at`` and is none; return the text to read on, and where."""
+    if text[at : at + 1] == b"[":
+        item = json_scan.after_blanks(text, at + 1)
+        if not depth and text[item : item + 1] == b"{":
+            _read_array(text[at:], reading, depth)
+            return b"", 0
+        return _skip_text(text, at, reading)
+    text = text[at:]
     start = text.rfind(_MESSAGE_START)
     rest = text[start:] if start > 0 and json_scan.is_whole(text[start:]) else b""
     broken = text[: len(text) - len(rest)]
-    at = messages.offset_of(error)
-    end = len(broken) if at is None else at
+    offset = messages.offset_of(error)
+    end = len(broken) if offset is None else offset
     fault = _unreadable(broken, PARSE_ERROR, _not_json(broken, error), end, broken=True)
     if fault.ids or fault.answer or b"jsonrpc" in broken:
         reading.unreadable.append(fault)
     else:
         reading.noise.append(broken)
-    return rest
+    return rest, 0
 
 
 def _read_array(value: bytes, reading: Reading, depth: int) -> None:

@@ -19,14 +19,15 @@ from mcp_ws_ide.core import json_scan
     ],
 )
 def test_the_first_value_ends_where_the_next_begins(text, value, rest):
-    assert json_scan.first_value(text) == (value, rest)
+    end = json_scan.end_of_value(b"x" + text, 1) - 1
+    assert (text[:end], text[end:]) == (value, rest)
     assert json_scan.is_whole(text) is not bool(rest)
 
 
 @pytest.mark.parametrize("text", [b'{"a":', b"{x}", b"[" * 100_000])
 def test_a_text_that_begins_with_no_value_says_so(text):
     with pytest.raises((msgspec.DecodeError, RecursionError)):
-        json_scan.first_value(text)
+        json_scan.end_of_value(text)
     assert not json_scan.is_whole(text)
 
 

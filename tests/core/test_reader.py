@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+import tracemalloc
 
 import pytest
 
@@ -301,3 +302,40 @@ def test_a_request_with_a_result_and_an_error_may_be_a_response_and_cannot_be_re
 def test_a_client_that_writes_a_request_with_a_result_is_refused():
     (fault,) = reader.read_client(b'{"jsonrpc":"2.0","id":1,"method":"a","result":{}}').unreadable
     assert fault.code == INVALID_REQUEST
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        pytest.param(b'{"a":1} ', id="values"),
+        pytest.param(b"[x %b " % ANSWER, id="broken arrays"),
+        pytest.param(b'"x" %b ' % ANSWER, id="strings"),
+        pytest.param(b"x %b " % ANSWER, id="text"),
+    ],
+)
+def test_many_values_on_a_long_line_cost_little(unit):
+    """What follows a value is neither copied nor searched again for each of them."""
+    line = unit * ((20 << 20) // len(unit))
+    for read_line in (reader.read_server, reader.read_client_line):
+        began = time.process_time()
+        reading = read_line(line)
+        assert time.process_time() - began < 2.5
+        values = len(reading.messages) + len(reading.noise) + len(reading.unreadable)
+        assert values >= reader.MAX_ITEMS
+
+
+def test_the_items_of_a_long_array_are_not_all_taken_apart():
+    array = b"[%b]" % b",".join([b"{}"] * 300_000)
+    tracemalloc.start()
+    try:
+        reading = reader.read_server(array)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(reading.noise) == reader.MAX_ITEMS
+    assert most < 8 * len(array)
+
+
+def test_a_mended_line_is_mended_to_its_end():
+    text = b'{"jsonrpc":"2.0","id":1,"result":{"a":NaN}} '
+    assert len(reader.read_server(text * 5).messages) == 5
