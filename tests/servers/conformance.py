@@ -11,6 +11,7 @@ import base64
 import itertools
 import json
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import mcp_types as types
@@ -20,11 +21,14 @@ from mcp.server.mcpserver.prompts.base import UserMessage
 from mcp.server.streamable_http import EventMessage, EventStore
 from pydantic import Field
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.servers.task_fixtures import Tasks
+
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
 WAV = "UklGRiYAAABXQVZFZm10IBAAAAABAAEAQB8AAAB9AAACABAAZGF0YQIAAAA="
 MODERN = "2026-07-28"
 
-server = MCPServer("conformance", version="1")
+server = MCPServer("conformance", version="1", extensions=[Tasks()])
 
 
 def text(words: str) -> types.TextContent:
