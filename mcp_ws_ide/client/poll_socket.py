@@ -133,7 +133,7 @@ class PollConnection:
         try:
             with anyio.fail_after(self._open_timeout):
                 response = await self._client.post(self._url, content=hello)
-        except TimeoutError:
+        except (TimeoutError, httpx2.TimeoutException):  # httpx2 limits connecting to the same time
             if self._url.startswith("https"):
                 await check_for_tls(self._url)
             seconds = f"{self._open_timeout:g} s"

@@ -23,6 +23,7 @@ from mcp_ws_ide.client import (
     negotiating_transport,
     websocket_transport,
 )
+from mcp_ws_ide.client.poll_socket import PollConnection
 from tests.chaos import ChaosLink
 from tests.conftest import BOUND, DEMO, FAST_SERVER, Jupyter, until
 from tests.interop.nginx import Nginx
@@ -208,6 +209,17 @@ async def test_tls_toward_a_port_without_tls_is_reported_at_once(own, transports
     with pytest.raises(ConnectError, match="without TLS; use ws:// or http://"):
         async with asyncio.timeout(BOUND), entering:
             pass
+
+
+async def test_tls_toward_a_port_without_tls_is_reported_whichever_timeout_passes_first():
+    """The HTTP library's own limit for connecting is the same, and on a busy machine may pass before ours."""
+    async with Server(lambda request: request.answer(404)) as server:
+        url = f"https{server.url.removeprefix('http')}/poll"
+        client = httpx2.AsyncClient(timeout=httpx2.Timeout(0.3, read=BOUND), trust_env=False)
+        link = PollConnection(client, url, url, open_timeout=BOUND)
+        with pytest.raises(ConnectError, match="without TLS; use ws:// or http://"):
+            await link.send("{}")
+        await link.close()
 
 
 @pytest.mark.parametrize(
