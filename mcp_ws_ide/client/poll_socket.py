@@ -258,11 +258,14 @@ class PollConnection:
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """End the link, and with code 1000 the session. Idempotent; bounded by :data:`CLOSE_TIMEOUT`."""
-        if self._link and not self._broken:
-            self._break()
-            self.close_code, self.close_reason = code, reason
-            await self._say_goodbye(code, reason)
-        await self._client.aclose()
+        try:
+            if self._link and not self._broken:
+                self._break()
+                self.close_code, self.close_reason = code, reason
+                await self._say_goodbye(code, reason)
+        finally:
+            with anyio.CancelScope(shield=True):  # also when the goodbye is cancelled; this waits for nobody
+                await self._client.aclose()
 
 
 def _closed() -> ConnectionClosed:
