@@ -42,6 +42,7 @@ from mcp_ws_ide.engines.choosing import NORMAL, EngineSettings, open_engine
 from mcp_ws_ide.gateway import Gateway, Limits, server_registry
 from mcp_ws_ide.handlers.repeat_router import RepeatRouter
 from mcp_ws_ide.links.base import LinkInfo
+from mcp_ws_ide.links.half_open import HalfOpen
 from mcp_ws_ide.links.http import HttpLink
 from mcp_ws_ide.links.streams import SocketStream
 from mcp_ws_ide.links.websocket import WebSocketLink
@@ -332,7 +333,9 @@ def posted(session_id: str, message: bytes) -> bytes:
 async def http_calls(number: int) -> None:
     """Make ``number`` calls from sockets over HTTP, each with the head of its session's first call."""
     gateway = piped_gateway()
-    runtime: Any = SimpleNamespace(gateway=gateway, admissions=AdmitsAll(lambda token_id: True))
+    runtime: Any = SimpleNamespace(
+        gateway=gateway, admissions=AdmitsAll(lambda token_id: True), half_open=HalfOpen()
+    )
     http_server = HTTPServer(RepeatRouter(runtime))
     clients, sessions = Clients(), []
     for _ in range(CLIENTS):
