@@ -289,6 +289,15 @@ def test_half_a_character_in_a_body_is_refused(jupyter, note):
     assert "Unicode" in answer.json()["message"]
 
 
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999", "1" * 5000])
+def test_a_number_that_json_lacks_is_refused_with_its_place(jupyter, number):
+    body = '{"tools": {"deny": ["a", {"b": NUMBER}]}, "expires_in": 5}'.replace("NUMBER", number)
+    headers = {"Authorization": f"token {jupyter.token}"}
+    answer = httpx.post(f"{jupyter.url}mcp-ws/api/tokens", content=body, headers=headers)
+    assert answer.status_code == 400
+    assert "tools.deny[1].b is NaN, infinite or too large" in answer.json()["message"]
+
+
 NOT_JSON = {
     "NaN": b"NaN",
     "NaN inside": b'{"entry": {"command": "true", "timeout": NaN}, "servers": ["fast"], "expires_in": NaN}',

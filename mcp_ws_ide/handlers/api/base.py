@@ -7,7 +7,8 @@ Jupyter's authorizer: ``execute`` on ``mcp`` unless the handler says otherwise.
 from __future__ import annotations
 
 import json
-from typing import Any, Final, NoReturn
+import math
+from typing import Any, Final
 
 from jupyter_server.base.handlers import APIHandler
 from tornado import web
@@ -27,6 +28,8 @@ CREDENTIAL: Final = (
 
 MAX_DIGITS: Final = 300
 """Digits of a whole number in a body; a floating-point number has as many at most."""
+MAX_PATH: Final = 200
+"""Characters of a member's path in an error."""
 MAX_DEPTH: Final = 100
 """Levels of lists and objects in a body; code that walks through deeper ones could run out of stack."""
 
@@ -99,7 +102,7 @@ class ApiHandler(GatewayHandler, APIHandler):
 def _json_of(body: bytes) -> Any:
     """Return the value of a body: only what every JSON parser reads alike, and every file and answer can hold."""
     try:
-        value = json.loads(body, parse_constant=_refuse_constant, parse_int=_integer)
+        value = json.loads(body, parse_constant=float, parse_int=_integer)
     except UnicodeError:
         raise web.HTTPError(400, "the body is not valid Unicode text") from None
     except RecursionError:
@@ -113,7 +116,8 @@ def _json_of(body: bytes) -> Any:
     except RecursionError:
         raise web.HTTPError(400, "the body is not JSON: it is nested too deeply") from None
     except ValueError:
-        raise web.HTTPError(400, "the body has a number that is too large") from None
+        reason = f"the body is not JSON: the number at {_not_finite(value)} is NaN, infinite or too large"
+        raise web.HTTPError(400, reason) from None
     if _depth(value) > MAX_DEPTH:
         raise web.HTTPError(400, f"the body is nested more than {MAX_DEPTH} levels deep")
     return value
@@ -129,14 +133,22 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def _integer(digits: str) -> int:
-    if len(digits) > MAX_DIGITS:
-        raise ValueError(f"a number has {len(digits)} digits; at most {MAX_DIGITS} are read")
-    return int(digits)
+def _integer(digits: str) -> float:
+    return int(digits) if len(digits) <= MAX_DIGITS else math.inf
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value; write a number or null")
+def _not_finite(value: Any) -> str:
+    """Return the path of a number that is NaN or infinite, at most :data:`MAX_PATH` characters of it."""
+    todo = [("", value)]
+    while todo:
+        path, value = todo.pop()
+        if isinstance(value, float) and not math.isfinite(value):
+            return path or "the top"
+        if isinstance(value, dict):
+            todo += [(f"{path}.{name}"[:MAX_PATH].lstrip("."), one) for name, one in value.items()]
+        elif isinstance(value, list):
+            todo += [(f"{path}[{index}]"[:MAX_PATH], one) for index, one in enumerate(value)]
+    return "an unknown place"
 
 
 def problem_model(problem: ConfigProblem) -> dict[str, str]:
