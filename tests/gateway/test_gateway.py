@@ -201,7 +201,7 @@ async def test_a_process_that_reports_its_download_is_waited_for(odd):
     assert (await try_server(gateway, gateway.servers["odd"].spec, "me")).ok
 
 
-@pytest.mark.parametrize("limits", [Limits(probe_timeout=0.1)])
+@pytest.mark.parametrize("limits", [Limits(probe_timeout=0.5)])
 async def test_a_trial_waits_for_a_handshake_as_long_as_an_upstream_does(odd):
     configure, notes = odd
     gateway = configure("mute")
