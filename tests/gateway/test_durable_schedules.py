@@ -7,7 +7,6 @@ killed, stopped or suspended. In the end every request has exactly one answer, a
 from __future__ import annotations
 
 import asyncio
-import copy
 import json
 import random
 import time
@@ -21,6 +20,7 @@ import pytest
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.engines import unstored_changes
+from mcp_ws_ide.engines.session_table import Held
 from mcp_ws_ide.errors import TransportClosedError
 from mcp_ws_ide.gateway import (
     Limits,
@@ -239,7 +239,7 @@ class World:
         afterwards, but not before: owner *and* tail lost is beyond what can be kept."""
         await self._several("catch_up", "recover", "connect", "turns", "turns")
         table = self.house.engine.table
-        past = copy.deepcopy(table.by_id)
+        past = {session_id: Held.of(held.copied()) for session_id, held in table.by_id.items()}
         await self._several("call", self.random.choice(["cut", "turns"]), "turns", "call", "turns")
         for session_id in set(past) & set(table.by_id):
             if past[session_id].stored.epoch == table.by_id[session_id].stored.epoch:
