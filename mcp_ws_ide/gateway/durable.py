@@ -109,7 +109,7 @@ class DurableSession(ResumableSession):
 
     async def store(self) -> None:
         """Store the new session, then tell its client that it is open."""
-        link = self._link
+        link = self._frame_link
         try:
             await self._engine.create(self._stored)
         except EngineUnavailableError as error:
@@ -173,7 +173,7 @@ class DurableSession(ResumableSession):
             crash_points.reach(Point.SENDING)
         if actions.arrival is not None:
             self._attach(actions.arrival)
-        elif actions.out and (link := self._link) is not None:
+        elif actions.out and (link := self._frame_link) is not None:
             channel = self.resumption.channel
             acknowledges = channel.received - channel.acked >= ACK_WITH_DATA and not self.ended
             if acknowledges and not self.attachments.stalled_by:
@@ -208,7 +208,7 @@ class DurableSession(ResumableSession):
             crash_points.reach(Point.FORWARDED)
         if self.ended:
             return
-        channel, link = self.resumption.channel, self._link
+        channel, link = self.resumption.channel, self._frame_link
         if not channel.accept(len(frame.data)):
             if channel.received - channel.acked == 1:
                 self._registry.ack_due.add(self)
@@ -320,8 +320,8 @@ class DurableSession(ResumableSession):
         """Close the link when everything staged before is sent."""
         if self._commits.idle or self._commits.failing or not self._commits.open:
             return super().close_link(code, reason)
-        if self._link is not None:
-            self._commits.actions.close = (self._link, code, reason)
+        if (link := self._frame_link) is not None:
+            self._commits.actions.close = (link, code, reason)
 
     # --- ends -----------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ continues with the next link. :class:`~mcp_ws_ide.core.resume.GatewayEnd` decide
 from __future__ import annotations
 
 import time
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol, cast
 
 from mcp_ws_ide.compiling import mypyc_attr
 from mcp_ws_ide.core import binding
@@ -48,8 +48,7 @@ class ResumableSession(Session):
     """One client's conversation with one server, over one link after the other."""
 
     resumption: GatewayEnd
-    _link: Rebindable | None
-    shutdown_code = CloseCode.SERVICE_RESTART
+    shutdown_code: ClassVar[CloseCode] = CloseCode.SERVICE_RESTART
 
     def __init__(
         self,
@@ -76,8 +75,14 @@ class ResumableSession(Session):
 
     def _announce(self, opened: bytes) -> None:
         """Tell the client that the session is open."""
-        if self._link is not None:
-            self._link.send(opened)
+        if (link := self._frame_link) is not None:
+            link.send(opened)
+
+    @property
+    def _frame_link(self) -> Rebindable | None:
+        """The link, which carries control frames. (Not declared again: that corrupts memory where it is compiled; see
+        docs/contribute/compiled.md.)"""
+        return cast("Rebindable | None", self._link)
 
     @property
     def era(self) -> str:
@@ -138,14 +143,15 @@ class ResumableSession(Session):
     def send_ack(self) -> None:
         """Acknowledge what was received recently, if there is a link and the server has room."""
         channel = self.resumption.channel
-        if self._link is not None and channel.owes_ack and not self.attachments.stalled_by:
-            self._link.send(channel.take_ack())
+        owes = channel.owes_ack and not self.attachments.stalled_by
+        if owes and (link := self._frame_link) is not None:
+            link.send(channel.take_ack())
 
     # --- toward the client ----------------------------------------------------------------------
 
     def _write(self, message: Message, droppable: bool) -> bool:
         """Keep a message until it is acknowledged, and hand it to the link; return False if that ended the session."""
-        channel, link, data = self.resumption.channel, self._link, message.data
+        channel, link, data = self.resumption.channel, self._frame_link, message.data
         if not channel.push_if_room(data, droppable) and not self._keep(data, droppable):
             return False
         if link is not None:

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import secrets
 import time
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
 from mcp_ws_ide.compiling import mypyc_attr
 from mcp_ws_ide.core import messages, reader
@@ -68,7 +68,7 @@ class Session:
     """
 
     restored = False
-    shutdown_code = CloseCode.GOING_AWAY
+    shutdown_code: ClassVar[CloseCode] = CloseCode.GOING_AWAY
     """How the link is closed when the gateway shuts down."""
 
     def __init__(
