@@ -5,6 +5,7 @@ Only reads files; imports neither Jupyter Server nor the gateway, so that client
 
 from __future__ import annotations
 
+import codecs
 import ipaddress
 import json
 import os
@@ -44,6 +45,15 @@ HUB_ADDRESSES: Final = (
     "JUPYTERHUB_SERVICE_URL",
 )
 """Variables with which a hub tells a server that it starts where the hub and the server are."""
+
+
+_MARKS: Final = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+"""Byte order marks, the longer ones first: Windows PowerShell 5 writes UTF-16 with ``>``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,14 +316,36 @@ def _origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname or "", _port(parts)
 
 
+def text_of_file(path: str, what: str) -> str:
+    """Return the text of a file in UTF-8, with or without byte order mark, that an argument names.
+
+    Args:
+        what: the file's name in an error, such as ``token file``.
+
+    Raises:
+        UnusableArgumentError: it cannot be read, or is in another encoding. No content is repeated.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise UnusableArgumentError(f"the {what} {path} cannot be read: {error.strerror or error}") from None
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "")
+    if not encoding and b"\0" in data[:4]:
+        encoding = "UTF-16 or UTF-32"
+    try:
+        if encoding:
+            raise UnusableArgumentError(f"the {what} {path} is in {encoding}; save it as UTF-8")
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UnusableArgumentError(
+            f"the {what} {path} is not in UTF-8 (byte {error.start}); save it as UTF-8"
+        ) from None
+
+
 def _read_token(path: str | None) -> str | None:
     if path is None:
         return None
-    try:
-        token = Path(path).read_text(encoding="utf-8-sig").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UnusableArgumentError(f"the token file {path} cannot be read: {reason}") from None
+    token = text_of_file(path, "token file").strip()
     if not token:  # falling back to another credential would be a surprise
         raise UnusableArgumentError(f"the token file {path} is empty")
     if not (token.isascii() and token.isprintable()):

@@ -18,7 +18,7 @@ import pytest
 from mcp_ws_ide import discovery
 from mcp_ws_ide.client import connect
 from mcp_ws_ide.discovery import find_gateway, own_gateway, running_gateways, undecided_gateways
-from mcp_ws_ide.errors import ConnectError
+from mcp_ws_ide.errors import ConnectError, UnusableArgumentError
 from mcp_ws_ide.rest_client import gateway_with
 from tests.conftest import FAST_SERVER, Jupyter
 from tests.inspector.test_cli import COMMAND, run
@@ -333,3 +333,27 @@ def test_a_refusal_names_the_token_that_was_not_sent(jupyter):
 def test_ancestors_begin_with_this_process():
     ancestors = list(discovery._ancestors())
     assert ancestors[:2] == [os.getpid(), os.getppid()]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_file_in_utf_8_is_read_with_or_without_a_byte_order_mark(tmp_path, encoding):
+    path = tmp_path / "token"
+    path.write_bytes("säcret\r\n".encode(encoding))
+    assert discovery.text_of_file(str(path), "token file") == "säcret\r\n"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "what"),
+    [
+        ("utf-16", "is in UTF-16; save it as UTF-8"),
+        ("utf-32", "is in UTF-32; save it as UTF-8"),
+        ("utf-16-be", "is in UTF-16 or UTF-32; save it as UTF-8"),
+        ("latin-1", "is not in UTF-8 (byte 1); save it as UTF-8"),
+    ],
+)
+def test_a_file_in_another_encoding_is_refused_by_its_name(tmp_path, encoding, what):
+    path = tmp_path / "token"
+    path.write_bytes("säcret".encode(encoding))
+    with pytest.raises(UnusableArgumentError) as caught:
+        discovery.text_of_file(str(path), "token file")
+    assert str(caught.value) == f"the token file {path} {what}"

@@ -18,7 +18,6 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
 import anyio
@@ -40,6 +39,7 @@ from mcp_ws_ide.discovery import (
     endpoint_url,
     find_gateway,
     normal_url,
+    text_of_file,
 )
 from mcp_ws_ide.errors import ConnectError, UnauthorizedError, UnusableArgumentError, UnusableHeaderError
 from mcp_ws_ide.ide_entries import IDES, TOKEN_VARIABLE, entry
@@ -225,11 +225,7 @@ def _read_headers(path: str) -> dict[str, str]:
         UnusableArgumentError: the file cannot be read, a line is not a header field (RFC 9110 section 5), or a header
             may not be set. Values are not repeated in the message.
     """
-    try:
-        lines = Path(path).read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UnusableArgumentError(f"the header file {path} cannot be read: {reason}") from None
+    lines = text_of_file(path, "header file").splitlines()
     headers: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         if line.strip():

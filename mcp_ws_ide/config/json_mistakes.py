@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 ESCAPES: Final = 'write each backslash twice, as in "C:\\\\Users\\\\me"'
 """The cure for a path of Windows in a string."""
@@ -13,6 +14,40 @@ _TYPOGRAPHIC: Final = "\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb"
 _WORDS: Final = {"True": "true", "False": "false", "None": "null", "undefined": "null", "NULL": "null"}
 _WORD: Final = re.compile(r"[A-Za-z]+")
 _CONFLICT: Final = re.compile(r"^(?:<{7}|={7}|>{7})(?: |$)", re.MULTILINE)
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f]")
+_NOT_IN_TEXT: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_IN_PATH: Final = re.compile(
+    r"(?:(?<![A-Za-z0-9])[A-Za-z]:|^\.{1,2}|%\w+%|\$\{[^}]*\})(?:\\[^\s\\]{0,255}){0,64}([\t\n\r])"
+)
+"""A tab or a line break where the next folder begins in a path of Windows. Scripts and keys have them elsewhere."""
+_CONTROLS: Final = {
+    "\b": "a backspace, from the escape \\b",
+    "\f": "a form feed, from the escape \\f",
+    "\t": "a tab, from the escape \\t",
+    "\n": "a line feed, from the escape \\n",
+    "\r": "a carriage return, from the escape \\r",
+}
+
+
+def misread_escapes(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield key and reason for each text of an entry in which a backslash was probably meant as one: ``"C:\\temp"``.
+
+    The text is not repeated: it may be a secret.
+    """
+    args, env = entry.get("args"), entry.get("env")
+    texts = [(key, entry.get(key), _CONTROL) for key in ("command", "cwd")]
+    texts += [
+        (f"args[{at}]", arg, _NOT_IN_TEXT) for at, arg in enumerate(args if isinstance(args, list) else ())
+    ]
+    texts += [
+        (f"env.{name}", value, _NOT_IN_TEXT) for name, value in (env if isinstance(env, dict) else {}).items()
+    ]
+    for key, text, unexpected in texts:
+        if isinstance(text, str) and (found := unexpected.search(text) or _IN_PATH.search(text)) is not None:
+            character = found[found.lastindex or 0]
+            name = _CONTROLS.get(character, f"the control character U+{ord(character):04X}")
+            yield key, f"contains {name}, at character {found.end()}; if a backslash is meant, {ESCAPES}"
 
 
 def explained(text: str, error: json.JSONDecodeError) -> str:

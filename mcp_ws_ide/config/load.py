@@ -21,7 +21,7 @@ from mcp_ws_ide.config.entry import SWITCHED_OFF, EntryError, read_entry
 from mcp_ws_ide.config.environment import Variables
 from mcp_ws_ide.config.file_sections import Project, name_in_list, projects_of, sections_of
 from mcp_ws_ide.config.file_text import decoded
-from mcp_ws_ide.config.json_mistakes import ESCAPES
+from mcp_ws_ide.config.json_mistakes import ESCAPES, misread_escapes
 from mcp_ws_ide.config.jsonc import InvalidJsonError, parse_text
 from mcp_ws_ide.config.manifests import manifest_name
 from mcp_ws_ide.config.spec import ConfigProblem, Configuration, ServerSpec
@@ -263,7 +263,8 @@ class ConfigReader:
             entry = {member: entry.strip()}
         if not isinstance(entry, dict):
             return self._report(source, key, "must be an object")
-        for member, reason in translate(entry).notices:
+        translated = translate(entry)
+        for member, reason in (*translated.notices, *misread_escapes(translated.entry)):
             self._report(source, f"{key}.{member}", reason, "notice")
         address = self._address_for(name)
         spec = self._read_entry(source, key, address, entry)

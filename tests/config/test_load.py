@@ -269,3 +269,36 @@ def test_a_relative_path_reads_nothing_from_the_current_directory(tmp_path, monk
         configuration = load_configuration({}, [path], [], {})
         assert configuration.servers == {}
         assert "must be absolute; write /" in configuration.problems[0].reason
+
+
+@pytest.mark.parametrize(
+    ("key", "entry", "what"),
+    [
+        ("command", '{"command": "C:\\temp\\\\run.exe"}', "a tab, from the escape \\t, at character 3"),
+        (
+            "cwd",
+            '{"command": "x", "cwd": "C:\\\\a\\new"}',
+            "a line feed, from the escape \\n, at character 5",
+        ),
+        ("args[1]", '{"command": "x", "args": ["-v", "--root=D:\\\\a b\\\\c\\bin"]}', "a backspace"),
+        ("args[0]", '{"command": "x", "args": ["--root=D:\\\\c\\run"]}', "a carriage return"),
+        ("env.P", '{"command": "x", "env": {"P": "C:\\food"}}', "a form feed"),
+        ("env.P", '{"command": "x", "env": {"P": "..\\tools"}}', "a tab"),
+        ("env.P", '{"command": "x", "env": {"P": "a\\u001b"}}', "the control character U+001B"),
+    ],
+)
+def test_a_backslash_that_began_an_escape_is_reported(tmp_path, key, entry, what):
+    path = tmp_path / "mcp.json"
+    path.write_text('{"mcpServers": {"a": %s}}' % entry)  # noqa: UP031 - braces
+    configuration = load_configuration({}, [str(path)], [], {})
+    [problem] = configuration.problems
+    assert (problem.key, problem.severity) == (f"mcpServers.a.{key}", "notice")
+    assert what in problem.reason
+    assert "write each backslash twice" in problem.reason
+    assert configuration.servers["a"].disabled_reason is None
+
+
+def test_scripts_and_keys_may_have_line_breaks_and_tabs(tmp_path):
+    script = "import os\nif True:\n\tprint('a: b', r'C:/x')\n"
+    entry = {"command": "x", "args": ["-c", script], "env": {"KEY": "-----BEGIN KEY-----\nabc:\n-----END"}}
+    assert load(tmp_path, {"mcpServers": {"a": entry}}).problems == []
