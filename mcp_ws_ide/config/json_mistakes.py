@@ -15,8 +15,9 @@ _WORDS: Final = {"True": "true", "False": "false", "None": "null", "undefined": 
 _WORD: Final = re.compile(r"[A-Za-z]+")
 _CONFLICT: Final = re.compile(r"^(?:<{7}|={7}|>{7})(?: |$)", re.MULTILINE)
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f]")
-_NOT_IN_TEXT: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_CONTROL: Final = re.compile(r"[\x01-\x1f]")
+"""NUL is an error of its own."""
+_NOT_IN_TEXT: Final = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f]")
 _IN_PATH: Final = re.compile(
     r"(?:(?<![A-Za-z0-9])[A-Za-z]:|^\.{1,2}|%\w+%|\$\{[^}]*\})(?:\\[^\s\\]{0,255}){0,64}([\t\n\r])"
 )

@@ -12,8 +12,9 @@ from mcp_ws_ide.handlers.endpoint import ServerEndpointHandler
 from mcp_ws_ide.handlers.oauth import CallbackHandler
 from mcp_ws_ide.handlers.page import PageHandler
 from mcp_ws_ide.handlers.poll_requests import PollHandler, ProbeHandler
-from mcp_ws_ide.handlers.signin import metadata, page
+from mcp_ws_ide.handlers.signin import metadata
 from mcp_ws_ide.handlers.signin import tokens as oauth_tokens
+from mcp_ws_ide.handlers.signin.page import AuthorizeHandler
 from mcp_ws_ide.handlers.static import StaticHandler
 from mcp_ws_ide.handlers.tap import TapHandler
 
@@ -61,7 +62,7 @@ SIGN_IN_ROUTES: list[tuple[str, type[Any]]] = [
     (rf"/mcp-ws/servers/{_NAME}/\.well-known/oauth-protected-resource", metadata.ResourceMetadataHandler),
     (rf"/mcp-ws/sign-in/{_METADATA}", metadata.ServerMetadataHandler),
     (r"/mcp-ws/sign-in/jwks", metadata.KeysHandler),
-    (r"/mcp-ws/sign-in/authorize", page.AuthorizeHandler),
+    (r"/mcp-ws/sign-in/authorize", AuthorizeHandler),
     (r"/mcp-ws/sign-in/token", oauth_tokens.TokenHandler),
     (r"/mcp-ws/sign-in/register", oauth_tokens.RegisterHandler),
     (r"/mcp-ws/sign-in/revoke", oauth_tokens.RevokeHandler),

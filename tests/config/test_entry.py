@@ -159,7 +159,7 @@ from tests.config.loading import ENTRY, JSON, load, one, only_problem
         ({"mcpServers": {"a": {"command": "x", "colour": 1}}}, "mcpServers.a.colour", "unknown key"),
         ("[" * 100_000, "", "nested"),
         ("9" * 5000, "", "must be a JSON object"),
-        ("", "", "line 1, column 1"),
+        ("", "", "the file is empty"),
         ({"mcpServers": {"a": {"command": "${MISSING}"}}}, "mcpServers.a", "MISSING"),
         ({"mcpServers": {"a": {"command": "${EMPTY:-}"}}}, "mcpServers.a", "empty"),
         ({"mcpServers": {"a": {"command": "${fileDirname}/x"}}}, "mcpServers.a", "VS Code"),
@@ -208,6 +208,7 @@ def test_every_example_of_the_documentation_works(tmp_path):
         ["search"],
         ["desk"],
         ["search", "old", "lab", "local", "mine"],
+        ["far"],
         ["far"],
         ["far"],
     ]

@@ -66,7 +66,7 @@ async def test_tools_of_several_servers_of_both_eras_under_one_url(several, mode
         await until(lambda: progress == [1, 2])
         assert (await client.read_resource("demo://item/7")).contents[0].text == "item 7"
         assert (await client.get_prompt("demo__greet", {"name": "Bo"})).messages
-        with pytest.raises(MCPError, match="names begin with one of"):
+        with pytest.raises(MCPError, match="several members have 'echo'; call one of demo__echo, fast__echo"):
             await client.call_tool("echo", {})
     await until(lambda: not several.rest("GET", "sessions")[1]["sessions"], what="that every session ended")
 

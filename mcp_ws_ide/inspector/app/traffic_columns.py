@@ -105,7 +105,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column("total", 6, _total, right=True),
     Column("upstr", 6, lambda cells: (milliseconds(cells.shares[1]), ""), right=True, since=WIDE),
     Column("gw+", 6, lambda cells: (milliseconds(cells.shares[2]), ""), right=True, since=WIDE),
-    Column("size", 6, _size, right=True),
+    Column("size", 6, _size, right=True, since=WIDE),
     Column("preview", 0, lambda cells: (preview(cells.store, cells.row), "dim"), since=WIDEST),
 )
 """All columns, from left to right."""
