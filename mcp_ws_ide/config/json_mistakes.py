@@ -19,7 +19,7 @@ _CONTROL: Final = re.compile(r"[\x01-\x1f]")
 """NUL is an error of its own."""
 _NOT_IN_TEXT: Final = re.compile(r"[\x01-\x08\x0b\x0c\x0e-\x1f]")
 _IN_PATH: Final = re.compile(
-    r"(?:(?<![A-Za-z0-9])[A-Za-z]:|^\.{1,2}|%\w+%|\$\{[^}]*\})(?:\\[^\s\\]{0,255}){0,64}([\t\n\r])"
+    r"(?:(?<![A-Za-z0-9])[A-Za-z]:|^\.{1,2}|%\w{1,64}%|\$\{[^}]{0,64}\})(?:\\[^\s\\]{0,255}){0,64}([\t\n\r])"
 )
 """A tab or a line break where the next folder begins in a path of Windows. Scripts and keys have them elsewhere."""
 _CONTROLS: Final = {
