@@ -40,6 +40,7 @@ def test_the_page_of_one_gateway_shows_all_gateways_and_their_traffic(fleet, ope
         assert "seen from afar" in str(link.recv())
         row = tab.page.get_by_text("tools/call").first
         row.click()
+        tab.page.keyboard.press("Enter")
         tab.shows(other, ".traffic-detail")
         tab.go("sessions")
         tab.page.get_by_role("region", name="Table of sessions").get_by_role(
