@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -54,7 +55,7 @@ class Missed(NamedTuple):
         return f"{self.number} records are missing: newer records displaced them before they were read"
 
 
-class Position:
+class Position(ABC):
     """A place in a feed, and what was lost before it was read there.
 
     Args:
@@ -101,9 +102,9 @@ class Position:
                 gap = Missed(after + 1, self.next - 1, self.next - 1 - after)
         self.attached(feed, gap)
 
+    @abstractmethod
     def attached(self, feed: Feed, gap: Missed | None) -> None:
         """Note where it starts, and what is missing before."""
-        raise NotImplementedError
 
     def lose(self, record: TapRecord, token: str | None) -> bool:
         """Count a record that is discarded before it was taken; return whether it would have been read."""
@@ -114,9 +115,9 @@ class Position:
         self._missed = [self._missed[0] if self._missed else record.seq, record.seq]
         return True
 
+    @abstractmethod
     def sees(self, record: TapRecord, token: str | None) -> bool:
         """Whether it gets ``record``; ``token`` is that of the record's session."""
-        raise NotImplementedError
 
     def missed(self) -> Missed | None:
         """Return what was lost since the last call; None if nothing was."""

@@ -97,7 +97,7 @@ def test_only_the_files_of_the_page_are_served_precompressed(gateway):
         ".js",
     ):
         status, headers, _ = gateway.request("GET", f"mcp-ws/static/{other}")
-        assert status in (302, 401, 404), other  # what is no route needs a credential, or a login
+        assert status in (302, 401, 404), other  # an unknown path asks for a credential or a login first
         assert "immutable" not in headers.get("Cache-Control", "")
 
 
