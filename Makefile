@@ -36,7 +36,8 @@ KEPT := HOME PATH LANG TMPDIR CI PIP_% NPM_CONFIG_% npm_config_% SSL_CERT_FILE S
 CLEAN := env -i $(foreach name,$(filter $(KEPT),$(.VARIABLES)),$(name)="$$$(name)")
 # Three processes a core of the two that CI has: half of what a test takes is waiting. A file goes to one process, in the
 # order of tests/conftest.py.
-SIDE_BY_SIDE := -n 6 --dist loadfile --no-loadscope-reorder
+# A worker that crashes ends the run: a replaced one can leave the others waiting for ever (pytest-xdist issue 1323).
+SIDE_BY_SIDE := -n 6 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 PYTEST := $(CLEAN) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
 .PHONY: help run fuzz properties lab fleet frontend page environments test test-compiled test-quick check format coverage interop bounds interop-ides binder soak bench bench-instructions bench-http bench-scale bench-memory bench-tap bench-start bench-engine bench-stored bench-storm docs docs-serve screenshots clean

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from mcp_ws_ide.engines.redis import RedisEngine
 from mcp_ws_ide.engines.redis_address import redis_address
 from mcp_ws_ide.engines.sealed import SealedEngine
 from mcp_ws_ide.engines.sqlite import SqliteEngine
+from mcp_ws_ide.engines.writer import Compaction, Stop
 from tests.redis_server import RedisServer
 
 MAX_BYTES = 64 << 20
@@ -56,9 +59,20 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 
 async def abandon(engine: SqliteEngine) -> None:
-    """Leave an engine as a killed process does: what is committed stays, and the file is not closed in order."""
+    """Leave an engine as a killed process does: what is committed stays, and the file is not closed in order.
+
+    Its thread closes the file and ends: SQLite crashes if a connection is closed while another thread uses it.
+    """
     engine._running = False
-    engine._writer._file.close()
+    closed = threading.Event()
+
+    def leave(job: Stop) -> None:
+        engine._writer._file.close()
+        closed.set()
+
+    engine._writer._stop = leave
+    engine._writer.put(Stop(Compaction({}), asyncio.get_running_loop().create_future()))
+    assert await asyncio.to_thread(closed.wait, 60)
 
 
 @contextlib.contextmanager
