@@ -23,13 +23,13 @@ from mcp_ws_ide.core.binding import ENDPOINT_NAME
 from mcp_ws_ide.discovery import RunningGateway, find_gateway
 from mcp_ws_ide.errors import ConnectError, UnusableArgumentError
 from mcp_ws_ide.importing import many_imports
-from mcp_ws_ide.inspector import commands, drain, instances, network
+from mcp_ws_ide.inspector import check_command, commands, drain, instances, network
 from mcp_ws_ide.inspector.choosing import AmbiguousError, address
 from mcp_ws_ide.inspector.collecting import end_with_reader, stop_on_signals
-from mcp_ws_ide.inspector.commands import Find
 from mcp_ws_ide.inspector.model.filters import FilterError, FilterTooSlowError
 from mcp_ws_ide.inspector.names import check_live
 from mcp_ws_ide.inspector.recording import RecordingError
+from mcp_ws_ide.inspector.sources import Find, say
 from mcp_ws_ide.inspector.tail import format_record
 from mcp_ws_ide.inspector.terminal import is_plain, no_full_screen
 from mcp_ws_ide.rest_client import GatewayClient
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parsed(arguments)
     return _guarded(
         lambda: _run(options),
-        2 if options.run in (commands.run_check, commands.run_replay) else 1,
+        2 if options.run in (check_command.run_check, commands.run_replay) else 1,
     )
 
 
@@ -186,6 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     tail.add_argument("--server", help="show only this server")
     tail.add_argument("--session", help="show only this session (id, or beginning of it)")
     commands.add(known, _command, duration)
+    check_command.add(known, _command, duration)
     drain.add(known, _command, duration)
     instances.add(known, _command, duration)
     _json_option(_command(known, "servers", run_servers, "list the configured servers"))
@@ -251,7 +252,7 @@ def port(text: str) -> int:
 def run_attach(find: Find, options: argparse.Namespace) -> int:
     """Run ``attach``: the full-screen inspector."""
     if reason := no_full_screen("attach"):
-        commands.say(reason)
+        say(reason)
         return 2
     # Imported here: the other commands must start quickly.
     with many_imports():
