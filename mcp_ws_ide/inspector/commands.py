@@ -13,12 +13,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from itertools import chain
 from typing import Any, TextIO
 
-from mcp_ws_ide.discovery import check_name, endpoint_url, find_gateway
-from mcp_ws_ide.errors import UnusableArgumentError
 from mcp_ws_ide.importing import many_imports
 from mcp_ws_ide.inspector import export, report
+from mcp_ws_ide.inspector.choosing import endpoint
 from mcp_ws_ide.inspector.collecting import Sieve, collect, end_with_reader, stop_on_signals
 from mcp_ws_ide.inspector.model.difference import Path
 from mcp_ws_ide.inspector.model.filters import Filter, parse
@@ -40,7 +40,7 @@ from mcp_ws_ide.inspector.sources import (
     source_arguments,
 )
 from mcp_ws_ide.inspector.terminal import no_full_screen
-from mcp_ws_ide.rest_client import GatewayClient, gateway_with
+from mcp_ws_ide.rest_client import GatewayClient
 from mcp_ws_ide.sanitise import visible
 
 # --- record --------------------------------------------------------------------------------------
@@ -83,8 +83,10 @@ def run_export(find: Find, options: argparse.Namespace) -> int:
         rows = range(journal.store.first, journal.store.end)
         if filter_ is not None and not any(filter_.matches(journal.store, row) for row in rows):
             say(f"no message in {options.file} matches the filter")
+        pieces = export.export(journal, header, options.format, filter_)
+        first = next(pieces, "")  # what cannot be exported creates no file
         with _output(options.output, options.force) as out:
-            for piece in export.export(journal, header, options.format, filter_):
+            for piece in chain((first,), pieces):
                 out.write(piece)
     return 0
 
@@ -133,7 +135,7 @@ def run_replay(find: Find, options: argparse.Namespace) -> int:
     if len(servers) > 1:
         say(f"the recording covers several servers ({', '.join(sorted(servers))}); choose one with --server")
         return 2
-    url, token = target(options)
+    url, token = endpoint(options.against, options.url, options.token_file)
     replay = Replay(replayed, url, token, timeout=options.timeout, ignore=options.ignore)
     sent, different = asyncio.run(_replay(replay, options.quiet))
     _left_out(replayed.left_out)
@@ -170,23 +172,6 @@ async def _replay(replay: Replay, quiet: bool) -> tuple[int, int]:
 def _left_out(counts: dict[str, int]) -> None:
     for reason, count in counts.items():
         say(f"{count} not replayed: {reason}")
-
-
-def target(options: argparse.Namespace) -> tuple[str, str]:
-    """Return the endpoint's WebSocket URL and its credential, from a URL or a server's name."""
-    against: str = options.against
-    if not against.startswith(("ws://", "wss://", "http://", "https://")):
-        check_name(against)
-        gateway = gateway_with(against, options.url, None, options.token_file)
-        return endpoint_url(gateway, against), gateway.token
-    url = f"http{against.removeprefix('ws')}" if against.startswith("ws") else against
-    base, mark, name = url.partition("/mcp-ws/servers/")
-    if not mark or not name:
-        raise UnusableArgumentError(
-            f"{against!r} is not an endpoint; give http://HOST:PORT/mcp-ws/servers/NAME, or a server's name"
-        )
-    gateway = find_gateway(base, None, options.token_file)
-    return endpoint_url(gateway, name.strip("/")), gateway.token
 
 
 def path(text: str) -> Path:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
+from mcp_ws_ide.inspector.export_pytest import as_pytest
 from mcp_ws_ide.inspector.model.difference import content_of
 from mcp_ws_ide.inspector.model.filters import Filter
 from mcp_ws_ide.inspector.model.journal import Journal
@@ -21,7 +22,6 @@ from mcp_ws_ide.inspector.model.store import MARKED, TRUNCATED
 from mcp_ws_ide.inspector.recording import Header, Recorder, create_private
 from mcp_ws_ide.version import __version__
 
-FORMATS: Final = ("json", "har")
 SUFFIXES: Final = (".jsonl", ".jsonl.zst", ".json", ".har")
 
 
@@ -36,7 +36,7 @@ def export(journal: Journal, header: Header, form: str, filter_: Filter | None =
     """
     store = journal.store
     rows = filter_.rows(store) if filter_ is not None else range(store.first, store.end)
-    yield from (_har if form == "har" else _json)(journal, header, rows)
+    yield from _FORMS[form](journal, header, rows)
 
 
 def write(journal: Journal, header: Header, path: str, rows: Sequence[int]) -> None:
@@ -281,3 +281,8 @@ def _fragment(store: Any, row: int) -> str:
 
 def _moment(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+_FORMS: Final = {"json": _json, "har": _har, "pytest": as_pytest}
+FORMATS: Final = tuple(_FORMS)
+"""The formats of :func:`export`."""
