@@ -46,7 +46,8 @@ ANSWERS = {answers}
 
 @pytest.mark.parametrize("session", SESSIONS)
 def test_session(server, session):
-    assert server.differences(SESSIONS[session], ANSWERS.get(session, {{}}), IGNORE) == []
+    different = server.differences(SESSIONS[session], ANSWERS.get(session, {{}}), IGNORE)
+    assert not different, "\\n".join(different)
 """
 
 

@@ -73,7 +73,9 @@ def test_an_export_to_pytest_replays_each_session_against_a_server(tmp_path):
     )
     assert "1 failed, 1 passed" in ended.stdout, ended.stdout + ended.stderr
     assert "FAILED test_sessions.py::test_session[wrong000]" in ended.stdout
-    assert "#3 tools/call echo" in ended.stdout and '"another word" → ' in ended.stdout
+    difference = """E       AssertionError: #3 tools/call echo
+E             result.content[0].text: "another word" → "a """
+    assert difference in ended.stdout, ended.stdout
 
 
 def test_a_test_replays_one_server_and_a_filter_chooses_whole_sessions(tmp_path):
