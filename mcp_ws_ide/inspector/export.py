@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
+from mcp_ws_ide.inspector.export_html import as_html
+from mcp_ws_ide.inspector.export_otlp import as_otlp
 from mcp_ws_ide.inspector.export_pytest import as_pytest
 from mcp_ws_ide.inspector.model.difference import content_of
 from mcp_ws_ide.inspector.model.filters import Filter
@@ -22,7 +24,7 @@ from mcp_ws_ide.inspector.model.store import MARKED, TRUNCATED
 from mcp_ws_ide.inspector.recording import Header, Recorder, create_private
 from mcp_ws_ide.version import __version__
 
-SUFFIXES: Final = (".jsonl", ".jsonl.zst", ".json", ".har")
+SUFFIXES: Final = (".jsonl", ".jsonl.zst", ".json", ".har", ".html")
 
 
 def export(journal: Journal, header: Header, form: str, filter_: Filter | None = None) -> Iterator[str]:
@@ -50,9 +52,9 @@ def write(journal: Journal, header: Header, path: str, rows: Sequence[int]) -> N
             for start in range(0, len(rows), 500):
                 recorder.write(_record(journal, row) for row in rows[start : start + 500])
         return
-    form = _har if path.endswith(".har") else _json
+    form = os.path.splitext(path)[1].removeprefix(".")
     with private_file(path) as file:
-        for piece in form(journal, header, rows):
+        for piece in _FORMS[form](journal, header, rows):
             file.write(piece)
 
 
@@ -283,6 +285,6 @@ def _moment(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-_FORMS: Final = {"json": _json, "har": _har, "pytest": as_pytest}
+_FORMS: Final = {"json": _json, "har": _har, "html": as_html, "otlp": as_otlp, "pytest": as_pytest}
 FORMATS: Final = tuple(_FORMS)
 """The formats of :func:`export`."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import subprocess
 import sys
+from html.parser import HTMLParser
 from typing import Any
+
+import pytest
 
 from tests.conftest import BOUND
 from tests.inspector.records import Transcript, call, done
@@ -98,3 +103,111 @@ def test_a_test_replays_one_server_and_a_filter_chooses_whole_sessions(tmp_path)
     assert space["ANSWERS"] == {"s2": {"roots/list": [{"result": {"roots": [{"uri": "file:///here"}]}}]}}
     empty = inspect("export", path, "--format", "pytest", "--filter", "session:s1 tool:nothing")
     assert empty.returncode == 2 and "no request that can be replayed" in empty.stderr
+
+
+def hostile() -> list[str]:
+    """A call on both legs with a progress, a failure and an event, whose texts would be markup."""
+    t, evil = Transcript(step=0.1), "<script>alert(1)</script>\x1b\u202e"
+    origin = {"origin_session": "s1", "origin_id": 1}
+    return [
+        t.line(kind="event", event="link_opened", detail=f"127.0.0.1:9 {evil}"),
+        t.message("c>", call(1, evil, progressToken="p", traceparent=PARENT)),
+        t.message(">s", call(9, evil, progressToken="p", traceparent=PARENT), **origin),
+        t.message(
+            "<s", {"method": "notifications/progress", "params": {"progressToken": "p", "progress": 1}}
+        ),
+        t.message("<s", done(9, isError=True, **{"</pre>": evil})),
+        t.message("c<", done(1, isError=True, **{"</pre>": evil})),
+        t.message("c>", call(2, "slow")),
+        t.message("c>", {"id": 3, "method": "resources/read", "params": {"uri": "file:///a"}}),
+        t.message("c<", {"id": 3, "error": {"code": -32002, "message": "not found"}}),
+    ]
+
+
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+class Elements(HTMLParser):
+    """The elements of a page, and the text of each kind."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.texts: dict[str, list[str]] = {}
+        self._open: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.texts.setdefault(tag, []).append("")
+        if tag not in ("meta", "input"):
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        for tag in {*self._open}:
+            self.texts[tag][-1] += data
+
+
+def test_an_export_to_html_is_one_file_in_which_a_peers_text_stays_text(tmp_path):
+    path, page = written(tmp_path / "r.jsonl", hostile()), tmp_path / "r.html"
+    assert inspect("export", path, "--format", "html", "-o", page).returncode == 0
+    text = page.read_text()
+    found = Elements(text).texts
+    assert len(found["script"]) == 1 and "alert" not in found["script"][0]
+    assert not {"link", "img", "iframe", "a"} & set(found), "nothing is loaded"
+    assert "\x1b" not in text and "\u202e" not in text
+    digest = base64.b64encode(hashlib.sha256(found["script"][0].encode()).digest()).decode()
+    assert f"script-src &#x27;sha256-{digest}&#x27;" in text
+    assert [line.count("<script>") for line in found["summary"]] == [0, 1, 1, 0, 0], (
+        "event, call, its progress, two calls"
+    )
+    states = [state for summary in found["summary"] for state in ("FAIL", "ERR", "OPEN") if state in summary]
+    assert sorted(states) == ["ERR", "FAIL", "OPEN"]
+    messages = "".join(found["pre"])
+    assert messages.count('"isError": true') == 1, "each message once"
+    assert '"</pre>": "<script>alert' in messages
+
+
+def spans(text: str) -> dict[str, dict[str, Any]]:
+    """The spans of an export by name and leg, each with its attributes as a dictionary."""
+    found = {}
+    for resource in json.loads(text)["resourceSpans"]:
+        for span in resource["scopeSpans"][0]["spans"]:
+            known = {one["key"]: one["value"]["stringValue"] for one in span["attributes"]}
+            key = " ".join(filter(None, (span["name"], known.get("mcp_ws.leg"))))
+            found[key] = {**span, "attributes": known}
+    return found
+
+
+def test_an_export_to_otlp_continues_the_callers_trace_and_nests_the_server_leg(tmp_path):
+    path = written(tmp_path / "r.jsonl", hostile())
+    ended = inspect("export", path, "--format", "otlp")
+    found = spans(ended.stdout)
+    tool = next(name for name in found if name.startswith("tools/call <") and name.endswith("client"))
+    outer, inner, whole = found[tool], found[tool.removesuffix("client") + "server"], found["session demo"]
+    _, trace, parent, _ = PARENT.split("-")
+    assert (outer["traceId"], outer["parentSpanId"], outer["kind"]) == (trace, parent, 2)
+    assert (inner["traceId"], inner["parentSpanId"], inner["kind"]) == (trace, outer["spanId"], 3)
+    assert outer["links"] == [{"traceId": whole["traceId"], "spanId": whole["spanId"]}]
+    assert [event["name"] for event in inner["events"]] == ["notifications/progress"]
+    assert outer["attributes"]["error.type"] == "tool_error" and outer["status"]["code"] == 2
+    slow = found["tools/call slow client"]
+    assert (slow["traceId"], slow["parentSpanId"]) == (whole["traceId"], whole["spanId"])
+    assert slow["attributes"]["mcp_ws.status"] == "pending" and "status" not in slow
+    read = found["resources/read client"]["attributes"]
+    assert (read["error.type"], read["rpc.response.status_code"]) == ("-32002", "-32002")
+    assert read["mcp.resource.uri"] == "file:///a" and read["mcp.session.id"] == "s1"
+    assert int(outer["endTimeUnixNano"]) - int(outer["startTimeUnixNano"]) == pytest.approx(4e8)
+    assert inspect("export", path, "--format", "otlp").stdout == ended.stdout, "the same ids again"
+
+
+@pytest.mark.parametrize(
+    "parent", ["", "00-" + "0" * 32 + "-00f067aa0ba902b7-01", "ff" + PARENT[2:], PARENT.upper(), 7]
+)
+def test_a_traceparent_that_is_not_valid_is_ignored(tmp_path, parent):
+    t = Transcript()
+    lines = [t.message("c>", call(1, traceparent=parent)), t.message("c<", done(1))]
+    found = spans(inspect("export", written(tmp_path / "r.jsonl", lines), "--format", "otlp").stdout)
+    assert found["tools/call run client"]["traceId"] == found["session demo"]["traceId"]

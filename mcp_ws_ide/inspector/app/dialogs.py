@@ -203,7 +203,7 @@ class Prompt(Vertical):
         "search": "search: Enter goes to the next match, Esc ends the search; tool: status: lat:>500 ~regex …",
         "comment": "comment: Enter saves it and marks the row; an empty comment removes it",
         "record": "record to: FILE.jsonl or FILE.jsonl.zst; Enter starts, R stops",
-        "export": "export the filtered rows to: FILE.jsonl (a recording), FILE.json or FILE.har",
+        "export": "export the filtered rows to: FILE.jsonl (a recording), FILE.html, .json or .har",
         "open": "open a recording: its file name",
     }
     FILTERS: Final = frozenset({"filter", "search"})

@@ -147,7 +147,9 @@ KEYS: Final[tuple[KeyHelp, ...]] = (
         (Binding("E", "faults", "Inject a fault"),),
     ),
     KeyHelp("R", "start recording, or stop", (Binding("R", "record", "Record"),)),
-    KeyHelp("e", "export the filtered rows to .jsonl, .json or .har", (Binding("e", "export", "Export"),)),
+    KeyHelp(
+        "e", "export the filtered rows to .jsonl, .json, .har or .html", (Binding("e", "export", "Export"),)
+    ),
     KeyHelp("o", "open a recording; q returns", (Binding("o", "open", "Open a recording"),)),
     KeyHelp("c", "how to connect a client", (Binding("c", "connecting", "How to connect"),)),
     KeyHelp("Esc", "close what is open; else back to Traffic", (Binding("escape", "leave", "Back"),)),
