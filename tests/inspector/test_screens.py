@@ -469,3 +469,31 @@ async def test_going_to_a_folded_answer_unfolds_and_keeps_the_filter(tmp_path):
         person.app._filter(parse("kind:request"))
         await person.press("x")
         assert (person.app.row, person.app.traffic.filter.text) == (1, "")
+
+
+async def test_the_timeline_has_a_bar_per_operation_on_the_scale_of_what_is_visible(tmp_path):
+    t = Transcript(step=0.1)
+    origin = {"origin_session": "s1", "origin_id": 1}
+    lines = [
+        t.message("c>", call(1)),
+        t.message(">s", call(9), **origin),
+        t.message("<s", done(9)),
+        t.message("c<", done(1)),
+        t.message("c>", call(2)),
+        t.message("c>", {"method": "notifications/initialized"}),
+    ]
+    async with opened(tmp_path, lines) as person:
+        await person.press("T")
+        await person.until(lambda: "timeline of 500 ms" in person.screen(), "the timeline")
+        traffic = person.app.traffic
+        assert traffic.count() == 3 and "timeline" in person.screen().split("\n")[1]
+        room = len(traffic.parts(0, 79)[-1][0])
+        bars = [traffic.parts(index, 79)[-1][0] for index in range(3)]
+        # The call took 300 ms of the 500, its server the middle 100; the second one is still open.
+        assert bars[0].strip("▒ ").strip("█") == "" and bars[0].startswith("▒")
+        shares = [bars[0].count(sign) / room for sign in "▒█"]
+        assert shares == [pytest.approx(0.4, abs=0.07), pytest.approx(0.2, abs=0.07)]
+        assert bars[1].strip() == "░" * bars[1].count("░") and bars[1].endswith("░")
+        assert bars[2].strip() == "│" and len(bars[2].rstrip()) == room
+        await person.press("T")
+        await person.until(lambda: traffic.count() == len(lines), "the messages")

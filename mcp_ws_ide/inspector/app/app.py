@@ -254,6 +254,7 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
             ("Follow", "Follow the newest row, or stop following", self.action_follow),
             ("Pause", "Pause the display, or resume it", self.action_pause),
             ("Fold legs", "One row per operation", self.action_fold),
+            ("Timeline", "One bar per operation", self.action_timeline),
             ("Marked only", "Only rows that are marked", self.action_marked_only),
             ("Problems only", "Only rows with a problem", lambda: self._only("is:problem")),
             ("Columns", "Choose the columns of Traffic", self.action_columns),

@@ -268,7 +268,7 @@ class AppBase(ShutdownApp):
         """Go to a row that is not visible: unfold if that suffices, else clear the filter."""
         traffic = self.traffic
         folded = traffic.folding and traffic.view.has(representative(self.journal.store, row))
-        traffic.folding = False
+        traffic.folding = traffic.timeline = False
         if not folded:
             traffic.marked_only = False
         traffic.apply(traffic.filter if folded else filters.parse(""))

@@ -130,6 +130,11 @@ KEYS: Final[tuple[KeyHelp, ...]] = (
     KeyHelp("d", "compare the two marked rows", (Binding("d", "difference", "Compare marked"),)),
     KeyHelp("l", "fold legs: one row per operation", (Binding("l", "fold", "Fold legs"),)),
     KeyHelp(
+        "T",
+        "timeline: a bar for each operation, on the scale of the visible rows; solid where the server had it",
+        (Binding("T", "timeline", "Timeline"),),
+    ),
+    KeyHelp(
         "s",
         "sort Traffic or Stats by the next column; a click on a heading sorts by it, again: the other way round",
         (Binding("s", "sort", "Sort"),),
@@ -180,6 +185,7 @@ FOOTERS: Final[dict[str, tuple[FooterKey, ...]]] = {
         ("n next", "match(1)"),
         ("x pair", "pair"),
         ("l fold", "fold"),
+        ("T timeline", "timeline"),
         ("m mark", "mark"),
         ("p pause", "pause"),
         ("^F search", "search"),
