@@ -40,7 +40,7 @@ CLEAN := env -i $(foreach name,$(filter $(KEPT),$(.VARIABLES)),$(name)="$$$(name
 SIDE_BY_SIDE := -n 6 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 PYTEST := $(CLEAN) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: help run fuzz properties lab fleet frontend page environments test test-compiled test-quick check format coverage interop bounds interop-ides binder soak bench bench-instructions bench-http bench-scale bench-memory bench-tap bench-start bench-engine bench-stored bench-storm docs docs-serve screenshots clean
+.PHONY: help run fuzz properties lab fleet frontend page environments test test-compiled test-quick check format coverage interop bounds interop-ides binder soak soak-fleet bench bench-instructions bench-http bench-scale bench-memory bench-tap bench-start bench-engine bench-stored bench-storm bench-fleet docs docs-serve screenshots clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -205,6 +205,10 @@ binder: $(STAMP) ## the Binder demo: rendered by repo2docker, built in a fresh e
 soak: $(STAMP) $(FRONTEND_BUILT) $(NODE22) ## long runs: chaos, connect cycles, spawn cycles
 	$(PYTEST) -m soak --timeout 3600 -s
 
+soak-fleet: $(STAMP) ## three gateways and Redis, killed and restarted under load: ledgers; then the figures of make bench-fleet
+	$(PYTEST) -m soak --timeout 3600 -s tests/fleet
+	$(MAKE) --no-print-directory bench-fleet
+
 bench: $(STAMP) $(PEERS_STAMP) ## CPU per call beside a stock Tornado echo and supergateway
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/bench.py --supergateway .peers/node_modules/supergateway/dist/index.js
 
@@ -229,6 +233,9 @@ bench-engine: $(STAMP) ## what storing sessions costs a call, and how long it ta
 
 bench-stored: $(STAMP) ## what storing sessions costs through Jupyter, and how long 2,000 clients take to be back after a crash
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/stored.py
+
+bench-fleet: $(STAMP) ## what several gateways on one Redis cost, and how long clients take to be back when one is killed
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/fleet.py
 
 bench-storm: $(STAMP) ## how long 2,000 clients take to be back after a network failure, and what a neighbour notices
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/storm.py
