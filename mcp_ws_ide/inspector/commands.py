@@ -115,7 +115,7 @@ def run_open(find: Find, options: argparse.Namespace) -> int:
     with many_imports():
         from mcp_ws_ide.inspector.app.app import run_file
 
-    return run_file(options.file, most(options))
+    return run_file(options.file, most(options), parse(options.filter))
 
 
 # --- replay --------------------------------------------------------------------------------------
@@ -218,6 +218,7 @@ def _add_record(commands: Any, command: AddCommand, duration: Callable[[str], fl
 def _add_open(commands: Any, command: AddCommand) -> None:
     opened = command(commands, "open", run_open, "open the full-screen inspector on a recording")
     file_argument(opened, "a recording")
+    opened.add_argument("--filter", default="", help="show only what matches, in the filter language")
 
 
 def _add_replay(commands: Any, command: AddCommand, duration: Callable[[str], float]) -> None:

@@ -24,8 +24,10 @@ HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"na
 
 
 @contextlib.asynccontextmanager
-async def opened(folder: Path, lines: list[str], size: tuple[int, int] = (80, 24)) -> AsyncIterator[Seat]:
-    app = InspectorApp(Playback(str(written(folder / "r.jsonl", lines))))
+async def opened(
+    folder: Path, lines: list[str], size: tuple[int, int] = (80, 24), filter_: str = ""
+) -> AsyncIterator[Seat]:
+    app = InspectorApp(Playback(str(written(folder / "r.jsonl", lines))), filter_=parse(filter_))
     async with app.run_test(size=size) as pilot:
         person = Seat(app, pilot)
         await person.until(lambda: len(person.store) == len(lines), "the records")
@@ -497,3 +499,13 @@ async def test_the_timeline_has_a_bar_per_operation_on_the_scale_of_what_is_visi
         assert bars[2].strip() == "│" and len(bars[2].rstrip()) == room
         await person.press("T")
         await person.until(lambda: traffic.count() == len(lines), "the messages")
+
+
+async def test_a_filter_of_the_command_line_is_applied_and_escape_clears_it(tmp_path):
+    t = Transcript()
+    lines = [t.message("c>", call(1, "read")), t.message("c>", call(2, "write"))]
+    async with opened(tmp_path, lines, filter_="tool:read") as person:
+        await person.until(lambda: person.app.traffic.count() == 1, "what matches")
+        assert "/tool:read" in person.screen()
+        await person.press("escape")
+        await person.until(lambda: person.app.traffic.count() == 2, "everything")

@@ -34,7 +34,7 @@ from mcp_ws_ide.inspector.app.rows import Rows
 from mcp_ws_ide.inspector.app.send_actions import SendActions
 from mcp_ws_ide.inspector.app.traffic import Traffic
 from mcp_ws_ide.inspector.model import filters
-from mcp_ws_ide.inspector.model.filters import FilterTooSlowError
+from mcp_ws_ide.inspector.model.filters import Filter, FilterTooSlowError
 from mcp_ws_ide.inspector.model.journal import Changes
 from mcp_ws_ide.inspector.model.schema_import import schemas
 from mcp_ws_ide.inspector.playback import Playback
@@ -79,7 +79,7 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
         self.run_worker(self.tap.run(), name="watch", exclusive=True, group="watch")
         self._recall_settings()
         self._beats = [self.set_interval(FRAME, self.frame), self.set_interval(POLL, self.poll)]
-        self.show_state()
+        self._filter(self._first_filter)
 
     def _recall_settings(self) -> None:
         """Use the theme and the columns of the last time, and keep a theme that is chosen from now on."""
@@ -272,13 +272,16 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
         yield from (SystemCommand(*action) for action in actions)
 
 
-def run(find: Callable[[], RunningGateway] | Playback, *, private: bool = False) -> int:
+def run(
+    find: Callable[[], RunningGateway] | Playback, *, private: bool = False, filter_: Filter | None = None
+) -> int:
     """Open the inspector on a gateway or a recording; return the exit code.
 
     Leaving a recording that was opened with ``o`` returns to what was shown before.
 
     Args:
         private: the gateway belongs to this inspector, so that its token may be shown.
+        filter_: the filter to begin with; None for all rows.
     """
     for stale in (
         "COLUMNS",
@@ -287,7 +290,7 @@ def run(find: Callable[[], RunningGateway] | Playback, *, private: bool = False)
         os.environ.pop(stale, None)
     journal = None
     while True:
-        app = InspectorApp(find, journal, private=private)
+        app = InspectorApp(find, journal, private=private, filter_=filter_)
         app.run_to_the_end()
         if not app.opening:
             return app.return_code or 0
@@ -303,14 +306,15 @@ def run(find: Callable[[], RunningGateway] | Playback, *, private: bool = False)
             journal.gap(time.time(), app.now, "a recording was shown")
 
 
-def run_file(path: str, most: int | None = None) -> int:
+def run_file(path: str, most: int | None = None, filter_: Filter | None = None) -> int:
     """Open the inspector on a recording.
 
     Args:
         path: its file.
         most: bytes to decompress at most.
+        filter_: the filter to begin with; None for all rows.
 
     Raises:
         RecordingError: the file cannot be read.
     """
-    return run(Playback(path, most))
+    return run(Playback(path, most), filter_=filter_)

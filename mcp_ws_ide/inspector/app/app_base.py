@@ -48,9 +48,11 @@ class AppBase(ShutdownApp):
         journal: Journal | None = None,
         *,
         private: bool = False,
+        filter_: Filter | None = None,
     ) -> None:
         super().__init__()
         self._private = private
+        self._first_filter = filter_ or filters.parse("")
         self.journal = journal = journal or Journal()
         # Held here: while help or the palette is open, a query would search those instead.
         self.head, self.tabs, self.footer = Line(id="head"), Line(id="tabs"), Line(id="keys")
