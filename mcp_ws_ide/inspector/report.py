@@ -11,11 +11,12 @@ from xml.etree import ElementTree
 
 from mcp_ws_ide.inspector.expectations import Expectations, unmet
 from mcp_ws_ide.inspector.model.definitions import CODES as DEFINITION_CODES
-from mcp_ws_ide.inspector.model.definitions import Drift
+from mcp_ws_ide.inspector.model.definitions import Drift, definitions_of
 from mcp_ws_ide.inspector.model.difference import content_of
 from mcp_ws_ide.inspector.model.failures import ENDLESS, FAILURES, failure_of, is_probe, reason_of
 from mcp_ws_ide.inspector.model.journal import ALARMING, STDOUT, Journal
 from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Kind, Status
+from mcp_ws_ide.inspector.model.sizes import size_of, tokens
 from mcp_ws_ide.inspector.model.statistics import OperationStats
 from mcp_ws_ide.inspector.model.store import TRUNCATED
 from mcp_ws_ide.inspector.model.violations import CODES
@@ -319,7 +320,8 @@ FORMATS: Final = {"text": as_text, "json": as_json, "junit": as_junit}
 
 
 def stats_json(journal: Journal, order: str) -> str:
-    """Return one JSON object: ``records``, ``dropped``, ``sessions`` by server and era, ``operations`` (ms)."""
+    """Return one JSON object: ``records``, ``dropped``, ``sessions`` by server and era, ``operations`` (ms),
+    ``definitions`` by server, kind and name."""
     store = journal.store
     members = {
         "records": len(store) + store.forgotten,
@@ -329,6 +331,11 @@ def stats_json(journal: Journal, order: str) -> str:
             for (server, era, revision), count in _sessions(journal)
         ],
         "operations": [_members(line) for line in journal.statistics.ordered(order)],
+        "definitions": [
+            {"server": server, "kind": kind, "name": name, "bytes": size, "tokens": tokens(size)}
+            for server, kind, sizes in _definitions(journal)
+            for name, size in sizes.items()
+        ],
     }
     return json.dumps(members, indent=1)
 
@@ -337,6 +344,20 @@ def _sessions(journal: Journal) -> list[tuple[tuple[str, str, str], int]]:
     """Return the number of sessions per server, era and revision, of the sessions that are still remembered."""
     counts = Counter((session.server, session.era, session.revision) for session in journal.sessions.values())
     return sorted(counts.items())
+
+
+def _definitions(journal: Journal) -> Iterator[tuple[str, str, dict[str, int]]]:
+    """Yield server, kind, and the size of each of its newest definitions by name."""
+    for server, known in sorted(definitions_of(journal).items()):
+        for kind, listing in known.lists.items():
+            yield (
+                server,
+                kind,
+                {
+                    name: size_of(next(reversed(versions.values()))[0])
+                    for name, versions in listing.versions.items()
+                },
+            )
 
 
 def _members(line: OperationStats) -> dict[str, Any]:
@@ -351,6 +372,7 @@ def _members(line: OperationStats) -> dict[str, Any]:
         "p99_ms": _rounded(line.durations.quantile(0.99)),
         "max_ms": _rounded(line.durations.worst) if line.durations else None,
         "gateway_ms": _rounded(line.overhead),
+        "tokens": line.tokens,
         "bytes": line.size,
     }
 
@@ -361,7 +383,7 @@ def _rounded(value: float | None) -> float | None:
 
 def stats_table(journal: Journal, order: str) -> str:
     """Return a table of operations; durations in milliseconds."""
-    head = ("server", "method", "target", "count", "err", "p50", "p95", "p99", "max", "gw+", "bytes")
+    head = ("server", "method", "target", "count", "err", "p50", "p95", "p99", "max", "gw+", "~tok", "bytes")
     rows = [[_cell(value) for value in _members(line).values()] for line in journal.statistics.ordered(order)]
     widths = [max(len(row[column]) for row in [list(head), *rows]) for column in range(len(head))]
     lines = []
@@ -376,6 +398,13 @@ def stats_table(journal: Journal, order: str) -> str:
     for (server, era, revision), count in _sessions(journal):
         spoken = f"{era} {revision}".strip() or "era not seen"
         lines.append(visible(f"{count} {'session' if count == 1 else 'sessions'} of {server}: {spoken}"))
+    for server, kind, sizes in _definitions(journal):
+        whole = sum(sizes.values())
+        largest = max(sizes, key=lambda name: sizes[name], default="")
+        text = f"{kind} of {server}: {len(sizes)}, {whole:,} bytes, about {tokens(whole):,} tokens"
+        lines.append(
+            visible(f"{text}; the largest is {largest} ({tokens(sizes[largest]):,})" if sizes else text)
+        )
     return "\n".join(lines)
 
 

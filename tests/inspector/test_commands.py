@@ -456,6 +456,30 @@ def test_stats_print_a_table_with_the_gateways_share(tmp_path):
     assert line[5:10] == ["30.0", "30.0", "30.0", "30.0", "20.0"]
 
 
+def test_stats_estimate_what_definitions_and_results_cost_a_model(tmp_path):
+    t = Transcript()
+    tool = {"name": "read", "description": "d" * 300, "inputSchema": {"type": "object"}}
+    small = {"name": "ls", "inputSchema": {"type": "object"}}
+    lines = [
+        t.message("c>", {"id": 1, "method": "tools/list"}),
+        t.message("c<", {"id": 1, "result": {"tools": [small, tool]}}),
+        t.message("c>", call(2)),
+        t.message("c<", done(2), size=4000),
+        t.message("c>", call(3)),
+        t.message("c<", done(3), size=2000),
+    ]
+    path = written(tmp_path / "r.jsonl", lines)
+    found = json.loads(inspect("stats", path, "--json").stdout)
+    sizes = {entry["name"]: (entry["bytes"], entry["tokens"]) for entry in found["definitions"]}
+    exact = len(json.dumps(tool, separators=(",", ":")))
+    assert sizes["read"] == (exact, -(-exact // 4)) and sizes["ls"][0] < 60
+    assert {line["target"]: line["tokens"] for line in found["operations"]}["run"] == 750
+    table = inspect("stats", path).stdout
+    assert "~tok" in table.splitlines()[0]
+    assert f"tools of demo: 2, {exact + sizes['ls'][0]} bytes, about " in table.splitlines()[-1]
+    assert f"; the largest is read ({sizes['read'][1]})" in table
+
+
 def test_an_export_to_har_has_an_entry_per_request_and_one_per_session(tmp_path):
     t = Transcript()
     lines = [t.message("c>", call(1)), t.message("c<", done(1)), t.message("c>", call(2))]
