@@ -2,7 +2,7 @@
 
 Exit codes: 0 success; 1 the gateway refused or cannot be reached; 2 wrong usage, a server or session that does not
 exist, or an unusable file; 130 interrupted.
-``check`` and ``replay``: 1 something was found or differs; 2 the command could not be done.
+``check``, ``diff`` and ``replay``: 1 something was found or differs; 2 the command could not be done.
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ from typing import Any, Final
 from mcp_ws_ide.discovery import RunningGateway, find_gateway
 from mcp_ws_ide.errors import ConnectError, UnusableArgumentError
 from mcp_ws_ide.importing import many_imports
-from mcp_ws_ide.inspector import check_command, commands, drain, instances, network, wrap_command
+from mcp_ws_ide.inspector import (
+    check_command,
+    commands,
+    diff_command,
+    drain,
+    instances,
+    network,
+    wrap_command,
+)
 from mcp_ws_ide.inspector.choosing import AmbiguousError, address
 from mcp_ws_ide.inspector.collecting import end_with_reader, stop_on_signals
 from mcp_ws_ide.inspector.model.filters import FilterError, FilterTooSlowError, parse
@@ -58,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parsed(arguments)
     return _guarded(
         lambda: _run(options),
-        2 if options.run in (check_command.run_check, commands.run_replay) else 1,
+        2 if options.run in (check_command.run_check, commands.run_replay, diff_command.run_diff) else 1,
     )
 
 
@@ -177,6 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     check_command.add(known, _command, duration)
     drain.add(known, _command, duration)
     instances.add(known, _command, duration)
+    diff_command.add(known)
     wrap_command.add(known, port)
     _json_option(_command(known, "servers", run_servers, "list the configured servers"))
     _json_option(_command(known, "sessions", run_sessions, "list your live sessions"))

@@ -509,3 +509,44 @@ async def test_a_filter_of_the_command_line_is_applied_and_escape_clears_it(tmp_
         assert "/tool:read" in person.screen()
         await person.press("escape")
         await person.until(lambda: person.app.traffic.count() == 2, "everything")
+
+
+def two_sessions() -> list[str]:
+    t, lines = Transcript(), []
+    for session, tools in (("aaaa1111", ("read", "read_all", "write it")), ("bbbb2222", ("read", "ls"))):
+        for number, tool in enumerate(tools):
+            lines += [t.message("c>", call(number, tool), session=session)]
+            lines += [t.message("c<", done(number), session=session)]
+    return lines
+
+
+async def test_tab_completes_a_filter_with_what_the_traffic_has(tmp_path):
+    async with opened(tmp_path, two_sessions(), (120, 24)) as person:
+        field = person.app.prompt.field
+        await person.press("slash", "t", "o", "tab")
+        assert field.value == "tool:"
+        await person.press("r", "tab")
+        assert field.value == "tool:read"
+        await person.until(lambda: "Tab tool:read_all" in person.screen(), "what else there is")
+        await person.press("tab", "space", "s", "t", "a", "tab", "o", "tab", "enter")
+        assert person.app.traffic.filter.text == "tool:read_all status:ok"
+        await person.press("slash", *["backspace"] * 40, *"tool:w", "tab")
+        assert field.value == 'tool:"write it"'
+
+
+async def test_a_command_is_completed_run_or_refused(tmp_path):
+    async with opened(tmp_path, two_sessions(), (120, 30)) as person:
+        app, field = person.app, person.app.prompt.field
+        await person.press("colon", *"nonsense", "enter")
+        await person.until(lambda: "unknown command 'nonsense'" in person.screen(), "the refusal")
+        await person.press("escape", "colon", *"fil", "tab", *"tool:l", "tab", "enter")
+        await person.until(lambda: app.traffic.filter.text == "tool:ls", "the filter")
+        await person.press("colon", *"sta", "tab", "enter")
+        await person.until(lambda: app.current is app.stats, "the screen")
+        await person.press("colon", *"diff a", "tab", "space", "b", "tab")
+        assert field.value == "diff aaaa1111 bbbb2222"
+        await person.press("enter")
+        await person.until(lambda: isinstance(app.screen, ReportScreen), "the comparison")
+        shown = person.screen()
+        assert "aaaa1111 and bbbb2222: 3 and 2 requests" in shown
+        assert "- #3 tools/call read_all" in shown and "+ #9 tools/call ls" in shown

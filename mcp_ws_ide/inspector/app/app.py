@@ -1,8 +1,8 @@
 """The application: frames, polling, and the events of its widgets.
 
 Keys are listed in :mod:`.keys`; their actions are in :mod:`.filter_actions` (filter, search, jump),
-:mod:`.detail_actions` (details, marks, comments), :mod:`.file_actions` (record, export, open) and
-:mod:`.send_actions` (copy, send again, faults). All extend :mod:`.app_base`.
+:mod:`.detail_actions` (details, marks, comments), :mod:`.file_actions` (record, export, open),
+:mod:`.send_actions` (copy, send again, faults) and :mod:`.command_line` (by name). All extend :mod:`.app_base`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ from textual.widgets import Input
 from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.inspector.app import traffic_columns
+from mcp_ws_ide.inspector.app.command_line import CommandLine
 from mcp_ws_ide.inspector.app.detail_actions import DetailActions
 from mcp_ws_ide.inspector.app.dialogs import Prompt
-from mcp_ws_ide.inspector.app.file_actions import FileActions
-from mcp_ws_ide.inspector.app.filter_actions import FilterActions
 from mcp_ws_ide.inspector.app.gateways import Gateways
 from mcp_ws_ide.inspector.app.keys import APP_BINDINGS
 from mcp_ws_ide.inspector.app.panes import Ladder, Pane, Problems, Sessions, Stats
@@ -56,7 +55,7 @@ POLL: Final = 2.0
 """Seconds between two requests for sessions and servers."""
 
 
-class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
+class InspectorApp(CommandLine, DetailActions, SendActions):
     """``mcp-ws-inspect``: every message, in both directions, live."""
 
     TITLE = "mcp-ws-inspect"
@@ -172,15 +171,18 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
         """While text is edited, ``/`` and Tab belong to the text or to the dialog."""
         if action in ("filter", "search", "other_pane"):
             return not self.prompt.is_open and len(self.screen_stack) == 1
+        if action == "complete":
+            return self.prompt.is_open and len(self.screen_stack) == 1
         if action in ("earlier", "keep_filter"):
             return self.prompt.is_open and self.prompt.purpose == "filter" and len(self.screen_stack) == 1
         return True
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Report errors in the input immediately."""
-        self.prompt.check(event.value)
+        if self.prompt.check(event.value) is not None or self.prompt.purpose == "command":
+            self.prompt.offer(self.completions(event.value))
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
+    async def on_input_submitted(self, event: Input.Submitted) -> None:
         """Act on the input if it is valid."""
         purpose, text = self.prompt.purpose, event.value
         if purpose in Prompt.FILTERS:
@@ -188,6 +190,11 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
             if filter_ is not None:
                 self._close_prompt()
                 self._apply(purpose, filter_)
+        elif purpose == "command":
+            if not text.strip():
+                self._close_prompt()
+            elif problem := await self.run_command(text):
+                self.prompt.say(problem)
         elif purpose == "comment":
             self._close_prompt()
             self._comment(text.strip())

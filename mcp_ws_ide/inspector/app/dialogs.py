@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final
 
 from textual.app import ComposeResult
@@ -199,8 +199,9 @@ class Prompt(Vertical):
     Prompt Input { border: none; height: 1; padding: 0; background: $surface; }
     """
     HINTS: Final[dict[str, str]] = {
-        "filter": "filter: Enter applies it, Esc clears it, ↑ ↓ earlier, Ctrl+S saves it; tool: status: lat:>500",
+        "filter": "filter: Enter applies it, Esc clears it, ↑ ↓ earlier, Tab completes, Ctrl+S saves; tool: lat:>500",
         "search": "search: Enter goes to the next match, Esc ends the search; tool: status: lat:>500 ~regex …",
+        "command": "command: Enter runs it, Tab completes it; filter sort diff theme open export record …",
         "comment": "comment: Enter saves it and marks the row; an empty comment removes it",
         "record": "record to: FILE.jsonl or FILE.jsonl.zst; Enter starts, R stops",
         "export": "export the filtered rows to: FILE.jsonl (a recording), FILE.html, .json or .har",
@@ -245,6 +246,15 @@ class Prompt(Vertical):
     def say(self, message: str, style: str = "bad") -> None:
         """Show a message below the input."""
         self.hint.show([(clean(message), style)])
+
+    def offer(self, texts: Sequence[str]) -> None:
+        """Show what the text may become, once something was typed: the words that differ."""
+        text = self.field.value
+        start = max(text.rfind(" "), text.rfind("(")) + 1
+        if not texts or start >= len(text):
+            return
+        words = "  ".join(clean(one[start:]) for one in texts)
+        self.hint.show([("Tab ", "accent"), (words, "note")])
 
     def check(self, text: str) -> Filter | None:
         """Return the filter, or None after showing a caret under the error; None if the input is not a filter."""

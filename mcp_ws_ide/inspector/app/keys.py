@@ -49,6 +49,11 @@ KEYS: Final[tuple[KeyHelp, ...]] = (
         (Binding("slash", "filter", "Filter", priority=True),),
     ),
     KeyHelp(
+        ":",
+        "command: any action by its name, and filter, sort, diff, theme, open, export, record, screen",
+        (Binding("colon", "command", "Command"),),
+    ),
+    KeyHelp(
         "↑ ↓ Ctrl+S",
         "while you type a filter: earlier filters; save this filter, or remove it from the saved ones",
         (
@@ -108,8 +113,11 @@ KEYS: Final[tuple[KeyHelp, ...]] = (
     ),
     KeyHelp(
         "Tab",
-        "switch between the list and the detail pane",
-        (Binding("tab,shift+tab", "other_pane", "Other pane", priority=True),),
+        "switch between the list and the detail pane; while you type: complete",
+        (
+            Binding("tab,shift+tab", "other_pane", "Other pane", priority=True),
+            Binding("tab", "complete", show=False, priority=True),
+        ),
     ),
     KeyHelp("w", "wrap lines in the detail pane", (Binding("w", "wrap", "Wrap lines"),)),
     KeyHelp("z", "show _meta in the detail pane, or collapse it", (Binding("z", "meta", "Show _meta"),)),
@@ -169,6 +177,14 @@ KEYS: Final[tuple[KeyHelp, ...]] = (
 
 APP_BINDINGS: Final[list[BindingType]] = [binding for key in KEYS for binding in key.app]
 ROWS_BINDINGS: Final[list[BindingType]] = [binding for key in KEYS for binding in key.rows]
+
+
+def action_names() -> dict[str, str]:
+    """Return the actions of the application's keys by name: the description, in lower case and with ``_``."""
+    bindings = [binding for key in KEYS for binding in key.app if binding.description and binding.show]
+    return {binding.description.lower().replace(" ", "_"): binding.action for binding in bindings}
+
+
 FooterKey = tuple[str, str]
 """Key and word, and the action of a click."""
 FOOTERS: Final[dict[str, tuple[FooterKey, ...]]] = {
