@@ -16,6 +16,7 @@ from mcp_ws_ide.inspector.app.keys import HELP
 from mcp_ws_ide.inspector.app.panes import Capabilities, Ladder, Problems, Sessions
 from mcp_ws_ide.inspector.model.filters import parse
 from mcp_ws_ide.inspector.playback import Playback
+from mcp_ws_ide.inspector.settings import SSH, Settings
 from tests.inspector.records import Transcript, call, done
 from tests.inspector.test_app import Seat
 from tests.inspector.test_commands import written
@@ -550,3 +551,35 @@ async def test_a_command_is_completed_run_or_refused(tmp_path):
         shown = person.screen()
         assert "aaaa1111 and bbbb2222: 3 and 2 requests" in shown
         assert "- #3 tools/call read_all" in shown and "+ #9 tools/call ls" in shown
+
+
+async def test_keys_of_the_settings_replace_the_usual_ones_also_in_the_last_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path))
+    own = {"timeline": "ctrl+t", "follow": "F", "nosuch": "x"}
+    Settings().keep(keys=own, refresh=5)
+    async with opened(tmp_path, two_sessions(), (120, 24)) as person:
+        traffic = person.app.traffic
+        assert "no action is called nosuch" in " ".join(note.message for note in person.app._notifications)
+        assert "ctrl+t timeline" in person.screen().split("\n")[-1]
+        await person.press("T")
+        assert not traffic.timeline
+        await person.press("ctrl+t")
+        assert traffic.timeline
+        await person.press("question_mark")
+        await person.until(lambda: "timeline (your settings)" in person.screen(), "the help")
+
+
+@pytest.mark.parametrize(
+    ("members", "ssh", "rate"),
+    [({}, "", 20), ({}, "10.0.0.1 1 10.0.0.2 22", 10), ({"refresh": 3}, "x", 3), ({"refresh": 1e9}, "", 60)],
+)
+def test_the_screen_is_updated_less_often_over_ssh_unless_the_user_chose_how_often(
+    tmp_path, monkeypatch, members, ssh, rate
+):
+    for name in SSH:
+        monkeypatch.delenv(name, raising=False)
+    if ssh:
+        monkeypatch.setenv(SSH[0], ssh)
+    settings = Settings(tmp_path / "settings.json")
+    settings.keep(**members)
+    assert settings.refresh == rate

@@ -27,7 +27,7 @@ from mcp_ws_ide.inspector.app.command_line import CommandLine
 from mcp_ws_ide.inspector.app.detail_actions import DetailActions
 from mcp_ws_ide.inspector.app.dialogs import Prompt
 from mcp_ws_ide.inspector.app.gateways import Gateways
-from mcp_ws_ide.inspector.app.keys import APP_BINDINGS
+from mcp_ws_ide.inspector.app.keys import APP_BINDINGS, action_names
 from mcp_ws_ide.inspector.app.panes import Ladder, Pane, Problems, Sessions, Stats
 from mcp_ws_ide.inspector.app.rows import Rows
 from mcp_ws_ide.inspector.app.send_actions import SendActions
@@ -41,8 +41,6 @@ from mcp_ws_ide.inspector.recording import gap_line
 from mcp_ws_ide.inspector.watch import MissedRecords
 from mcp_ws_ide.rest_client import GatewayClient, in_thread
 
-FRAME: Final = 1 / 20
-"""Seconds between two checks for received records."""
 BUDGET: Final = 0.02
 """Seconds of a frame that are spent on received records; the rest waits for the next frame."""
 BUSY: Final = 2000
@@ -77,14 +75,23 @@ class InspectorApp(CommandLine, DetailActions, SendActions):
         self.run_worker(asyncio.to_thread(schemas), name="schemas", group="schemas")
         self.run_worker(self.tap.run(), name="watch", exclusive=True, group="watch")
         self._recall_settings()
-        self._beats = [self.set_interval(FRAME, self.frame), self.set_interval(POLL, self.poll)]
+        self._beats = [
+            self.set_interval(1 / self.settings.refresh, self.frame),
+            self.set_interval(POLL, self.poll),
+        ]
         self._filter(self._first_filter)
 
     def _recall_settings(self) -> None:
-        """Use the theme and the columns of the last time, and keep a theme that is chosen from now on."""
+        """Use theme, columns and keys of the settings, and keep a theme that is chosen from now on."""
         if self.settings.theme in self.available_themes and THEME_VARIABLE not in os.environ:
             self.theme = self.settings.theme
         self.traffic.chosen = tuple(name for name in self.settings.columns if name in traffic_columns.NAMES)
+        known = action_names()
+        self.set_keymap({name: key for name, key in self.settings.keys.items() if name in known})
+        if unknown := sorted(set(self.settings.keys) - set(known)):
+            self._warn(
+                f"{self.settings.path}: no action is called {', '.join(unknown)}; ':' and Tab list them"
+            )
         self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
 
     def _keep_theme(self, name: str) -> None:

@@ -144,7 +144,7 @@ class AppBase(ShutdownApp):
         current, width = self.switcher.current, self.size.width
         self.tabs.show(header.tabs(self.journal, self.traffic, current, self.now, width, self.shown_screens))
         place = "detail" if self.detail.is_open else current or "traffic"
-        self.footer_keys = keys.footer(place, width - 1)
+        self.footer_keys = keys.footer(place, width - 1, self.settings.keys)
         self.footer.show([(f" {text} ", "dim") for text, _ in self.footer_keys])
 
     @property

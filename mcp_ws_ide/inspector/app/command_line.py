@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from glob import escape, glob
@@ -17,6 +18,7 @@ from mcp_ws_ide.inspector.model import filters
 from mcp_ws_ide.inspector.model.completion import common_start, completions
 from mcp_ws_ide.inspector.model.filters import FilterError
 from mcp_ws_ide.inspector.model.session_difference import lines, operations, session_differences
+from mcp_ws_ide.inspector.settings import FASTEST, SLOWEST
 
 MAX_LINES: Final = 1000
 """Lines of a comparison that are shown."""
@@ -58,6 +60,9 @@ class CommandLine(FilterActions, FileActions):
             "screen": Command("NAME", self._command_screen, lambda text: _begin(text, self.shown_screens)),
             "diff": Command("SESSION SESSION  compare two sessions", self._command_diff, self._session_names),
             "theme": Command("NAME", self._command_theme, lambda text: _begin(text, self.available_themes)),
+            "refresh": Command(
+                "NUMBER  updates of the screen per second", self._command_refresh, lambda text: []
+            ),
             "open": Command("FILE  open a recording", lambda text: self._file("open", text), _files),
             "export": Command(
                 "FILE  write the filtered rows", lambda text: self._file("export", text), _files
@@ -156,6 +161,15 @@ class CommandLine(FilterActions, FileActions):
             raise CommandError(f"there is no theme {text!r}; {', '.join(sorted(self.available_themes))}")
         self._close_prompt()
         self.theme = text
+
+    def _command_refresh(self, text: str) -> None:
+        if not re.fullmatch(r"\d+(\.\d+)?", text):
+            raise CommandError(
+                f"refresh needs a number of updates per second, from {SLOWEST:g} to {FASTEST:g}"
+            )
+        self._close_prompt()
+        self.settings.keep(refresh=float(text))
+        self._tell(f"{self.settings.refresh:g} updates per second from the next start on")
 
     def _command_diff(self, text: str) -> None:
         chosen = []

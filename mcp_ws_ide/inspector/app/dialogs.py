@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from textual.app import ComposeResult
@@ -55,8 +55,9 @@ class ReportScreen(ModalScreen[None]):
 class Help(ReportScreen):
     """The help screen: keys, filter language, status and direction."""
 
-    def __init__(self) -> None:
-        lines = HELP.splitlines()
+    def __init__(self, chosen: Mapping[str, str]) -> None:
+        own = [f"{key:<{HELP_INDENT}}{name} (your settings)" for name, key in chosen.items()]
+        lines = [*own, *HELP.splitlines()]
         super().__init__(
             "Help", [[(line[:HELP_INDENT], "key"), (line[HELP_INDENT:], "")] for line in lines], HELP_INDENT
         )

@@ -6,13 +6,16 @@ file_actions or send_actions. Keys of the filter language and of dialogs are not
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 from textual.binding import Binding, BindingType
 
 SCREENS: Final = ("sessions", "traffic", "ladder", "stats", "capabilities", "problems", "gateways")
 """The screens, by the number that opens them, from 1."""
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 HELP_INDENT: Final = 14
 """Column of the help screen at which descriptions begin."""
 
@@ -175,14 +178,21 @@ KEYS: Final[tuple[KeyHelp, ...]] = (
     ),
 )
 
-APP_BINDINGS: Final[list[BindingType]] = [binding for key in KEYS for binding in key.app]
+
+def name_of(binding: Binding) -> str:
+    """Return the name of an action, as commands and settings use it: its description in lower case, with ``_``."""
+    return binding.description.lower().replace(" ", "_") if binding.show else ""
+
+
+APP_BINDINGS: Final[list[BindingType]] = [
+    replace(binding, id=name_of(binding) or None) for key in KEYS for binding in key.app
+]
 ROWS_BINDINGS: Final[list[BindingType]] = [binding for key in KEYS for binding in key.rows]
 
 
 def action_names() -> dict[str, str]:
-    """Return the actions of the application's keys by name: the description, in lower case and with ``_``."""
-    bindings = [binding for key in KEYS for binding in key.app if binding.description and binding.show]
-    return {binding.description.lower().replace(" ", "_"): binding.action for binding in bindings}
+    """Return the actions of the application's keys by name."""
+    return {name: binding.action for key in KEYS for binding in key.app if (name := name_of(binding))}
 
 
 FooterKey = tuple[str, str]
@@ -230,16 +240,28 @@ FOOTERS: Final[dict[str, tuple[FooterKey, ...]]] = {
 EVERYWHERE: Final[tuple[FooterKey, ...]] = (("? help", "help"), ("q quit", "quit"))
 
 
-def footer(place: str, width: int) -> list[FooterKey]:
-    """Return the keys that fit into a line of this width, at a place of :data:`FOOTERS`."""
-    left = width - sum(len(text) + 2 for text, _ in EVERYWHERE)
+def footer(place: str, width: int, chosen: Mapping[str, str] = NOTHING) -> list[FooterKey]:
+    """Return the keys that fit into a line of this width, at a place of :data:`FOOTERS`.
+
+    Args:
+        chosen: the user's keys, by the name of the action.
+    """
+    own = {action: chosen[name] for name, action in action_names().items() if name in chosen}
+    last = [_own(key, own) for key in EVERYWHERE]
+    left = width - sum(len(text) + 2 for text, _ in last)
     keys = []
-    for text, action in FOOTERS[place]:
+    for text, action in (_own(key, own) for key in FOOTERS[place]):
         left -= len(text) + 2
         if left < 0:
             break
         keys.append((text, action))
-    return [*keys, *EVERYWHERE]
+    return [*keys, *last]
+
+
+def _own(key: FooterKey, own: Mapping[str, str]) -> FooterKey:
+    """Return an entry of the last line with the key that the user chose for it."""
+    text, action = key
+    return (f"{own[action].split(',')[0]} {text.partition(' ')[2]}", action) if action in own else key
 
 
 _LEGEND: Final = """\
