@@ -9,8 +9,8 @@ from mcp_ws_ide.core.reader import may_be_message
 
 _BEGINNING: Final = re.compile(rb'\{\s*(?:".*)?|\[\s*(?:\{.*)?', re.DOTALL)
 """How a message on several lines begins; text in brackets, as logs have it, does not."""
-_MARK: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|["{}\[\]]', re.DOTALL)
-_STRING_END: Final = re.compile(rb'(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_PIECE: Final = 1 << 20
+"""Bytes of a line that are split at a time."""
 
 
 class Fragment:
@@ -31,22 +31,14 @@ class Fragment:
         """Add a line; return whether it completes the message."""
         self._lines.append(line)
         self.size += len(line) + 1
-        at = 0
-        if self._in_string:
-            end = _STRING_END.match(line)
-            if end is None:
-                return False
-            at, self._in_string = end.end(), False
-        for mark in _MARK.finditer(line, at):
-            token = mark[0]
-            if token in b"{[":
-                self._depth += 1
-            elif token in b"}]":
-                self._depth -= 1
-            elif token == b'"':
-                self._in_string = True
-                return False
-        return self._depth <= 0
+        # Not a step for each bracket or string: a line may consist of them, and would stop the event loop for seconds.
+        plain = line.replace(b"\\\\", b"").replace(b'\\"', b"")
+        for start in range(0, len(plain), _PIECE):
+            between_quotes = plain[start : start + _PIECE].split(b'"')
+            outside = b"".join(between_quotes[self._in_string :: 2])
+            self._depth += outside.count(b"{") + outside.count(b"[") - outside.count(b"}") - outside.count(b"]")
+            self._in_string ^= len(between_quotes) % 2 == 0
+        return not self._in_string and self._depth <= 0
 
     @property
     def data(self) -> bytes:

@@ -190,14 +190,16 @@ def encoding_of(data: bytes) -> str:
 def line_as_utf8(line: bytes) -> bytes:
     """Return a line in UTF-8 that a server wrote in UTF-16, among others, and that was split at the byte of a LF.
 
-    The second half of a little-endian LF then begins the next line.
+    The rest of a little-endian LF then begins the next line; in UTF-32, such a line reads like one in big-endian.
     """
-    if line[:1] == b"\0" and line[1:2] != b"\0" and line[2:3] != b"\0":
-        line = line[1:]
+    for rest in (b"\0", b"\0\0\0"):
+        if line.startswith(rest) and b"\0" not in line[len(rest) : len(rest) + 2]:
+            line = line[len(rest) :]
     encoding = encoding_of(line)
-    if not encoding.startswith("utf-16"):
+    if not encoding.startswith(("utf-16", "utf-32")):
         return line
-    return line[: len(line) // 2 * 2].decode(encoding, errors="replace").encode(errors="replace")
+    width = 2 if encoding.startswith("utf-16") else 4
+    return line[: len(line) // width * width].decode(encoding, errors="replace").encode(errors="replace")
 
 
 def on_one_line(data: bytes) -> bytes:
@@ -419,10 +421,13 @@ def _mended(value: bytes, reading: Reading, *, by_server: bool) -> Message | Non
 
 def _mend_members(members: dict[str, Raw], *, by_server: bool) -> tuple[dict[str, Raw], dict[str, str]]:
     """Return the members without what means nothing, and a notice of each kind of change."""
+    notices = {}
+    if by_server and _is_answer_in_another_case(members):
+        members = {name.lower(): raw for name, raw in members.items()}
+        notices["case"] = "a response whose members are in another case than in JSON-RPC was read"
     values = {name: bytes(raw) for name, raw in members.items()}
     null = {name for name, value in values.items() if value == b"null"}
     answers = "result" in members or "error" in members
-    notices = {}
     surplus = _surplus_nulls(values, null)
     for name in surplus:
         del members[name]
@@ -447,6 +452,13 @@ def _mend_members(members: dict[str, Raw], *, by_server: bool) -> tuple[dict[str
         members["result"] = Raw(b"{}")
         notices["null result"] = "a null result was read as {}"
     return members, notices
+
+
+def _is_answer_in_another_case(members: dict[str, Raw]) -> bool:
+    """Return whether a message is a response but for the case of its members, as ``JsonRpc``, ``Id`` and ``Result``."""
+    names = {name.lower() for name in members}
+    known = names <= {"jsonrpc", "id", "result", "error"} and len(names) == len(members)
+    return known and {"jsonrpc", "id"} < names and not names <= members.keys()
 
 
 def _is_echo(members: dict[str, Raw]) -> bool:

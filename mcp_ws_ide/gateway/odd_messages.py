@@ -31,6 +31,11 @@ from mcp_ws_ide.transports.lines import printable
 
 _FRAMED: Final = frozenset({"ws", "sse"})
 """Kinds of servers that mark where a message begins and ends, so that they write nothing else."""
+_OF_CLIENTS: Final = (
+    *(b'"initialize"', b'"server/', b'"tools/', b'"resources/', b'"prompts/', b'"completion/', b'"logging/'),
+    *(b'"subscriptions/', b'"tasks/'),
+)
+"""How the methods begin that only clients call."""
 MAX_UNANSWERABLE: Final = 100
 """Newest messages that require no response but may get one; only these are remembered."""
 
@@ -171,6 +176,20 @@ class OddMessages:
         if fault.doubtful:
             return self._doubts.suspect_log(error)
         self._doubts.add(error)
+
+    def take_echo(self, request: Message) -> bool:
+        """Fail an open request that the server has sent back instead of answering it.
+
+        Returns:
+            Whether it did.
+        """
+        upstream = self._upstream
+        if not request.method.startswith(_OF_CLIENTS) or request.id not in upstream.open_ids():
+            return False
+        reason = "the server sent the request back instead of answering it; is its command that of an MCP server?"
+        upstream.tell("dropped", reason)
+        upstream.fail_open(request.id, _unknown_outcome(reason))
+        return True
 
     # --- responses whose id names no open request ---------------------------------------------------
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
+import pytest
+
 from mcp_ws_ide.core.fragments import Fragment
 from mcp_ws_ide.core.frames import FrameSplitter
 
@@ -29,3 +33,27 @@ def test_a_string_may_span_several_lines():
     fragment = Fragment(b'{"a": "b')
     assert not fragment.add(b"still the string")
     assert fragment.add(b'its end"}')
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_whole"),
+    [
+        ([b'{"a": "]}"', b"}"], True),
+        ([b'{"a": "\\"}"', b"}"], True),
+        ([b'{"a": "\\\\"', b"}"], True),
+        ([b'{"a": [1,', b"2]"], False),
+        ([b'{"a": "}', b'}"', b"}"], True),
+        ([b'{"a": "}', b"}"], False),
+    ],
+)
+def test_a_message_ends_with_its_last_bracket_outside_strings(lines, is_whole):
+    fragment = Fragment(lines[0])
+    assert [fragment.add(line) for line in lines[1:]][-1] is is_whole
+
+
+@pytest.mark.parametrize("unit", [b"[", b'{"a":', b"[{},", b'"",'])
+def test_a_line_of_brackets_or_strings_costs_little(unit):
+    line = b'{"jsonrpc":"2.0","id":5,"result":[' + unit * ((9 << 20) // len(unit))
+    began = time.process_time()
+    assert not Fragment(line).add(b"")
+    assert time.process_time() - began < 2.5

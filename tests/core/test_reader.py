@@ -46,6 +46,7 @@ def read(data: bytes) -> list[object]:
         (b'{"jsonrpc":2.0,"id":1,"result":{"a":1}}', "jsonrpc"),
         (b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{},"result":{"a":1}}', "echo"),
         (b'{"id":1,"method":"tools/call","result":{"a":1},"error":null}', "echo"),
+        (b'{"JsonRpc":"2.0","ID":1,"Result":{"a":1}}', "case"),
     ],
 )
 def test_what_has_one_meaning_is_read_with_a_notice(data, kind):

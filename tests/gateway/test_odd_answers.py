@@ -482,6 +482,19 @@ async def test_half_an_answer_whose_rest_does_not_come_fails_its_request(client,
     assert "cut off" in (await made.call("plain"))["error"]["message"]
 
 
+@pytest.mark.parametrize("era", ["handshake", "modern"])
+async def test_a_command_that_sends_back_what_it_reads_fails_its_requests(era):
+    gateway = Gateway(Limits())
+    program = "import sys\nfor line in sys.stdin: print(line, end='', flush=True)"
+    spec = ServerSpec("odd", "test", command=sys.executable, args=("-I", "-S", "-c", program))
+    gateway.configure(Configuration({"odd": spec}, []))
+    client = Client(gateway, era)
+    method = "initialize" if era == "handshake" else "tools/list"
+    answer = await client.ended(client.begin(method, {"protocolVersion": "2025-11-25", "capabilities": {}}))
+    assert "sent the request back" in answer["error"]["message"]
+    await gateway.aclose()
+
+
 async def test_a_member_whose_answer_cannot_be_read_holds_no_group(tmp_path):
     gateway = Gateway(Limits())
     command = {"command": sys.executable}

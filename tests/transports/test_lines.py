@@ -53,7 +53,11 @@ async def test_messages_are_found_in_pieces_of_any_size(data, seed):
 
 
 @pytest.mark.parametrize(
-    "encodings", ["utf-16 utf-8", "utf-8 utf-16 utf-8", "utf-16 utf-8 utf-16", "utf-16-be utf-8"]
+    "encodings",
+    [
+        *("utf-16 utf-8", "utf-8 utf-16 utf-8", "utf-16 utf-8 utf-16", "utf-16-be utf-8"),
+        *("utf-8 utf-32 utf-8", "utf-8 utf-32-le utf-32-le utf-8", "utf-8 utf-32-be utf-32-be utf-8"),
+    ],
 )
 async def test_a_server_may_change_its_encoding_between_lines(encodings):
     receiver, stream = Recorder(), MessageLines(10_000, "stdout")
