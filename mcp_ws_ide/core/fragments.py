@@ -36,7 +36,9 @@ class Fragment:
         for start in range(0, len(plain), _PIECE):
             between_quotes = plain[start : start + _PIECE].split(b'"')
             outside = b"".join(between_quotes[self._in_string :: 2])
-            self._depth += outside.count(b"{") + outside.count(b"[") - outside.count(b"}") - outside.count(b"]")
+            self._depth += (
+                outside.count(b"{") + outside.count(b"[") - outside.count(b"}") - outside.count(b"]")
+            )
             self._in_string ^= len(between_quotes) % 2 == 0
         return not self._in_string and self._depth <= 0
 

@@ -186,7 +186,9 @@ class OddMessages:
         upstream = self._upstream
         if not request.method.startswith(_OF_CLIENTS) or request.id not in upstream.open_ids():
             return False
-        reason = "the server sent the request back instead of answering it; is its command that of an MCP server?"
+        reason = (
+            "the server sent the request back instead of answering it; is its command that of an MCP server?"
+        )
         upstream.tell("dropped", reason)
         upstream.fail_open(request.id, _unknown_outcome(reason))
         return True
