@@ -30,3 +30,17 @@ def _jupyter_server_extension_points() -> list[dict[str, Any]]:
 def _jupyter_labextension_paths() -> list[dict[str, str]]:
     """Tell ``jupyter-builder develop`` where the built JupyterLab extension is in a checkout."""
     return [{"src": "labextension", "dest": "mcp-ws-ide"}]
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """Add ``%mcp`` and what notebooks show; called by ``%load_ext mcp_ws_ide``."""
+    from mcp_ws_ide.notebook import load_ipython_extension
+
+    load_ipython_extension(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """Remove them; called by ``%unload_ext mcp_ws_ide``."""
+    from mcp_ws_ide.notebook import unload_ipython_extension
+
+    unload_ipython_extension(ipython)

@@ -9,6 +9,7 @@
     │   └── TransportClosedError     the connection to the server, or its process, has ended
     ├── LimitExceededError           a configured limit was reached (has the trait's name)
     ├── RecordingError               a recording cannot be written or read (inspector)
+    ├── ToolError                    a tool reported an error (has its name and its result)
     └── ConnectError                 the Python client could not connect
         ├── UnauthorizedError        401 or 403: the credential was refused
         ├── UnknownServerError       404: no server of that name is configured
@@ -105,6 +106,20 @@ class LimitExceededError(McpWsError):
     def __init__(self, limit: str, reason: str) -> None:
         super().__init__(reason)
         self.limit = limit
+
+
+class ToolError(McpWsError):
+    """A tool that was called through ``connect_sync`` reported an error; the text is the tool's.
+
+    Attributes:
+        tool: name of the tool.
+        result: what it returned, a :class:`~mcp_ws_ide.client.sync.results.ToolResult`.
+    """
+
+    def __init__(self, tool: str, reason: str, result: object) -> None:
+        super().__init__(f"{tool}: {reason}")
+        self.tool = tool
+        self.result = result
 
 
 class ConnectError(McpWsError):

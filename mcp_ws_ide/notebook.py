@@ -1,136 +1,232 @@
-"""Show tools and results in notebooks: ``%load_ext mcp_ws_ide.notebook``.
+"""The extension of IPython: ``%load_ext mcp_ws_ide``.
 
-Results of a client (``await client.list_tools()``, ``await client.call_tool(…)``, …) are then shown as tables, text
-and images, with either major of the SDK. Everything a server wrote is shown as text; none of it becomes HTML.
+It adds the magic ``%mcp``, and shows objects of the SDK, which ``await client.list_tools()`` and the like return, as
+tables, text and images, with either major of the SDK.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from html import escape
+import shlex
+from collections.abc import Callable, Mapping
 from typing import Any, Final
+
+from mcp_ws_ide.client.sync import html
+from mcp_ws_ide.client.sync.client import SyncClient, connect_sync
+from mcp_ws_ide.client.sync.plain import plain
+from mcp_ws_ide.client.sync.tracebacks import short
+from mcp_ws_ide.discovery import find_gateway
+from mcp_ws_ide.errors import ConnectError, UnusableArgumentError
+from mcp_ws_ide.rest_client import GatewayClient
 
 try:
     import mcp_types as types
 except ImportError:  # SDK 1.x
     from mcp import types
 
-PICTURES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
-"""Media types of images that are shown; SVG is excluded because it can contain scripts."""
-SOUNDS: Final = frozenset({"audio/wav", "audio/x-wav", "audio/mpeg", "audio/ogg", "audio/webm"})
-SHOWN_CHARACTERS: Final = 20_000
-"""Characters of one text that are shown."""
+COMPLETING_SECONDS: Final = 10.0
+"""Seconds that a server may take to be connected while its tools are completed."""
+_NAME: Final = "mcp"
+
+FORMATS: Final[dict[type, Callable[[Any], str]]] = {
+    types.ListToolsResult: lambda result: html.tools(plain(result)["tools"]),
+    types.ListPromptsResult: lambda result: html.prompts(plain(result)["prompts"]),
+    types.ListResourcesResult: lambda result: html.resources(plain(result)["resources"]),
+    types.ListResourceTemplatesResult: lambda result: html.resources(plain(result)["resourceTemplates"]),
+    types.Tool: lambda tool: html.tools([plain(tool)]),
+    types.CallToolResult: lambda result: html.tool_result(plain(result)),
+    types.ReadResourceResult: lambda result: html.contents(plain(result)),
+    types.GetPromptResult: lambda result: html.messages(plain(result)),
+}
+"""The formatter of each SDK type."""
 
 
 def load_ipython_extension(ipython: Any) -> None:
-    """Register the formatters; called by ``%load_ext``."""
+    """Register the formatters and the magic; called by ``%load_ext``."""
     formatter = ipython.display_formatter.formatters["text/html"]
     for shown, show in FORMATS.items():
         formatter.for_type(shown, show)
+    magic = ServerMagic(ipython)
+    ipython.register_magic_function(magic.run, "line_cell", _NAME)
+    for marks in ("%", "%%"):
+        ipython.set_hook("complete_command", magic.complete, str_key=f"{marks}{_NAME}")
 
 
 def unload_ipython_extension(ipython: Any) -> None:
-    """Remove the formatters; called by ``%unload_ext``."""
+    """Remove the formatters and the magic; called by ``%unload_ext``."""
     formatter = ipython.display_formatter.formatters["text/html"]
     for shown in FORMATS:
         formatter.pop(shown, None)
+    for kind in ("line", "cell"):
+        magic = ipython.magics_manager.magics[kind].pop(_NAME, None)
+    if magic is not None:
+        magic.__self__.close()
 
 
-def _plain(value: Any) -> dict[str, Any]:
-    """Return the value as it was on the wire; the majors of the SDK name their attributes differently."""
-    plain: dict[str, Any] = value.model_dump(by_alias=True, mode="json", exclude_none=True)
-    return plain
+class ServerMagic:
+    """The magic ``%mcp``, and its clients: one for each server, opened when it is first named.
+
+    ::
+
+        %mcp                                list the servers of the gateway
+        %mcp SERVER                         list what a server offers
+        %mcp SERVER TOOL [NAME=VALUE …]     call a tool, or get a prompt
+        %mcp SERVER URI                     read a resource
+        %%mcp SERVER TOOL [ARGUMENT] [NAME=VALUE …]
+                                            the cell is the value of ARGUMENT, or of the first one that is not given
+
+    A value is text or JSON, as the tool wants it; ``$name`` is the value of a variable. The last line's value is
+    returned: ``result = %mcp git git_log repo_path=.``
+    """
+
+    def __init__(self, ipython: Any) -> None:
+        self._ipython = ipython
+        self._clients: dict[str, SyncClient] = {}
+
+    def close(self) -> None:
+        """End every session."""
+        while self._clients:
+            self._clients.popitem()[1].close()
+
+    def client(self, server: str, **options: Any) -> SyncClient:
+        """Return the client of a server."""
+        if server not in self._clients:
+            self._clients[server] = connect_sync(server, **options)
+        return self._clients[server]
+
+    def run(self, line: str, cell: str | None = None) -> Any:
+        """Run the magic."""
+        return short(self._run)(line, cell)
+
+    def _run(self, line: str, cell: str | None) -> Any:
+        words = _words(line)
+        if not words:
+            return Servers(servers())
+        client = self.client(words[0])
+        if len(words) == 1:
+            return client
+        name, given = words[1], words[2:]
+        if "://" in name:
+            return client.read(name)
+        if name in client.prompts and name not in client.tools:
+            return client.prompt(name, self._arguments(client.prompts[name], given, cell))
+        try:
+            function = client.tools[name]
+        except KeyError as error:
+            raise UnusableArgumentError(error.args[0]) from None
+        return client.call(name, self._arguments(function, given, cell))
+
+    def _arguments(self, function: Callable[..., Any], given: list[str], cell: str | None) -> dict[str, Any]:
+        """Return the arguments of a line, and of a cell.
+
+        Raises:
+            UnusableArgumentError: one is unknown, has no value, or cannot be read as the tool wants it.
+        """
+        parameters = function.__signature__.parameters  # type: ignore[attr-defined]
+        found: dict[str, Any] = {}
+        for word in given:
+            name, mark, value = word.partition("=")
+            if mark:
+                found[name] = self._value(name, value, parameters)
+            elif cell is not None and name in parameters:
+                found[name] = self._value(name, cell, parameters)
+                cell = None
+            else:
+                raise UnusableArgumentError(
+                    f"{word!r} is no argument; write NAME=VALUE, with {_names(parameters)}"
+                )
+        if cell is not None:
+            free = next((name for name in parameters if name not in found), None)
+            if free is None:
+                raise UnusableArgumentError(
+                    "every argument is given in the line, so that none is left for the cell"
+                )
+            found[free] = self._value(free, cell, parameters)
+        return found
+
+    def _value(self, name: str, value: str, parameters: Mapping[str, Any]) -> Any:
+        if value.startswith("$") and value[1:].isidentifier():
+            if value[1:] not in self._ipython.user_ns:
+                raise UnusableArgumentError(f"{name}={value}: there is no variable {value[1:]!r}")
+            return self._ipython.user_ns[value[1:]]
+        wanted = parameters[name].annotation if name in parameters else Any
+        if wanted is str:
+            return value.removesuffix("\n")
+        try:
+            return json.loads(value)
+        except ValueError:
+            if wanted in (int, float, bool, dict, list):
+                raise UnusableArgumentError(
+                    f"{name}={value} is no {wanted.__name__}; write it as JSON"
+                ) from None
+            return value
+
+    def complete(self, shell: Any, event: Any) -> list[str]:
+        """Return what may follow: a server, a tool or prompt or resource, an argument."""
+        words = event.text_until_cursor.split()[1:]
+        if words and not event.text_until_cursor[-1].isspace():
+            words.pop()
+        try:
+            return self._following(words)
+        except Exception:
+            return []  # a completion that fails is none
+
+    def _following(self, words: list[str]) -> list[str]:
+        if not words:
+            return [str(each["address"] or each["name"]) for each in servers()]
+        client = self.client(words[0], timeout=COMPLETING_SECONDS)
+        if len(words) == 1:
+            return [*client.tools, *client.prompts, *client.resources._uris]
+        function = client.tools[words[1]] if words[1] in client.tools else client.prompts[words[1]]
+        given = {word.partition("=")[0] for word in words[2:]}
+        parameters = function.__signature__.parameters  # type: ignore[attr-defined]
+        return [f"{name}=" for name in parameters if name not in given]
 
 
-def tools_html(result: Any) -> str:
-    """Return a table of tools."""
-    return _tools(_plain(result)["tools"])
+def _words(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        raise UnusableArgumentError(f"{line!r} cannot be read: {error}; quote values with blanks") from None
 
 
-def tool_html(tool: Any) -> str:
-    """Return a table of one tool."""
-    return _tools([_plain(tool)])
+def _names(parameters: Mapping[str, Any]) -> str:
+    return f"NAME one of {', '.join(parameters)}" if parameters else "but it takes none"
 
 
-def _tools(tools: Iterable[dict[str, Any]]) -> str:
-    rows = "".join(
-        _row(
-            f"<code>{_text(tool['name'])}</code>",
-            _text(tool.get("description", tool.get("title", ""))),
-            _arguments(tool.get("inputSchema", {})),
+def servers() -> list[dict[str, Any]]:
+    """Return the servers of the gateway that this process uses (docs/reference/rest.md).
+
+    Raises:
+        ConnectError: no gateway was found, or it refuses.
+    """
+    gateway = find_gateway()
+    try:
+        found: list[dict[str, Any]] = GatewayClient(gateway).call("GET", "servers")["servers"]
+    except KeyError:
+        raise ConnectError(f"{gateway.url} does not list its servers; check that it is a gateway") from None
+    return found
+
+
+class Servers:
+    """The servers of a gateway, as a table."""
+
+    def __init__(self, listed: list[dict[str, Any]]) -> None:
+        self._listed = listed
+
+    def _rows(self) -> list[tuple[str, str, str]]:
+        return [
+            (str(each["address"] or each["name"]), str(each["state"]), str(each["reason"]))
+            for each in self._listed
+        ]
+
+    def __repr__(self) -> str:
+        return "\n".join("  ".join(row).rstrip() for row in self._rows()) or "no server is configured"
+
+    def _repr_html_(self) -> str:
+        if not self._listed:
+            return html.note("no server is configured; put one into mcp.json")
+        rows = (
+            html.row(f"<code>{html.text(name)}</code>", *map(html.text, rest)) for name, *rest in self._rows()
         )
-        for tool in tools
-    )
-    return f"<table><thead>{_row('tool', 'description', 'arguments', cell='th')}</thead><tbody>{rows}</tbody></table>"
-
-
-def _row(*cells: str, cell: str = "td") -> str:
-    style = ' style="text-align:left;vertical-align:top"'
-    return f"<tr>{''.join(f'<{cell}{style}>{content}</{cell}>' for content in cells)}</tr>"
-
-
-def _arguments(schema: dict[str, Any]) -> str:
-    listed = schema.get("required")
-    required = listed if isinstance(listed, list) else []
-    properties = schema.get("properties", {})
-    if not isinstance(properties, dict):
-        return ""
-    lines = []
-    for name, about in properties.items():
-        kind = about.get("type", "any") if isinstance(about, dict) else "any"
-        mark = "" if name in required else " <i>optional</i>"
-        lines.append(f"<code>{_text(name)}</code>: {_text(kind)}{mark}")
-    return "<br>".join(lines)
-
-
-def result_html(result: Any) -> str:
-    """Return the result of a tool call."""
-    plain = _plain(result)
-    parts = [_content(content) for content in plain.get("content", [])]
-    if plain.get("isError"):
-        parts.insert(0, "<b>The tool reported an error.</b>")
-    if "structuredContent" in plain:
-        parts.append(_details("structured content", plain["structuredContent"]))
-    return "".join(parts) or "<i>no content</i>"
-
-
-def _content(content: dict[str, Any]) -> str:
-    kind, media = content.get("type"), content.get("mimeType", "")
-    if kind == "text":
-        return f"<pre>{_text(content['text'])}</pre>"
-    if kind == "image" and media in PICTURES:
-        return f'<img alt="image ({media})" src="data:{media};base64,{escape(content["data"])}">'
-    if kind == "audio" and media in SOUNDS:
-        return f'<audio controls src="data:{media};base64,{escape(content["data"])}"></audio>'
-    return _details(str(kind), content)
-
-
-def contents_html(result: Any) -> str:
-    """Return the contents of a resource."""
-    contents = _plain(result).get("contents", [])
-    return "".join(
-        f"<p><code>{_text(content.get('uri', ''))}</code></p>"
-        + (f"<pre>{_text(content['text'])}</pre>" if "text" in content else _details("binary", content))
-        for content in contents
-    )
-
-
-def _details(title: str, value: Any) -> str:
-    shown = json.dumps(value, indent=2, ensure_ascii=False)
-    return f"<details><summary>{_text(title)}</summary><pre>{_text(shown)}</pre></details>"
-
-
-def _text(value: Any) -> str:
-    text = str(value)
-    cut = f"{text[:SHOWN_CHARACTERS]} … ({len(text)} characters)" if len(text) > SHOWN_CHARACTERS else text
-    return escape(cut)
-
-
-FORMATS: Final[dict[type, Callable[[Any], str]]] = {
-    types.ListToolsResult: tools_html,
-    types.Tool: tool_html,
-    types.CallToolResult: result_html,
-    types.ReadResourceResult: contents_html,
-}
-"""The formatter of each SDK type."""
+        return html.table(("server", "state", "reason"), rows)

@@ -79,7 +79,7 @@ SERVERS: Final = Prefork(
 """Starts servers on the SDK 2.x."""
 COMMANDS: Final = Prefork("mcp_ws_ide.client.shim", "mcp_ws_ide.inspector.commands")
 """Starts our command-line programs, for tests that send them no signal and give them no terminal."""
-PROGRAMS: Final = Prefork("mcp_ws_ide.client", "mcp.client", "anyio._backends._asyncio")
+PROGRAMS: Final = Prefork("mcp_ws_ide.client.sync.client", "mcp.client", "anyio._backends._asyncio")
 """Starts programs with our client or the SDK's."""
 
 

@@ -1,19 +1,23 @@
-"""What notebooks show of tools and results."""
+"""What notebooks show of tools and results; and the guide for notebooks, in a kernel of the Jupyter that is the gateway."""
 
 from __future__ import annotations
 
-import ast
+import asyncio
 import base64
 import json
+import re
+from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import mcp_types as types
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from jupyter_client.blocking.client import BlockingKernelClient
 
-from mcp_ws_ide.client import Connected, connect
-from tests.conftest import DEMO
+from mcp_ws_ide.client import Connected, connect, connect_sync
+from tests.conftest import BOUND, DEMO, Jupyter
 
 ROOT = Path(__file__).parents[1]
 EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
@@ -38,9 +42,9 @@ class Elements(HTMLParser):
 @pytest.fixture
 def shell():
     shell = InteractiveShell.instance()
-    shell.run_line_magic("load_ext", "mcp_ws_ide.notebook")
+    shell.run_line_magic("load_ext", "mcp_ws_ide")
     yield shell
-    shell.run_line_magic("unload_ext", "mcp_ws_ide.notebook")
+    shell.run_line_magic("unload_ext", "mcp_ws_ide")
     InteractiveShell.clear_instance()
 
 
@@ -53,7 +57,7 @@ async def test_tools_and_results_of_a_real_server_are_shown(jupyter, shell):
     async with connect(jupyter.endpoint("demo"), token=jupyter.token) as client:
         tools = show(shell, await client.list_tools())
         assert "echo" in tools.text
-        assert "text: string" in tools.text
+        assert "text: str" in tools.text
         assert "hello" in show(shell, await client.call_tool("echo", {"text": "hello"})).text
         picture = show(shell, await client.call_tool("image", {}))
         ((_, attributes),) = [entry for entry in picture.found if entry[0] == "img"]
@@ -81,13 +85,13 @@ async def test_the_notebook_of_the_demo_cuts_its_own_session_alone(make_jupyter,
     cells = json.loads((ROOT / "binder" / "demo.ipynb").read_text())["cells"]
     sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     (source,) = [source for source in sources if "/faults" in source]
-    code = compile(source, "demo.ipynb", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    names = {"connect": connect, "print": lambda *shown: None}
+    names: dict[str, Any] = {"connect_sync": connect_sync, "print": lambda *shown: None}
     other: list[object] = []
     async with connect(jupyter.endpoint("demo"), token=jupyter.token, on_state=other.append) as client:
-        await eval(code, names)
+        await asyncio.to_thread(exec, source, names)
         await client.call_tool("echo", {"text": "still there"})
     assert [type(state).__name__ for state in names["states"]][:3] == ["Connected", "Reconnecting", "Resumed"]
+    assert names["progress"] == [1, 2, 3, 4, 5, 6]
     assert [type(state).__name__ for state in other if not isinstance(state, Connected)] == []
 
 
@@ -116,7 +120,22 @@ def test_an_invalid_schema_does_not_break_the_list(shell, broken):
     tools = [types.Tool(name=f"tool{number}", input_schema=schema) for number, schema in enumerate(schemas)]
     shown = show(shell, types.ListToolsResult(tools=tools))
     assert [f"tool{number}" in shown.text for number in range(3)] == [True] * 3
-    assert "a: string optional" in shown.text
+    assert "a: str optional" in shown.text
+
+
+@pytest.mark.parametrize(
+    ("texts", "structured", "shown"),
+    [
+        (["5.0"], {"result": 5.0}, "5.0"),
+        (['{"a": 1}'], {"a": 1}, '{\n  "a": 1\n}'),
+        (['[{"a": 1}]'], {"result": [{"a": 1}]}, "a1"),
+        (["one"], {"a": 1}, 'onestructured content{\n  "a": 1\n}'),
+    ],
+)
+def test_text_that_repeats_the_structured_content_is_shown_once(shell, texts, structured, shown):
+    contents = [types.TextContent(text=text) for text in texts]
+    result = types.CallToolResult(content=contents, structured_content=structured)
+    assert show(shell, result).text == shown
 
 
 def test_long_text_is_cut(shell):
@@ -125,7 +144,125 @@ def test_long_text_is_cut(shell):
 
 
 def test_without_the_extension_objects_are_shown_unchanged(shell):
-    shell.run_line_magic("unload_ext", "mcp_ws_ide.notebook")
+    shell.run_line_magic("unload_ext", "mcp_ws_ide")
     data, _ = shell.display_formatter.format(types.CallToolResult(content=[]))
     assert "text/html" not in data
-    shell.run_line_magic("load_ext", "mcp_ws_ide.notebook")
+    shell.run_line_magic("load_ext", "mcp_ws_ide")
+
+
+class Kernel:
+    """A kernel that a Jupyter server has started, as for a notebook."""
+
+    def __init__(self, jupyter: Jupyter) -> None:
+        self._jupyter = jupyter
+        self.id = self._api("POST", "", {"name": "python3"})["id"]
+        self._client = BlockingKernelClient()
+        self._client.load_connection_file(str(jupyter.home / "runtime" / f"kernel-{self.id}.json"))
+        self._client.start_channels()
+        self._client.wait_for_ready(BOUND)
+
+    def _api(self, method: str, path: str, body: Any = None) -> Any:
+        headers = {"Authorization": f"token {self._jupyter.token}"}
+        status, _, text = self._jupyter.request(method, f"api/kernels{path}", body, headers)
+        assert status < 300, text
+        return json.loads(text) if text else None
+
+    def interrupt(self) -> None:
+        self._api("POST", f"/{self.id}/interrupt", {})
+
+    def end(self) -> None:
+        self._client.stop_channels()
+        self._api("DELETE", f"/{self.id}")
+
+    def run(self, code: str, answers: Sequence[str] = (), until: str = "") -> str:
+        """Run a cell; return the text of its outputs. Answers what it asks; interrupts it when it has shown ``until``."""
+        answering, shown, interrupted = iter(answers), [], False
+
+        def answer(message: dict[str, Any]) -> None:
+            shown.append(message["content"]["prompt"])
+            self._client.input(next(answering))
+
+        def show(message: dict[str, Any]) -> None:
+            nonlocal interrupted
+            content = message["content"]
+            shown.append(content.get("text", "") or content.get("data", {}).get("text/plain", ""))
+            shown.append("\n".join(content.get("traceback", [])))
+            if until and until in shown[-2] and not interrupted:
+                interrupted = True
+                self.interrupt()
+
+        self._client.execute_interactive(
+            code, allow_stdin=True, stdin_hook=answer, output_hook=show, timeout=BOUND
+        )
+        return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(filter(None, shown)))
+
+    def complete(self, code: str) -> list[str]:
+        return self._client.complete(code, reply=True, timeout=BOUND)["content"]["matches"]
+
+    def inspect(self, code: str) -> str:
+        return self._client.inspect(code, reply=True, timeout=BOUND)["content"]["data"]["text/plain"]
+
+
+@pytest.fixture(scope="module")
+def kernel(jupyter) -> Iterator[Kernel]:
+    kernel = Kernel(jupyter)
+    kernel.run("from mcp_ws_ide.client import connect_sync; mcp = connect_sync('demo')")
+    yield kernel
+    kernel.end()
+
+
+@pytest.mark.heavy
+def test_the_examples_of_the_guide_work_as_printed(kernel):
+    guide = (ROOT / "docs" / "guides" / "notebook.md").read_text(encoding="utf-8")
+    cells = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    expected = [
+        "<demo: ",
+        "hello",
+        "5.0 5.0",
+        "",
+        "user: Greet Ann kindly.",
+        "fail said: Error executing tool fail: no luck",
+        "2.0 of 2.0\n2 steps done",
+        "hello Ann\nthe model says: forty-two",
+        "demo  running",
+        "Several lines\nof text",
+        "from a script",
+        "True",
+        "['a', 'b', 'c']",
+    ]
+    shown = [kernel.run(cell) for cell in cells]
+    for cell, text, part in zip(cells, shown, expected, strict=True):
+        assert part in text, cell
+        assert "Traceback" not in text, cell
+
+
+@pytest.mark.heavy
+def test_a_cell_asks_is_interrupted_and_shows_short_tracebacks(kernel):
+    asked = kernel.run("mcp.tools.elicit()", answers=["", "Ann", "n"])
+    assert "demo asks: What is your name?" in asked
+    assert "A value is required." in asked
+    assert "hello Ann" in asked
+    assert "elicitation was decline" in kernel.run("mcp.tools.elicit()", answers=["/decline"])
+    interrupted = kernel.run("mcp.tools.slow(10_000, 0.02)", until="slow: ")
+    assert "KeyboardInterrupt" in interrupted
+    failed = kernel.run("mcp.tools.fail()")
+    assert "ToolError: fail: Error executing tool fail" in failed
+    for traceback in (interrupted, failed):
+        assert "mcp.tools." in traceback
+        assert "mcp_ws_ide" not in traceback, "only the lines of the user are shown"
+    assert "hello" in kernel.run("mcp.tools.echo('hello')")
+    assert "slow: 3 of 3" in kernel.run("mcp.tools.slow(3, 0)")
+
+
+@pytest.mark.heavy
+def test_tab_completes_tools_arguments_and_the_magic(kernel):
+    kernel.run("%load_ext mcp_ws_ide")
+    assert "mcp.tools.slow" in [f"mcp.tools.{name}" for name in kernel.complete("mcp.tools.sl")]
+    assert {"steps=", "delay="} <= set(kernel.complete("mcp.tools.slow("))
+    assert "mcp.tools.slow(steps: int = 5, delay: float = 0.2)" in kernel.inspect("mcp.tools.slow")
+    assert "demo" in kernel.complete("%mcp de")
+    assert "slow" in kernel.complete("%mcp demo sl")
+    assert "delay=" in kernel.complete("%%mcp demo slow steps=1 d")
+    assert "echo() " in kernel.run("mcp.tools.echo(txt=1)")
+    assert "steps=x is no int; write it as JSON" in kernel.run("%mcp demo slow steps=x")
+    assert "7.0" in kernel.run("x = 5\nresult = %mcp demo add a=$x b=2\nresult.json")

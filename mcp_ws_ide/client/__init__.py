@@ -1,6 +1,7 @@
 """The Python client: MCP over WebSocket, for both majors of the MCP SDK.
 
 - :func:`connect` returns a client that is ready to use, from a server's name or URL.
+- ``connect_sync`` returns one whose calls block, for notebooks and scripts; it is imported when it is first used.
 - :func:`websocket_transport` returns a transport for ``mcp.Client`` (2.x) or ``ClientSession`` (1.x).
 - :func:`negotiating_transport` returns the first transport that works on this network.
 - ``MCPServerWebSocket`` (pydantic-ai) and ``WebSocketClientTransport`` (fastmcp) need those frameworks installed.
@@ -17,6 +18,7 @@ from mcp_ws_ide.errors import (
     ConnectError,
     ConnectionLostError,
     ServerUnavailableError,
+    ToolError,
     UnauthorizedError,
     UnknownServerError,
     UnusableArgumentError,
@@ -38,12 +40,15 @@ __all__ = [
     "ServerUnavailableError",
     "SessionTransport",
     "State",
+    "SyncClient",
+    "ToolError",
     "UnauthorizedError",
     "UnknownServerError",
     "UnusableArgumentError",
     "UnusableHeaderError",
     "WebSocketClientTransport",
     "connect",
+    "connect_sync",
     "negotiating_transport",
     "websocket_transport",
 ]
@@ -52,7 +57,9 @@ _FRAMEWORKS = {"MCPServerWebSocket": "pydantic_ai", "WebSocketClientTransport": 
 
 
 def __getattr__(name: str) -> Any:
-    """Import the classes that need a framework on first use."""
+    """Import on first use the blocking client, and the classes that need a framework."""
+    if name in ("connect_sync", "SyncClient"):
+        return getattr(import_module(f"{__name__}.sync.client"), name)
     if name not in _FRAMEWORKS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     extra = _FRAMEWORKS[name].removesuffix("_transport").replace("_", "-")
