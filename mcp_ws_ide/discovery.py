@@ -258,7 +258,9 @@ def _meant(running: Sequence[RunningGateway], environ: Mapping[str, str]) -> Run
     if own is not None:
         return own
     if not running:
-        raise ConnectError("no running Jupyter server was found; start one, or give its address with --url")
+        raise ConnectError(
+            "no running Jupyter server was found; start one, or give its address (url= in Python, --url of a command)"
+        )
     return running[0]
 
 

@@ -142,6 +142,8 @@ class ServerMagic:
                     "every argument is given in the line, so that none is left for the cell"
                 )
             found[free] = self._value(free, cell, parameters)
+        if missing := [name for name in _required(parameters) if name not in found]:
+            raise UnusableArgumentError(f"{function.__name__} needs {' and '.join(missing)} as well")
         return found
 
     def _value(self, name: str, value: str, parameters: Mapping[str, Any]) -> Any:
@@ -194,6 +196,14 @@ def _names(parameters: Mapping[str, Any]) -> str:
     return f"NAME one of {', '.join(parameters)}" if parameters else "but it takes none"
 
 
+def _required(parameters: Mapping[str, Any]) -> list[str]:
+    return [
+        name
+        for name, each in parameters.items()
+        if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD
+    ]
+
+
 def servers() -> list[dict[str, Any]]:
     """Return the servers of the gateway that this process uses (docs/reference/rest.md).
 
@@ -214,19 +224,17 @@ class Servers:
     def __init__(self, listed: list[dict[str, Any]]) -> None:
         self._listed = listed
 
-    def _rows(self) -> list[tuple[str, str, str]]:
+    def _rows(self) -> list[tuple[str, str]]:
         return [
-            (str(each["address"] or each["name"]), str(each["state"]), str(each["reason"]))
+            (str(each["address"] or each["name"]), ": ".join(filter(None, [each["state"], each["reason"]])))
             for each in self._listed
         ]
 
     def __repr__(self) -> str:
-        return "\n".join("  ".join(row).rstrip() for row in self._rows()) or "no server is configured"
+        return "\n".join(f"{name}  {state}" for name, state in self._rows()) or "no server is configured"
 
     def _repr_html_(self) -> str:
         if not self._listed:
             return html.note("no server is configured; put one into mcp.json")
-        rows = (
-            html.row(f"<code>{html.text(name)}</code>", *map(html.text, rest)) for name, *rest in self._rows()
-        )
-        return html.table(("server", "state", "reason"), rows)
+        rows = (html.row(f"<code>{html.text(name)}</code>", html.text(state)) for name, state in self._rows())
+        return html.table(("server", "state"), rows)

@@ -17,7 +17,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from jupyter_client.blocking.client import BlockingKernelClient
 
 from mcp_ws_ide.client import Connected, connect, connect_sync
-from tests.conftest import BOUND, DEMO, Jupyter
+from tests.conftest import BOUND, DEMO, Jupyter, wait_until
 
 ROOT = Path(__file__).parents[1]
 EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
@@ -150,6 +150,10 @@ def test_without_the_extension_objects_are_shown_unchanged(shell):
     shell.run_line_magic("load_ext", "mcp_ws_ide")
 
 
+def without_colours(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
 class Kernel:
     """A kernel that a Jupyter server has started, as for a notebook."""
 
@@ -159,7 +163,14 @@ class Kernel:
         self._client = BlockingKernelClient()
         self._client.load_connection_file(str(jupyter.home / "runtime" / f"kernel-{self.id}.json"))
         self._client.start_channels()
-        self._client.wait_for_ready(BOUND)
+        wait_until(self._is_ready, what="the kernel")
+
+    def _is_ready(self) -> bool:
+        try:
+            self._client.wait_for_ready(BOUND)
+        except RuntimeError:  # it has not answered a heartbeat yet
+            return False
+        return True
 
     def _api(self, method: str, path: str, body: Any = None) -> Any:
         headers = {"Authorization": f"token {self._jupyter.token}"}
@@ -194,13 +205,14 @@ class Kernel:
         self._client.execute_interactive(
             code, allow_stdin=True, stdin_hook=answer, output_hook=show, timeout=BOUND
         )
-        return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(filter(None, shown)))
+        return without_colours("\n".join(filter(None, shown)))
 
     def complete(self, code: str) -> list[str]:
         return self._client.complete(code, reply=True, timeout=BOUND)["content"]["matches"]
 
     def inspect(self, code: str) -> str:
-        return self._client.inspect(code, reply=True, timeout=BOUND)["content"]["data"]["text/plain"]
+        shown = self._client.inspect(code, reply=True, timeout=BOUND)["content"]["data"]["text/plain"]
+        return without_colours(shown)
 
 
 @pytest.fixture(scope="module")
@@ -264,5 +276,6 @@ def test_tab_completes_tools_arguments_and_the_magic(kernel):
     assert "slow" in kernel.complete("%mcp demo sl")
     assert "delay=" in kernel.complete("%%mcp demo slow steps=1 d")
     assert "echo() " in kernel.run("mcp.tools.echo(txt=1)")
+    assert "echo needs text as well" in kernel.run("%mcp demo echo")
     assert "steps=x is no int; write it as JSON" in kernel.run("%mcp demo slow steps=x")
     assert "7.0" in kernel.run("x = 5\nresult = %mcp demo add a=$x b=2\nresult.json")

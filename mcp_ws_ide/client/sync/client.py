@@ -105,7 +105,8 @@ class SyncClient:
             Exception: the SDK's ``MCPError`` (``McpError`` on 1.x), if the server or the gateway refused the call, or
                 the connection was lost. The outcome of the call is in its ``error.data``.
         """
-        return self._session.tool(tool, arguments or {}, timeout, on_progress)
+        listed = next((item for item in self.tools._items if item["name"] == tool), None)
+        return self._session.tool(tool, arguments or {}, timeout, on_progress, listed)
 
     @short
     def read(self, uri: str, *, timeout: float | None = None) -> ResourceContents:
@@ -149,8 +150,9 @@ class SyncClient:
         self.close()
 
     def __repr__(self) -> str:
-        counts = (f"{len(each)} {each._kind}{'' if len(each) == 1 else 's'}" for each in self._namespaces())
-        return f"<{self._session.name}: {', '.join(counts)}>"
+        found = [each for each in self._namespaces() if len(each)]
+        counts = (f"{len(each)} {each._kind}{'' if len(each) == 1 else 's'}" for each in found)
+        return f"<{self._session.name}: {', '.join(counts) or 'nothing'}>"
 
     def _repr_html_(self) -> str:
         tables = "".join(each._repr_html_() for each in self._namespaces() if len(each))

@@ -62,6 +62,7 @@ class Namespace:
         """Give a function the name, signature and docstring of what it calls."""
         function.__name__ = attribute_name(name)
         function.__qualname__ = f"{self._kind}s.{function.__name__}"
+        function.__module__ = self._session.name  # IPython shows it before the name
         function.__doc__ = docstring_of(description, schema)
         function.__signature__ = signature_of(schema)  # type: ignore[attr-defined]
         return function
@@ -146,7 +147,7 @@ class Tools(Namespace):
 
         @short
         def call(*args: Any, **kwargs: Any) -> Any:
-            return session.tool(name, _given(call, signature, args, kwargs))
+            return session.tool(name, _given(call, signature, args, kwargs), listed=item)
 
         return self._named(call, name, schema, str(item.get("description", item.get("title", ""))))
 

@@ -7,6 +7,7 @@ import time
 from html import escape
 from typing import Any, Final
 
+from mcp_ws_ide.client.sync.notebooks import kernel, shell
 from mcp_ws_ide.client.sync.plain import first_line
 
 PERIOD: Final = 0.1
@@ -60,10 +61,8 @@ class Progress:
 
 
 def _sink() -> _Cell | _Terminal | None:
-    module = sys.modules.get("IPython")
-    shell = module.get_ipython() if module is not None else None
-    if getattr(shell, "kernel", None) is not None:
-        return _Cell.of(shell)
+    if kernel() is not None:
+        return _Cell.of(shell())
     return _Terminal() if sys.stderr is not None and sys.stderr.isatty() else None
 
 
@@ -76,10 +75,10 @@ class _Cell:
         self._handle: Any = None
 
     @classmethod
-    def of(cls, shell: Any) -> _Cell:
+    def of(cls, running: Any) -> _Cell:
         """Return the bar of the cell that runs."""
-        if cls._newest is None or cls._newest[0] != shell.execution_count:
-            cls._newest = (shell.execution_count, cls())
+        if cls._newest is None or cls._newest[0] != running.execution_count:
+            cls._newest = (running.execution_count, cls())
         return cls._newest[1]
 
     def show(self, label: str, share: float | None) -> None:

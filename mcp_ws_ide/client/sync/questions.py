@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from mcp_ws_ide.client.sync.notebooks import kernel
 from mcp_ws_ide.client.sync.plain import as_json, bounded, described
 from mcp_ws_ide.client.sync.schemas import properties_of, required_of, title_of, type_name
 
@@ -22,10 +23,8 @@ class RefusedError(Exception):
 
 def can_ask() -> bool:
     """Return whether there is somebody whom ``input()`` asks: in a notebook that allows it, or in a terminal."""
-    module = sys.modules.get("IPython")
-    kernel = getattr(module.get_ipython(), "kernel", None) if module is not None else None
-    if kernel is not None:
-        return bool(getattr(kernel, "_allow_stdin", True))
+    if (notebook := kernel()) is not None:
+        return bool(getattr(notebook, "_allow_stdin", True))
     return sys.stdin is not None and sys.stdin.isatty()
 
 

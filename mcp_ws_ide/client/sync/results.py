@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from importlib import import_module
 from typing import Any
 
 from mcp_ws_ide.client.sync import html
+from mcp_ws_ide.client.sync.apps import App
 from mcp_ws_ide.client.sync.plain import as_json, base64_of, bounded, described, plain, text_of, unwrapped
 from mcp_ws_ide.client.sync.tracebacks import short
 
@@ -110,9 +111,22 @@ class ToolResult(Answer):
         tool: name of the tool.
     """
 
-    def __init__(self, tool: str, raw: Any) -> None:
+    def __init__(self, tool: str, raw: Any, read_app: Callable[[Any], App] | None = None) -> None:
         super().__init__(raw, f"the result of {tool}")
         self.tool = tool
+        self._read_app = read_app
+
+    @property
+    @short
+    def app(self) -> App:
+        """The app of the tool with this result, which a notebook shows in a frame.
+
+        Raises:
+            ValueError: the tool has none.
+        """
+        if self._read_app is None:
+            raise ValueError(f"{self.tool} has no app")
+        return self._read_app(self._plain)
 
     def _parts(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._plain.get("content", [])
@@ -142,7 +156,8 @@ class ToolResult(Answer):
         return super().__repr__()
 
     def _repr_html_(self) -> str:
-        return html.tool_result(self._plain)
+        hint = html.note("This tool has an app: .app shows it") if self._read_app is not None else ""
+        return html.tool_result(self._plain) + hint
 
 
 class ResourceContents(Answer):

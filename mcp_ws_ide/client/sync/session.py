@@ -13,8 +13,9 @@ from typing import Any, Final, TypeVar
 
 from mcp_ws_ide.client.connecting import connect
 from mcp_ws_ide.client.states import Lost, State
-from mcp_ws_ide.client.sync import questions
+from mcp_ws_ide.client.sync import apps, questions
 from mcp_ws_ide.client.sync.loop_thread import Caller, LoopThread, current_caller, loop_thread
+from mcp_ws_ide.client.sync.notebooks import kernel
 from mcp_ws_ide.client.sync.plain import plain
 from mcp_ws_ide.client.sync.progress import Progress
 from mcp_ws_ide.client.sync.results import PromptMessages, ResourceContents, ToolResult
@@ -169,7 +170,7 @@ class Session:
             if on_state is not None:
                 on_state(state)
 
-        options = {**_uncached(), **self._asked.callbacks(), **self._options, "on_state": note}
+        options = {**_defaults(), **self._asked.callbacks(), **self._options, "on_state": note}
         link = Link(connect(self._target, **options))
         thread.call(lambda caller: link.open())
         thread.opened(link, link.close)
@@ -233,8 +234,9 @@ class Session:
         arguments: Mapping[str, Any],
         timeout: float | None = None,
         on_progress: OnProgress | None = None,
+        listed: Mapping[str, Any] | None = None,
     ) -> ToolResult:
-        """Call a tool; see :meth:`.client.SyncClient.call`."""
+        """Call a tool; see :meth:`.client.SyncClient.call`. ``listed`` is the tool as the server lists it."""
         bar = Progress(name) if self._progress and on_progress is None else None
         show = on_progress or (bar.update if bar else None)
 
@@ -247,7 +249,7 @@ class Session:
                 return await client.call_tool(name, dict(arguments), progress_callback=report)
 
         try:
-            result = ToolResult(name, self.call(call, name, timeout))
+            result = ToolResult(name, self.call(call, name, timeout), self._app(listed or {}, arguments))
         finally:
             if bar is not None:
                 bar.end()
@@ -256,6 +258,17 @@ class Session:
             more = f" … ({len(reason)} characters)" if len(reason) > LONGEST_REASON else ""
             raise ToolError(name, reason[:LONGEST_REASON] + more, result)
         return result
+
+    def _app(self, tool: Mapping[str, Any], arguments: Mapping[str, Any]) -> Callable[[Any], apps.App] | None:
+        """Return the function that makes an app of a result; None if the tool has no app."""
+        if not (uri := apps.uri_of(tool)):
+            return None
+
+        def read(result: Any) -> apps.App:
+            contents = plain(self.resource(uri).raw).get("contents", [])
+            return apps.app_of(contents, tool, arguments, result)
+
+        return read
 
     def resource(self, uri: str, timeout: float | None = None) -> ResourceContents:
         """Read a resource."""
@@ -306,13 +319,15 @@ def _capabilities(client: Any) -> Any:
     return client.server_capabilities
 
 
-def _uncached() -> dict[str, Any]:
-    """Return the option with which ``mcp.Client`` asks the server each time; mcp 1.x has no cache."""
+def _defaults() -> dict[str, Any]:
+    """Return options of ``mcp.Client``: it asks the server each time, and in a notebook it shows apps. mcp 1.x has
+    neither."""
     try:
-        from mcp import Client  # noqa: F401
+        from mcp.client.extension import advertise
     except ImportError:
         return {}
-    return {"cache": None}
+    shows = [advertise(apps.EXTENSION, {"mimeTypes": [apps.MEDIA_TYPE]})] if kernel() is not None else []
+    return {"cache": None, "extensions": shows}
 
 
 def _types() -> Any:

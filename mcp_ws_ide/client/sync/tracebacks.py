@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar
 
+from mcp_ws_ide.client.sync.notebooks import shell
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -35,23 +37,17 @@ def short(function: Callable[P, T]) -> Callable[P, T]:
 
 def shorten(error: BaseException) -> None:
     """Have IPython show an exception without frames of this package."""
-    shell = _shell()
-    if shell is not None and not hasattr(error, "_render_traceback_"):
-        error._render_traceback_ = lambda: _render(shell, error)  # type: ignore[attr-defined]
+    running = shell()
+    if running is not None and not hasattr(error, "_render_traceback_"):
+        error._render_traceback_ = lambda: _render(running, error)  # type: ignore[attr-defined]
 
 
-def _shell() -> Any:
-    """Return the running IPython; None outside of one. It is not imported for that."""
-    module = sys.modules.get("IPython")
-    return None if module is None else module.get_ipython()
-
-
-def _render(shell: Any, error: BaseException) -> list[str]:
+def _render(running: Any, error: BaseException) -> list[str]:
     """Return the lines of a traceback in the style of this IPython."""
     internal = (_PACKAGE, str(Path(sys.modules["IPython"].__file__ or "").parent))
     first = error.__traceback__  # of IPython itself, and omitted by it
     trace = _of_user(first.tb_next if first else None, internal)
-    lines: list[str] = shell.InteractiveTB.structured_traceback(type(error), error, trace, tb_offset=0)
+    lines: list[str] = running.InteractiveTB.structured_traceback(type(error), error, trace, tb_offset=0)
     return lines
 
 
