@@ -22,6 +22,11 @@ from traitlets import TraitType
 from mcp_ws_ide import errors
 from mcp_ws_ide.app import MCPWebSocketApp
 from mcp_ws_ide.client import shim
+from mcp_ws_ide.conformance import cli as conformance_cli
+from mcp_ws_ide.conformance.clauses import CLAUSES, SECTIONS
+from mcp_ws_ide.conformance.client.run import CLIENT
+from mcp_ws_ide.conformance.server.run import SERVER
+from mcp_ws_ide.conformance.verdicts import MEANINGS, Checks
 from mcp_ws_ide.core import binding
 from mcp_ws_ide.engines.collector import EngineCollector
 from mcp_ws_ide.engines.memory import MemoryEngine
@@ -85,12 +90,14 @@ def default(trait: TraitType[Any, Any]) -> str:
 def command_line() -> str:
     """Every command and option of the programs."""
     parts = [
-        "# Command line\n\nGuides: [the inspector](../guides/inspector.md) and "
-        "[IDEs and agents](../guides/ides.md).\n",
+        "# Command line\n\nGuides: [the inspector](../guides/inspector.md), [IDEs and agents](../guides/ides.md) and "
+        "[conformance](../guides/conformance.md).\n",
         *commands(cli._parser()),
         *commands(cli._wrap_parser(), f"{cli._parser().prog} -- COMMAND"),
         *commands(shim._parser()),
         *commands(shim._config_parser()),
+        *commands(conformance_cli.server_parser()),
+        *commands(conformance_cli.client_parser(), f"{conformance_cli.client_parser().prog} -- COMMAND"),
         "## `jupyter mcp-ws-ide`\n\nStart Jupyter Server with the extension, whether or not it is enabled there. "
         "The options are those of `jupyter server` and the [traits](traits.md); `--help-all` lists them.\n",
     ]
@@ -206,6 +213,54 @@ def dedented(text: str) -> str:
     return inspect.cleandoc("\n" + text)
 
 
+# --- conformance -----------------------------------------------------------------------------------
+
+
+def conformance() -> str:
+    """Every clause of the wire contract, with its checks or why there are none."""
+    verdicts = table(
+        ("verdict", "meaning"), *((f"**{verdict}**", text) for verdict, text in MEANINGS.items())
+    )
+    parts = [
+        "# Conformance checks\n\nThe clauses of the [wire contract](binding.md), and what `mcp-ws-conformance` checks "
+        "of them: of an endpoint, and of a client. How to run it: [Check an implementation]"
+        f"(../guides/conformance.md).\n\n{verdicts}\nA check in *italics* warns where others fail.\n"
+    ]
+    for section, title in SECTIONS.items():
+        rows = [
+            (
+                f"[`{clause.id}`](binding.md#{clause.id})",
+                cell(clause.text),
+                named(SERVER, clause.id),
+                named(CLIENT, clause.id),
+            )
+            if not clause.unchecked
+            else (
+                f"[`{clause.id}`](binding.md#{clause.id})",
+                cell(clause.text),
+                f"no check: {clause.unchecked}",
+                "",
+            )
+            for clause in CLAUSES.values()
+            if clause.section == section
+        ]
+        parts.append(
+            f"## {section} {title}\n\n" + table(("clause", "what it says", "endpoint", "client"), *rows)
+        )
+    return "\n".join(parts)
+
+
+def named(checks: Checks, clause: str) -> str:
+    """The checks of one side for a clause: what has to hold."""
+    texts = []
+    for check in checks.in_order():
+        if check.clause.id == clause:
+            title = cell(check.title).removesuffix(".").replace("*", r"\*")
+            slow = f" ({check.slow:g} s; `--slow`)" if check.slow else ""
+            texts.append((f"*{title}*" if check.lenient else title) + slow)
+    return ";<br>".join(texts)
+
+
 # --- metrics ---------------------------------------------------------------------------------------
 
 
@@ -290,8 +345,12 @@ def meaning(item: dict[str, Any], schema: dict[str, Any]) -> str:
 
 PAGES: Final[dict[str, tuple[Callable[[], str], str]]] = {
     "traits.md": (traits, "mcp_ws_ide/app.py"),
-    "cli.md": (command_line, "mcp_ws_ide/inspector/cli.py and mcp_ws_ide/client/shim.py"),
+    "cli.md": (
+        command_line,
+        "mcp_ws_ide/inspector/cli.py, mcp_ws_ide/client/shim.py and mcp_ws_ide/conformance/cli.py",
+    ),
     "errors.md": (error_codes, "mcp_ws_ide/errors.py and mcp_ws_ide/core/binding.py"),
+    "conformance.md": (conformance, "mcp_ws_ide/conformance/"),
     "metrics.md": (metrics, "mcp_ws_ide/observe/metrics.py and mcp_ws_ide/engines/collector.py"),
     "rest.md": (rest, "mcp_ws_ide/handlers/api/openapi.json"),
 }

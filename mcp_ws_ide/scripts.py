@@ -44,6 +44,18 @@ def connect() -> int:
         return main()
 
 
+def conformance() -> int:
+    """Run ``mcp-ws-conformance``; return its exit code."""
+    with (
+        _quiet_interrupt(),
+        many_imports(),
+        explained(Exception),
+    ):  # an unsuitable package can fail in any way
+        from mcp_ws_ide.conformance.cli import main
+    with explained(ImportError):  # of a module that is imported only when it is needed
+        return main()
+
+
 def jupyter() -> None:
     """Run ``jupyter mcp-ws-ide``: Jupyter Server with the extension."""
     with (

@@ -30,7 +30,7 @@ def generated(script: str, before: str = "") -> list[str]:
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_an_interrupt_during_imports_prints_no_traceback(script, tmp_path):
-    for name in ("anyio", "msgspec", "jupyter_core"):  # each script imports one of them
+    for name in ("anyio", "msgspec", "jupyter_core", "websockets"):  # each script imports one of them
         (tmp_path / f"{name}.py").write_text(SLOW_IMPORT)
     path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
     process = subprocess.Popen(

@@ -77,14 +77,13 @@ async def _collect(watch: Watch, take: Callable[[list[str]], None], seconds: flo
         try:
             while end is None or loop.time() < end:
                 await asyncio.sleep(LOOK)
-                drain(watch, take)
+                _drain(watch, take)
         finally:
-            drain(watch, take)
+            _drain(watch, take)
             task.cancel()
 
 
-def drain(watch: Watch, take: Callable[[list[str]], None]) -> None:
-    """Pass what is waiting to ``take``."""
+def _drain(watch: Watch, take: Callable[[list[str]], None]) -> None:
     while (item := watch.take()) is not None:
         if isinstance(item, MissedRecords):
             take([gap_line(item.time, item.mono, item.reason)])

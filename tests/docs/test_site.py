@@ -50,7 +50,8 @@ def built(site: Path, *options: str) -> subprocess.CompletedProcess[str]:
 def anchors(page: Path) -> set[str]:
     """Return the anchors of a page: its headings as mkdocs and GitHub spell them."""
     headings = HEADING.findall(page.read_text(encoding="utf-8"))
-    return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}
+    names = {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}
+    return names | set(re.findall(r'<a id="([^"]+)"></a>', page.read_text(encoding="utf-8")))
 
 
 def test_the_site_builds_without_a_warning(tmp_path):

@@ -73,8 +73,7 @@ def tabs(
     switches = [
         ("PAUSED", traffic.paused),
         ("follow", traffic.following and not traffic.paused),
-        ("folded", traffic.folding and not traffic.timeline),
-        ("timeline", traffic.timeline),
+        ("folded", traffic.folding),
         ("marked", traffic.marked_only),
     ]
     switched = " ".join(word for word, on in switches if on)

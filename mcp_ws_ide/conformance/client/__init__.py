@@ -1,0 +1,1 @@
+"""The checks of a WebSocket MCP client: a scripted gateway, against which the client's command runs."""
