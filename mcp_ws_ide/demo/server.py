@@ -7,11 +7,12 @@ The differences (questions to the client, subscriptions) are in ``modern`` and `
 
 from __future__ import annotations
 
-import base64
 import os
 from typing import Any
 
 import anyio
+
+from mcp_ws_ide.demo import figures
 
 try:
     from mcp_ws_ide.demo import modern as sdk
@@ -21,10 +22,6 @@ except ImportError:  # mcp 1.x
 Context: Any = sdk.Context
 """Annotates the parameter that the SDK injects; its type differs between the majors."""
 COUNTER = "demo://counter"
-PNG = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEklEQVR4nGP4X8GAFWEXHbQSAOGkXcFq3LySAAAAAElFTkSuQmCC"
-)
-"""A PNG of 8 × 8 pixels."""
 
 
 class State:
@@ -75,8 +72,18 @@ def _add_plain_tools(server: Any) -> None:
 
     @server.tool()
     def image() -> Any:
-        """Return a small image."""
-        return sdk.Image(data=PNG, format="png")
+        """Return a chart as an image."""
+        return sdk.Image(data=figures.chart(), format="png")
+
+    @server.tool()
+    def table() -> list[dict[str, Any]]:
+        """Return a list of objects: the requests and errors of each month."""
+        return figures.table()
+
+    @server.tool()
+    def report() -> str:
+        """Return a report in Markdown."""
+        return figures.report()
 
 
 def _add_slow_tools(server: Any) -> None:

@@ -91,6 +91,7 @@ TOOLS = [
     },
     {"name": "wrong", "description": "Fails.", "inputSchema": EMPTY},
     *({"name": name, "inputSchema": schema} for name, schema in FORMS.items()),
+    {"name": "markdown", "description": "\n".join(f"Line {line} of a long text." for line in range(9)), "inputSchema": EMPTY},
     {"name": "invite", "description": "Asks to visit an address.", "inputSchema": EMPTY},
     {
         "name": BAD,
@@ -99,6 +100,17 @@ TOOLS = [
         "inputSchema": {**EMPTY, "properties": {BAD: {"title": BAD, "description": BAD}}},
     },
 ]
+MARKDOWN = f"""# A title
+
+Text with a [link](https://example.org/page), a [script](javascript:alert(1)), and **markup**: {BAD}
+<script>document.title = "broken"</script><style>* {{ display: none }}</style><form action="/"><input></form>
+
+![a picture](https://example.org/picture.png)
+
+| a | b |
+|---|--:|
+| 1 | 2 |
+"""
 TEMPLATE = "file:///{+path}{?q,lang*}"
 BLOCKS = {
     "sound": [{"type": "audio", "mimeType": "audio/wav", "data": SILENCE}],
@@ -109,6 +121,7 @@ BLOCKS = {
         {"type": "image", "mimeType": "image/svg+xml", "data": "PHN2Zy8+"},
         {"type": "resource", "resource": {"uri": "javascript:alert(1)", "text": BAD}},
     ],
+    "markdown": [{"type": "text", "text": MARKDOWN}],
     BAD: [{"type": "text", "text": BAD}],
 }
 

@@ -1,15 +1,16 @@
-/** Content from a server. Text stays text; images and audio are inline data of known types; only http(s) links are clickable. */
+/** Content from a server. Text stays text (Markdown is rendered from a list of harmless elements); images and audio are inline data of known types; only http(s) links are clickable. */
 
 import { useState } from "preact/hooks";
 import { saveFile } from "../save.js";
 import { JsonTree } from "./json.js";
-import { CopyButton } from "./parts.js";
+import { Picture } from "./picture.js";
+import { TextBlock } from "./value.js";
+import { isWeb } from "./web.js";
 
 const IMAGES = /^image\/(png|jpeg|gif|webp)$/;
 const SOUNDS = /^audio\/(wav|x-wav|wave|mpeg|mp3|ogg|webm|mp4|aac|flac)$/;
+const MARKDOWN = /^text\/(x-)?markdown\b/;
 const BASE64 = /^[A-Za-z0-9+/=\s]*$/;
-/** Characters of a text shown before a button shows all. */
-const LONG = 20_000;
 
 /** The blocks of a result or a message. */
 export function Contents({ blocks }: { blocks: readonly any[] }) {
@@ -39,40 +40,6 @@ export function Content({ block }: { block: any }) {
   }
 }
 
-/** A text, verbatim; JSON can also be shown as a tree. */
-export function TextBlock({ text }: { text: string }) {
-  const [all, setAll] = useState(false);
-  const [tree, setTree] = useState(false);
-  const json = structureOf(text);
-  return (
-    <div class="block">
-      <div class="block-tools">
-        {json !== undefined && (
-          <button type="button" class="quiet" aria-pressed={tree} onClick={() => setTree(!tree)}>
-            {tree ? "text" : "tree"}
-          </button>
-        )}
-        <CopyButton text={() => text} label="Copy the text" />
-      </div>
-      {tree ? <JsonTree value={json} /> : <pre tabIndex={0}>{all ? text : text.slice(0, LONG)}</pre>}
-      {!tree && !all && text.length > LONG && (
-        <button type="button" onClick={() => setAll(true)}>
-          Show all {text.length.toLocaleString()} characters
-        </button>
-      )}
-    </div>
-  );
-}
-
-function structureOf(text: string): unknown {
-  if (text.length > 1_000_000 || !/^\s*[[{]/.test(text)) return undefined;
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
 /** Bytes that a base64 text encodes (RFC 4648 section 4), without padding and white space. */
 export function sizeOf(base64: string): number {
   return Math.floor((base64.replace(/[=\s]/g, "").length * 3) / 4);
@@ -86,7 +53,7 @@ function Media({ data, type, name = "data" }: { data: unknown; type: unknown; na
   if (IMAGES.test(String(type))) {
     return (
       <figure class="block">
-        <img src={source} alt={`image sent by the server, ${type}`} />
+        <Picture source={source} type={String(type)} />
         <figcaption class="muted">
           {String(type)}, {size} bytes <Save data={String(data)} name={name} />
         </figcaption>
@@ -146,14 +113,6 @@ export function Address({ uri }: { uri: string }) {
   );
 }
 
-export function isWeb(uri: string): boolean {
-  try {
-    return /^https?:$/.test(new URL(uri).protocol);
-  } catch {
-    return false;
-  }
-}
-
 function ResourceLink({ link }: { link: any }) {
   return (
     <div class="block">
@@ -171,7 +130,7 @@ export function ResourceContents({ contents }: { contents: any }) {
       <p class="muted">
         <Address uri={String(contents?.uri)} /> {type}
       </p>
-      {typeof contents?.text === "string" ? <TextBlock text={contents.text} /> : <Media data={contents?.blob ?? ""} type={type || "application/octet-stream"} name={fileNameOf(contents?.uri)} />}
+      {typeof contents?.text === "string" ? <TextBlock text={contents.text} {...(MARKDOWN.test(type) ? { markdown: true } : {})} name={fileNameOf(contents.uri)} /> : <Media data={contents?.blob ?? ""} type={type || "application/octet-stream"} name={fileNameOf(contents?.uri)} />}
     </div>
   );
 }

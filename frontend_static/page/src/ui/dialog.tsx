@@ -7,7 +7,7 @@ import { Icon } from "./icons.js";
 import { Banner } from "./parts.js";
 
 /** A modal dialog; shown while it is rendered. The focus returns to where it was. */
-export function Dialog({ title, onClose, children }: { title: string; onClose: () => void; children: ComponentChildren }) {
+export function Dialog({ title, wide = false, onClose, children }: { title: string; /** Whether it may fill the window. */ wide?: boolean; onClose: () => void; children: ComponentChildren }) {
   const element = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     const before = document.activeElement;
@@ -17,7 +17,7 @@ export function Dialog({ title, onClose, children }: { title: string; onClose: (
     };
   }, []);
   return (
-    <dialog ref={element} aria-label={title} onClose={onClose} onCancel={onClose}>
+    <dialog ref={element} class={wide ? "wide" : ""} aria-label={title} onClose={onClose} onCancel={onClose}>
       <header class="row">
         <h2>{title}</h2>
         <span class="spring" />

@@ -1,7 +1,7 @@
 /** Small components that the views share. Text from servers is only ever rendered as text. */
 
 import type { ComponentChildren, TargetedKeyboardEvent } from "preact";
-import { useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { announce } from "../announce.js";
 import { useKeys } from "../keys.js";
 import { Icon } from "./icons.js";
@@ -57,8 +57,8 @@ export function Filter({ label, value, onInput, onLeave }: { label: string; valu
   );
 }
 
-/** Copies a text to the clipboard and announces that. */
-export function CopyButton({ text, label = "Copy" }: { text: () => string; label?: string }) {
+/** Copies a text to the clipboard and announces that. @param shown what the button shows; an icon where it is empty. */
+export function CopyButton({ text, label = "Copy", shown = "" }: { text: () => string; label?: string; shown?: string }) {
   const [done, setDone] = useState(false);
   const copy = async (): Promise<void> => {
     try {
@@ -71,8 +71,8 @@ export function CopyButton({ text, label = "Copy" }: { text: () => string; label
     }
   };
   return (
-    <button type="button" class="quiet" aria-label={label} title={label} onClick={copy}>
-      {done ? "copied" : <Icon name="copy" />}
+    <button type="button" class="quiet" aria-label={shown || label} title={label} onClick={copy}>
+      {done ? "copied" : <Icon name="copy" />} {!done && shown}
     </button>
   );
 }
@@ -88,4 +88,28 @@ export function moveFocus(items: string): (event: TargetedKeyboardEvent<HTMLElem
     all[Math.max(0, Math.min(to, all.length - 1))]?.focus();
     event.preventDefault();
   };
+}
+
+/** A text of which the first lines are shown, and all of it on request. */
+export function Clamped({ text }: { text: string }) {
+  const element = useRef<HTMLParagraphElement>(null);
+  const [long, setLong] = useState(false);
+  const [open, setOpen] = useState(false);
+  useLayoutEffect(() => {
+    const { scrollHeight = 0, clientHeight = 0 } = element.current ?? {};
+    setOpen(false);
+    setLong(scrollHeight > clientHeight + 1);
+  }, [text]);
+  return (
+    <div class="clamped">
+      <p ref={element} class={`said ${open ? "" : "clamp"}`}>
+        {text}
+      </p>
+      {long && (
+        <button type="button" class="quiet" aria-expanded={open} onClick={() => setOpen(!open)}>
+          {open ? "Show less" : "Show all"}
+        </button>
+      )}
+    </div>
+  );
 }

@@ -1,15 +1,21 @@
 /** Calls: those running, and the results of the others. */
 
 import type { Tool } from "@modelcontextprotocol/client";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { check, notChecked, type Verdict } from "../form/checker.js";
 import type { Json } from "../form/schema.js";
 import type { Call } from "../mcp/call.js";
+import { clock } from "../format.js";
 import type { Connection } from "../mcp/connection.js";
+import { endpointOf } from "../mcp/target.js";
+import { pythonOf } from "../results/python.js";
+import { unrepeated } from "../results/shape.js";
 import { Contents, ResourceContents } from "../ui/content.js";
 import { Guard } from "../ui/guard.js";
+import { Icon } from "../ui/icons.js";
 import { JsonTree } from "../ui/json.js";
 import { Badge, Banner, CopyButton, Empty } from "../ui/parts.js";
+import { Value } from "../ui/value.js";
 
 /** @param only those of one tool, prompt or resource; else all. */
 export function Calls({ connection, only }: { connection: Connection; only?: { kind: string; name: string } }) {
@@ -30,8 +36,9 @@ function CallCard({ call, connection, named, first }: { call: Call; connection: 
   const running = state.kind === "running";
   const [open, setOpen] = useState<boolean | undefined>();
   const args = JSON.stringify(call.args ?? {});
+  const card = useInView(first && !call.continued, state.kind);
   return (
-    <details class={`card call ${state.kind}`} open={open ?? (running || first)} data-call={call.name}>
+    <details ref={card} class={`card call ${state.kind}`} open={open ?? (running || first)} data-call={call.name}>
       <summary onClick={(event) => (event.preventDefault(), setOpen(!(open ?? (running || first))))}>
         <StateBadge call={call} />
         {named && <strong>{call.name}</strong>}
@@ -55,7 +62,44 @@ function CallCard({ call, connection, named, first }: { call: Call; connection: 
         )}
         {state.kind === "cancelled" && <p class="muted">Cancelled.</p>}
       </div>
+      {!running && <CallTools call={call} connection={connection} />}
     </details>
+  );
+}
+
+/** Milliseconds after the start of a call within which its result is scrolled to. */
+const SOON = 5_000;
+
+/** Scroll a card into view when its call starts, and when that ends soon, unless the user has scrolled in between. */
+function useInView(wanted: boolean, kind: string) {
+  const card = useRef<HTMLDetailsElement>(null);
+  const began = useRef<{ at: number; top: number } | undefined>(undefined);
+  useLayoutEffect(() => {
+    const element = card.current;
+    const box = element?.closest(".choose-detail");
+    if (!wanted || element === null || !box) return;
+    if (kind === "running") {
+      element.scrollIntoView({ block: "nearest" });
+      began.current = { at: Date.now(), top: box.scrollTop };
+    } else if (began.current !== undefined) {
+      const { at, top } = began.current;
+      began.current = undefined;
+      if (Date.now() - at < SOON && Math.abs(box.scrollTop - top) < 2) element.scrollIntoView({ block: "nearest" });
+    }
+  }, [kind]);
+  return card;
+}
+
+/** What can be done with a call that has ended. */
+function CallTools({ call, connection }: { call: Call; connection: Connection }) {
+  const connected = ["connected", "reconnecting"].includes(connection.state.value.kind);
+  return (
+    <div class="row wrap call-tools">
+      <button type="button" class="quiet" disabled={!connected} onClick={() => connection.calls.start(call.kind, call.name, call.args)}>
+        <Icon name="refresh" /> {call.kind === "tool" ? "Call again" : "Request again"}
+      </button>
+      <CopyButton shown="Copy as Python" label="Copy this call as a Python program" text={() => pythonOf(endpointOf(connection.target), call.kind, call.name, call.args)} />
+    </div>
   );
 }
 
@@ -79,7 +123,10 @@ function Elapsed({ call }: { call: Call }) {
   return (
     <span class="muted elapsed">
       {call.continued && "continued after reload · "}
-      {running && took < 1_000 ? "" : took < 1_000 ? `${took} ms` : `${(took / 1_000).toFixed(running ? 0 : 1)} s`}
+      {running && took < 1_000 ? "" : took < 1_000 ? `${took} ms · ` : `${(took / 1_000).toFixed(running ? 0 : 1)} s · `}
+      <time dateTime={new Date(call.began).toISOString()} title={`started ${new Date(call.began).toLocaleString()}`}>
+        {clock(call.began / 1_000)}
+      </time>
     </span>
   );
 }
@@ -104,28 +151,38 @@ function Running({ call }: { call: Call }) {
 /** @param odd whether the result does not conform to MCP, so that all of it is shown unfolded. */
 function Result({ call, result, odd, connection }: { call: Call; result: any; odd: boolean; connection: Connection }) {
   const { contents, messages, content, structuredContent, isError } = result ?? {};
+  const blocks = Array.isArray(content) ? content : [];
+  const shown = odd ? { content: true, structured: true } : unrepeated(blocks, structuredContent);
   return (
     <>
       {isError && <p class="bad strong">The tool reported an error.</p>}
-      {Array.isArray(content) && <Contents blocks={content} />}
+      {shown.content && <Contents blocks={blocks} />}
       {structuredContent === undefined && !isError && toolOf(call, connection)?.outputSchema !== undefined && (
         <p class="warn">The tool has an output schema, so MCP requires structured content, but the result has none.</p>
       )}
-      {structuredContent !== undefined && <Structured call={call} value={structuredContent} connection={connection} />}
+      {structuredContent !== undefined && <Structured call={call} value={structuredContent} shown={shown} connection={connection} />}
       {Array.isArray(contents) && contents.map((one, index) => <ResourceContents key={index} contents={one} />)}
-      {Array.isArray(messages) &&
-        messages.map((message, index) => (
-          <div key={index}>
-            <strong>{String(message?.role)}</strong>
-            <Contents blocks={[message?.content]} />
-          </div>
-        ))}
+      {Array.isArray(messages) && <Messages messages={messages} />}
       {call.kind === "prompt" && result?.description && <p class="muted">{String(result.description)}</p>}
       <details class="whole" open={odd}>
-        <summary class="muted">full result</summary>
+        <summary class="muted">Raw response</summary>
         <CopyButton text={() => JSON.stringify(result, null, 2)} label="Copy result" />
         <JsonTree value={result} open={1} />
       </details>
+    </>
+  );
+}
+
+/** The messages of a prompt. */
+function Messages({ messages }: { messages: readonly any[] }) {
+  return (
+    <>
+      {messages.map((message, index) => (
+        <div key={index}>
+          <strong>{String(message?.role)}</strong>
+          <Contents blocks={[message?.content]} />
+        </div>
+      ))}
     </>
   );
 }
@@ -134,14 +191,22 @@ function toolOf(call: Call, connection: Connection): Tool | undefined {
   return call.kind === "tool" ? connection.lists.tools.value.items?.find(({ name }) => name === call.name) : undefined;
 }
 
-function Structured({ call, value, connection }: { call: Call; value: Json; connection: Connection }) {
+interface StructuredProps {
+  call: Call;
+  value: Json;
+  /** What of the result is shown: what the text says already is not repeated. */
+  shown: { readonly content: boolean; readonly structured: boolean };
+  connection: Connection;
+}
+
+function Structured({ call, value, shown, connection }: StructuredProps) {
   const mismatch = useMismatch(toolOf(call, connection)?.outputSchema, value);
   return (
-    <div class="block">
-      <p class="muted">structured content</p>
+    <>
+      {shown.structured && shown.content && <p class="muted">Structured content</p>}
       {mismatch && <p class="warn">{mismatch}</p>}
-      <JsonTree value={value} open={3} />
-    </div>
+      {shown.structured && <Value value={value} name={call.name} />}
+    </>
   );
 }
 

@@ -10,8 +10,8 @@ import { faultsOf, textOf } from "../mcp/lenient.js";
 import { href } from "../route.js";
 import { Choose } from "../ui/choose.js";
 import { Guard } from "../ui/guard.js";
-import { Banner, Empty } from "../ui/parts.js";
-import { Calls } from "./calls.js";
+import { Banner, Clamped, Empty } from "../ui/parts.js";
+import { Work } from "./work.js";
 import { draftKey, Fill, textsIn, useTexts } from "./fill.js";
 
 export function Prompts({ connection, chosen, given }: { connection: Connection; chosen: string | undefined; given: string | undefined }) {
@@ -53,22 +53,21 @@ function PromptDetail({ prompt, connection }: { prompt: Prompt; connection: Conn
   };
   useKeys(() => [{ key: "Ctrl+Enter", label: "get the prompt", typing: true, run: get }], [values]);
   return (
-    <>
+    <Work connection={connection} kind="prompt" name={prompt.name}>
       <header class="detail-head">
         <h2>{textOf(prompt.title) || prompt.name}</h2>
-        {prompt.description && <p class="said">{String(prompt.description)}</p>}
+        {prompt.description && <Clamped text={String(prompt.description)} />}
         {faults && <Banner kind="warn">This definition does not conform to MCP: {faults}.</Banner>}
       </header>
       <form class="arguments-form stack" noValidate onSubmit={(event) => (event.preventDefault(), get())}>
         <Fill blanks={blanks} values={values} setValues={setValues} missing={missing} complete={(name, value) => connection.complete({ type: "ref/prompt", name: prompt.name }, name, value, others(values, name))} />
-        <div class="row">
+        <div class="row submit">
           <button type="submit" class="primary">
             Get
           </button>
         </div>
       </form>
-      <Calls connection={connection} only={{ kind: "prompt", name: prompt.name }} />
-    </>
+    </Work>
   );
 }
 

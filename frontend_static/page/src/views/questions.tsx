@@ -6,7 +6,8 @@ import { SchemaForm } from "../form/form.js";
 import { initial, type Json } from "../form/schema.js";
 import type { Connection } from "../mcp/connection.js";
 import type { Question } from "../mcp/questions.js";
-import { Contents, isWeb } from "../ui/content.js";
+import { Contents } from "../ui/content.js";
+import { isWeb } from "../ui/web.js";
 import { Guard } from "../ui/guard.js";
 import { JsonTree } from "../ui/json.js";
 

@@ -10,8 +10,8 @@ import { go, href } from "../route.js";
 import { Choose } from "../ui/choose.js";
 import { Address } from "../ui/content.js";
 import { Guard } from "../ui/guard.js";
-import { Badge, Empty } from "../ui/parts.js";
-import { Calls } from "./calls.js";
+import { Badge, Clamped, Empty } from "../ui/parts.js";
+import { Work } from "./work.js";
 import { draftKey, Fill, useTexts } from "./fill.js";
 import { others } from "./prompts.js";
 
@@ -60,7 +60,7 @@ function ResourceDetail({ uri, resource, connection }: { uri: string; resource: 
   }, [updates]);
   const subscribes = connection.info.value?.capabilities["resources"]?.subscribe === true;
   return (
-    <>
+    <Work connection={connection} kind="resource" name={uri}>
       <header class="detail-head">
         <div class="row wrap">
           <h2>{textOf(resource?.title) || textOf(resource?.name) || "Resource"}</h2>
@@ -70,7 +70,7 @@ function ResourceDetail({ uri, resource, connection }: { uri: string; resource: 
         <p>
           <Address uri={uri} />
         </p>
-        {resource?.description && <p class="said">{resource.description}</p>}
+        {resource?.description && <Clamped text={resource.description} />}
       </header>
       <div class="row wrap">
         <button type="button" class="primary" onClick={read}>
@@ -82,8 +82,7 @@ function ResourceDetail({ uri, resource, connection }: { uri: string; resource: 
         {updates !== undefined && <span class="muted" data-updates={updates}>{updates === 1 ? "1 update" : `${updates} updates`}, each read automatically</span>}
         {!subscribes && <span class="muted">The server does not announce changes to individual resources.</span>}
       </div>
-      <Calls connection={connection} only={{ kind: "resource", name: uri }} />
-    </>
+    </Work>
   );
 }
 
@@ -124,7 +123,7 @@ function TemplateDetail({ template, connection }: { template: ResourceTemplateTy
         <p>
           <code class="uri">{template.uriTemplate}</code>
         </p>
-        {template.description && <p class="said">{template.description}</p>}
+        {template.description && <Clamped text={template.description} />}
       </header>
       <form class="arguments-form stack" noValidate onSubmit={(event) => (event.preventDefault(), show())}>
         <Fill
@@ -134,7 +133,7 @@ function TemplateDetail({ template, connection }: { template: ResourceTemplateTy
           missing={missing}
           complete={(name, value) => connection.complete({ type: "ref/resource", uri: template.uriTemplate }, name, value, others(values, name))}
         />
-        <div class="row">
+        <div class="row submit">
           <button type="submit" class="primary">
             Read
           </button>

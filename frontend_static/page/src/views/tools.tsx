@@ -14,8 +14,8 @@ import { href } from "../route.js";
 import { Choose } from "../ui/choose.js";
 import { Guard } from "../ui/guard.js";
 import { JsonTree } from "../ui/json.js";
-import { Badge, Banner, CopyButton, Empty } from "../ui/parts.js";
-import { Calls } from "./calls.js";
+import { Badge, Banner, Clamped, CopyButton, Empty } from "../ui/parts.js";
+import { Work } from "./work.js";
 
 export function Tools({ connection, chosen, given }: { connection: Connection; chosen: string | undefined; given: string | undefined }) {
   const { items, error } = connection.lists.tools.value;
@@ -65,7 +65,7 @@ function ToolDetail({ tool, connection }: { tool: Tool; connection: Connection }
   const connected = ["connected", "reconnecting"].includes(connection.state.value.kind);
   useKeys(() => [{ key: "Ctrl+Enter", label: "call the tool", typing: true, run: (event) => !inQuestion(event) && connected && void call(false) }], [connected]);
   return (
-    <>
+    <Work connection={connection} kind="tool" name={tool.name}>
       <ToolHead tool={tool} />
       <form ref={form} class="arguments-form stack" noValidate aria-label={`Arguments of ${tool.name}`} onSubmit={(event) => (event.preventDefault(), void call(false))}>
         <Modes draft={draft} setDraft={setDraft} schema={schema} setProblem={setProblem} />
@@ -77,7 +77,7 @@ function ToolDetail({ tool, connection }: { tool: Tool; connection: Connection }
           <RawArguments text={draft.text} setText={(text) => setDraft({ value: draft.value, text })} errors={errors} />
         )}
         {problem && <Banner kind="bad">{problem}</Banner>}
-        <div class="row wrap">
+        <div class="row wrap submit">
           <button type="submit" class="primary" disabled={!connected} title="Ctrl+Enter">
             Call
           </button>
@@ -93,8 +93,7 @@ function ToolDetail({ tool, connection }: { tool: Tool; connection: Connection }
           <CopyButton label="Copy link with these arguments" text={() => linkTo(connection, tool, draft)} />
         </div>
       </form>
-      <Calls connection={connection} only={{ kind: "tool", name: tool.name }} />
-    </>
+    </Work>
   );
 }
 
@@ -166,7 +165,7 @@ function ToolHead({ tool }: { tool: Tool }) {
         {hints.idempotentHint === true && <Badge>idempotent</Badge>}
         {hints.openWorldHint === true && <Badge>open world</Badge>}
       </div>
-      {tool.description && <p class="said">{String(tool.description)}</p>}
+      {tool.description && <Clamped text={String(tool.description)} />}
       {faults && <Banner kind="warn">This definition does not conform to MCP: {faults}.</Banner>}
       <details>
         <summary class="muted">definition</summary>

@@ -1,0 +1,15 @@
+/** What the user fills in, with the results beside it in wide windows and below it in others. */
+
+import type { ComponentChildren } from "preact";
+import type { CallKind } from "../mcp/call.js";
+import type { Connection } from "../mcp/connection.js";
+import { Calls } from "./calls.js";
+
+export function Work({ connection, kind, name, children }: { connection: Connection; kind: CallKind; name: string; children: ComponentChildren }) {
+  return (
+    <div class="work">
+      <div class="work-input">{children}</div>
+      <Calls connection={connection} only={{ kind, name }} />
+    </div>
+  );
+}
