@@ -21,6 +21,7 @@ from tests.interop.conftest import PACKAGES, need, node
 ROOT = Path(__file__).parents[2]
 AXE = ROOT / "frontend_static" / "node_modules" / "axe-core" / "axe.min.js"
 SHOWCASE = {"command": sys.executable, "args": ["-I", "-S", str(TESTS / "servers" / "showcase.py")]}
+TASKS = {"command": sys.executable, "args": ["-I", "-S", str(TESTS / "servers" / "tasks.py")]}
 HOSTILE = {"command": sys.executable, "args": ["-I", "-S", str(TESTS / "servers" / "hostile.py")]}
 PICTURES = os.environ.get("MCP_WS_PICTURES")
 """Directory for pictures of the page as the tests see it; unset: none are taken."""
@@ -51,6 +52,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
         "fast": FAST_SERVER,
         "showcase": SHOWCASE,
         "hostile": HOSTILE,
+        "tasks": TASKS,
+        "pair": {"group": ["showcase", "tasks"]},
         "broken": {"command": sys.executable, "args": ["-c", "raise SystemExit('boom: cannot start')"]},
         "everything": {"command": node() or "node", "args": [str(everything)]},
     }

@@ -70,6 +70,17 @@ FORMS: dict[str, dict[str, Any]] = {
         },
         "minProperties": 1,
     },
+    "fields": {
+        "type": "object",
+        "properties": {
+            "owner": {"type": "string"},
+            "day": {"type": "string", "format": "date"},
+            "at": {"type": "string", "format": "date-time"},
+            "flag": {"type": "boolean"},
+            "limit": {"anyOf": [{"type": "integer"}, {"type": "null"}], "default": None},
+        },
+        "required": ["owner"],
+    },
     "nowhere": {"type": "object", "properties": {"x": {"$ref": "#/$defs/gone"}}},
     "pythonic": {
         "type": "object",

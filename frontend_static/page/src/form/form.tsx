@@ -3,7 +3,7 @@
 import type { ComponentChildren } from "preact";
 import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Icon } from "../ui/icons.js";
-import { Choice, Choices, JsonField, NumberField, Text, type Change, type Place, type Shown } from "./inputs.js";
+import { Checkbox, Choice, Choices, JsonField, NumberField, Text, type Change, type Place, type Shown } from "./inputs.js";
 import {
   blank,
   changed,
@@ -11,6 +11,7 @@ import {
   fieldOf,
   own,
   resolved,
+  optionalOf,
   same,
   typeOf,
   variantFor,
@@ -19,6 +20,7 @@ import {
   type Json,
   type Member,
   type Schema,
+  type Variant,
 } from "./schema.js";
 
 interface Whole {
@@ -27,7 +29,11 @@ interface Whole {
   onChange: Change;
   errors: ReadonlyMap<string, string>;
   oneLine?: boolean;
+  /** Values of earlier calls for an argument of this name, to be offered. */
+  recent?: (name: string) => readonly Json[];
 }
+
+const NO_VALUES = (): readonly Json[] => [];
 
 /** The form of a whole schema, usually an object's. Errors without a field are listed below. */
 export function SchemaForm(whole: Whole) {
@@ -39,8 +45,8 @@ export function SchemaForm(whole: Whole) {
   );
 }
 
-function WholeFields({ schema, value, onChange, errors, oneLine = false }: Whole) {
-  const place = { root: schema, pointer: "", errors, depth: 0, oneLine };
+function WholeFields({ schema, value, onChange, errors, oneLine = false, recent = NO_VALUES }: Whole) {
+  const place = { root: schema, pointer: "", errors, depth: 0, oneLine, recent };
   const own = resolved(schema, schema);
   const field = fieldOf(own, value, schema);
   const several = variantsOf(own, schema).length > 0;
@@ -86,7 +92,7 @@ function Labelled({ name, schema, required, value, change, place, onRemove }: { 
           {required && <span class="required" title="required" aria-hidden="true">*</span>}
         </label>
         {title && name && <span class="muted">{title}</span>}
-        <span class="muted type">{hintOf(own)}</span>
+        <span class="muted type">{hintOf(own, place.root)}</span>
         <span class="spring" />
         {onRemove && (
           <button type="button" class="quiet" aria-label={`Remove ${name}`} title="Remove" onClick={onRemove}>
@@ -100,6 +106,7 @@ function Labelled({ name, schema, required, value, change, place, onRemove }: { 
         </p>
       )}
       <Variants {...shown} />
+      {name && <Offers {...shown} name={name} />}
       {error && (
         <p class="bad error" id={`${id}-error`}>
           {error}
@@ -109,9 +116,37 @@ function Labelled({ name, schema, required, value, change, place, onRemove }: { 
   );
 }
 
-function hintOf(schema: Schema): string {
-  const hints = [typeOf(schema), schema["format"], bounds(schema)].filter((hint) => typeof hint === "string" && hint !== "");
+/** Values of earlier calls for an argument of this name, while nothing is entered. */
+function Offers({ name, schema, value, change, place }: Shown & { name: string }) {
+  if (value !== undefined && value !== "" && value !== null) return null;
+  const variants = optionalOf(variantsOf(schema, place.root));
+  const own = variants ? resolved(variants.schema, place.root) : schema;
+  const offers = place.recent(name).filter((offer) => {
+    const { kind } = fieldOf(own, offer, place.root);
+    return (kind === "text" && typeof offer === "string") || (kind === "number" && typeof offer === "number");
+  });
+  if (offers.length === 0) return null;
+  return (
+    <p class="row wrap offers">
+      <span class="muted">recent</span>
+      {offers.map((offer) => (
+        <button key={String(offer)} type="button" class="small" title="Use this value again" onClick={() => change(offer)}>
+          {String(offer)}
+        </button>
+      ))}
+    </p>
+  );
+}
+
+function hintOf(schema: Schema, root: Schema): string {
+  const hints = [typeOf(schema) || orNull(schema, root), schema["format"], bounds(schema)].filter((hint) => typeof hint === "string" && hint !== "");
   return hints.join(" · ");
+}
+
+/** The type of a value that may also be null: `string or null`. */
+function orNull(schema: Schema, root: Schema): string {
+  const label = optionalOf(variantsOf(schema, root))?.label;
+  return label ? `${label} or null` : "";
 }
 
 function bounds(schema: Schema): string {
@@ -134,7 +169,9 @@ function Variants(shown: Shown) {
   const variants = variantsOf(schema, place.root);
   const [chosen, choose] = useState<number | undefined>();
   const kept = useRef(new Map<number, Json | undefined>());
+  const optional = optionalOf(variants);
   if (variants.length === 0) return <Value {...shown} />;
+  if (optional !== undefined && (value === undefined || value === null || stays(optional.schema, value, place.root))) return <Optional {...shown} variant={optional} />;
   const fitting = variantFor(variants, value, place.root);
   const at = chosen !== undefined && chosen < variants.length && (value === undefined || stays(variants[chosen]?.schema ?? {}, value, place.root)) ? chosen : fitting;
   const pick = (next: number): void => {
@@ -158,6 +195,14 @@ function Variants(shown: Shown) {
   );
 }
 
+/** A value or null, in the field of the value alone. Emptied, it is null where null was there before or something is required. */
+function Optional({ variant, ...shown }: Shown & { variant: Variant }) {
+  const { value, change, place, required, schema } = shown;
+  const absent = required || schema["default"] === null ? null : undefined;
+  const own = resolved(variant.schema, place.root);
+  return <Value {...shown} schema={own} required={false} value={value === null ? undefined : value} change={(next) => change(next === undefined ? absent : next)} empty={value === null ? "null" : ""} />;
+}
+
 function stays(schema: Schema, value: Json, root: Schema): boolean {
   const field = fieldOf(resolved(schema, root), value, root);
   return field.kind !== "json" || field.because === "";
@@ -173,7 +218,7 @@ function Value(shown: Shown) {
     case "number":
       return <NumberField {...shown} />;
     case "boolean":
-      return <Choice {...shown} options={[{ value: true, label: "true" }, { value: false, label: "false" }]} />;
+      return <Checkbox {...shown} />;
     case "choice":
       return <Choice {...shown} options={field.options} />;
     case "choices":

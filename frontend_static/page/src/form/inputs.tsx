@@ -1,6 +1,8 @@
 /** The inputs of a form that hold one value: texts, numbers, choices, JSON. */
 
-import { useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import { dateInput, localOf, momentOf } from "./dates.js";
+import { mistakeIn, placed } from "./json-place.js";
 import { own, same, typedNumber, type Json, type Schema } from "./schema.js";
 
 export type Change = (value: Json | undefined) => void;
@@ -14,6 +16,8 @@ export interface Place {
   readonly depth: number;
   /** Whether texts are single-line, so that Enter submits. */
   readonly oneLine: boolean;
+  /** Values of earlier calls for an argument of this name. */
+  readonly recent: (name: string) => readonly Json[];
 }
 
 /** One value as it is shown. */
@@ -25,6 +29,8 @@ export interface Shown {
   readonly id: string;
   readonly label: string;
   readonly required: boolean;
+  /** What is sent as long as nothing is entered, as the field shows it: `null`; empty where nothing is sent. */
+  readonly empty?: string;
 }
 
 /** Attributes that connect an input with its label, description and error. */
@@ -35,12 +41,14 @@ function described({ id, place, schema, required }: Shown) {
 }
 
 export function Text({ format, ...shown }: Shown & { format: string }) {
-  const { schema, value, change, required } = shown;
+  const { schema, value, change, required, empty } = shown;
+  const date = dateInput(format, typeof value === "string" ? value : "");
+  if (date !== undefined) return <DateField {...shown} kind={date} />;
   const example = Array.isArray(schema["examples"]) ? schema["examples"].find((one) => typeof one === "string") : undefined;
   const common = {
     ...described(shown),
     value: typeof value === "string" ? value : "",
-    placeholder: value === "" ? "empty string" : (example ?? own(placeholders, format) ?? ""),
+    placeholder: value === "" ? "empty string" : (example ?? own(placeholders, format) ?? empty ?? ""),
     spellcheck: false,
     onInput: (event: { currentTarget: { value: string } }) => {
       const text = event.currentTarget.value;
@@ -52,10 +60,26 @@ export function Text({ format, ...shown }: Shown & { format: string }) {
   return <textarea class="grow" rows={1} {...common} />;
 }
 
+/** A date, or a moment in local time, which is sent in UTC. */
+function DateField({ kind, ...shown }: Shown & { kind: "date" | "datetime-local" }) {
+  const { value, change, required } = shown;
+  const text = typeof value === "string" ? value : "";
+  const input = (event: { currentTarget: { value: string } }): void => {
+    const next = kind === "date" ? event.currentTarget.value : momentOf(event.currentTarget.value);
+    change(next === "" && !required ? undefined : next);
+  };
+  return (
+    <>
+      <input {...described(shown)} type={kind} step={kind === "date" ? undefined : 1} class="date" value={kind === "date" ? text : localOf(text)} onInput={input} />
+      {kind !== "date" && <p class="muted description">local time{text && `; sent as ${text}`}</p>}
+    </>
+  );
+}
+
 const placeholders: Record<string, string> = { date: "2026-01-31", "date-time": "2026-01-31T12:00:00Z", email: "name@example.org", uri: "https://…" };
 
 export function NumberField(shown: Shown) {
-  const { value, change } = shown;
+  const { value, change, empty } = shown;
   const [typed, setTyped] = useState("");
   const text = value !== undefined && same(typedNumber(typed), value) ? typed : value === undefined ? "" : String(value);
   const input = (event: { currentTarget: { value: string } }): void => {
@@ -64,18 +88,38 @@ export function NumberField(shown: Shown) {
   };
   return (
     <>
-      <input {...described(shown)} type="text" inputMode="decimal" autocomplete="off" value={text} onInput={input} />
+      <input {...described(shown)} type="text" inputMode="decimal" autocomplete="off" placeholder={empty} value={text} onInput={input} />
       {typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value) && <p class="warn">Beyond 2⁵³: a browser cannot represent this number exactly.</p>}
     </>
   );
 }
 
+/** A checkbox; before it is used, and after *Clear*, nothing is sent. */
+export function Checkbox(shown: Shown) {
+  const { value, change, required, label, empty } = shown;
+  const box = useRef<HTMLInputElement>(null);
+  useLayoutEffect(() => {
+    if (box.current) box.current.indeterminate = value === undefined;
+  });
+  return (
+    <div class="row check">
+      <input ref={box} {...described(shown)} type="checkbox" checked={value === true} onChange={(event) => change(event.currentTarget.checked)} />
+      <span class="muted">{value === undefined ? empty || "not set" : String(value)}</span>
+      {!required && value !== undefined && (
+        <button type="button" class="quiet" aria-label={`Clear ${label}`} onClick={() => change(undefined)}>
+          Clear
+        </button>
+      )}
+    </div>
+  );
+}
+
 export function Choice({ options, ...shown }: Shown & { options: readonly { value: Json; label: string }[] }) {
-  const { value, change } = shown;
+  const { value, change, empty } = shown;
   const at = options.findIndex((option) => value !== undefined && same(option.value, value));
   return (
     <select {...described(shown)} value={String(at)} onChange={(event) => change(options[Number(event.currentTarget.value)]?.value)}>
-      <option value="-1">–</option>
+      <option value="-1">{empty || "–"}</option>
       {options.map(({ label }, index) => (
         <option key={index} value={String(index)}>
           {label}
@@ -117,7 +161,8 @@ export function JsonField(shown: Shown) {
       return change(undefined);
     }
     const next = parsed(now);
-    setError(next === undefined ? "This is not valid JSON yet." : "");
+    const mistake = mistakeIn(now);
+    setError(mistake ? `This is not valid JSON yet: ${placed(mistake)}.` : "");
     if (next !== undefined) change(next);
   };
   return (

@@ -105,6 +105,12 @@ export function variantsOf(schema: Schema, root: Schema): readonly Variant[] {
   return type.map((one) => ({ label: String(one), schema: { ...schema, type: one } }));
 }
 
+/** The shape of a value that may also be null and nothing else; undefined where there is another choice. */
+export function optionalOf(variants: readonly Variant[]): Variant | undefined {
+  const others = variants.filter(({ schema }) => typeOf(schema) !== "null");
+  return variants.length === 2 && others.length === 1 ? others[0] : undefined;
+}
+
 /** Keywords that say nothing about the shape of a value. */
 const RULES = new Set(["required", "not", "title", "description", "$comment", "dependentRequired", "minProperties", "maxProperties"]);
 

@@ -1,6 +1,7 @@
 /** One call: a request that the user made, from start to answer. */
 
 import { signal, type Signal } from "@preact/signals";
+import type { Task } from "./tasks.js";
 
 export type CallKind = "tool" | "prompt" | "resource";
 
@@ -23,11 +24,15 @@ export interface SavedCall {
   readonly name: string;
   readonly args: any;
   readonly began: number;
+  /** The task that the server answered with, if it did. */
+  readonly task?: Task | undefined;
 }
 
-export class Call implements SavedCall {
+export class Call {
   readonly state: Signal<CallState> = signal({ kind: "running" });
   readonly progress: Signal<Progress | undefined> = signal(undefined);
+  /** The task that the server answered with, as it last was. */
+  readonly task: Signal<Task | undefined> = signal(undefined);
   readonly stop = new AbortController();
   /** Milliseconds since 1970. */
   readonly began: number;
@@ -44,6 +49,7 @@ export class Call implements SavedCall {
   ) {
     this.began = saved?.began ?? Date.now();
     this.continued = saved !== undefined;
+    this.task.value = saved?.task;
   }
 
   get running(): boolean {
@@ -63,6 +69,6 @@ export class Call implements SavedCall {
 
   saved(): SavedCall {
     const { key, kind, name, args, began } = this;
-    return { key, kind, name, args, began };
+    return { key, kind, name, args, began, task: this.task.peek() };
   }
 }

@@ -5,14 +5,17 @@ import { signal, type Signal } from "@preact/signals";
 import { announce } from "../announce.js";
 import { Call, type CallKind, type Progress, type SavedCall } from "./call.js";
 import { notesOf, refusesAnswer, remarkOn } from "./lenient.js";
-import type { Lists } from "./lists.js";
-import { messageOf, newKey, type Peer } from "./peer.js";
+import { isLost, type Lists } from "./lists.js";
+import { messageOf, newKey, REQUEST_TIMEOUT, type Peer } from "./peer.js";
+import { cancelTask, followTask, taskIn, type Task, type TaskPeer } from "./tasks.js";
 import { CALL } from "./wire.js";
 
 /** Milliseconds of the longest timer: a call ends when the server answers or the user cancels it. */
 const NO_TIMEOUT = 2 ** 31 - 1;
 /** Calls kept; those still running are kept beyond that. */
 const MAX_CALLS = 50;
+/** A schema that takes any result of an extension's request. */
+const ANY = { "~standard": { version: 1, vendor: "mcp-ws-ide", validate: (value: unknown) => ({ value }) } } as const;
 const RESULTS = { tool: "CallToolResult", prompt: "GetPromptResult", resource: "ReadResourceResult" } as const;
 
 export class Calls {
@@ -22,10 +25,13 @@ export class Calls {
   readonly level: Signal<string>;
   readonly #peer: Peer;
   readonly #lists: Lists;
+  readonly #answer: TaskPeer["answer"];
 
-  constructor(peer: Peer, lists: Lists, level: Signal<string>) {
+  /** @param answer answers what a task asks. */
+  constructor(peer: Peer, lists: Lists, level: Signal<string>, answer: TaskPeer["answer"]) {
     this.#peer = peer;
     this.#lists = lists;
+    this.#answer = answer;
     this.level = level;
   }
 
@@ -68,21 +74,51 @@ export class Calls {
     const { client, wire } = this.#peer;
     if (client === undefined) return call.end({ kind: "failed", message: "not connected" });
     try {
-      const result = await this.#request(client, call);
-      const remark = notesOf(result);
-      call.end({ kind: "done", result, ...(remark && { remark }) });
-      announce(`${call.name}: ${result.isError ? "the tool reported an error" : "done"}`);
+      const task = call.task.peek();
+      this.#done(call, task === undefined ? await this.#request(client, call) : await this.#follow(client, call, task));
     } catch (error) {
       const answer = wire?.takeAnswer(call.key);
+      const task = taskIn(answer);
+      if (task !== undefined && refusesAnswer(error)) return await this.#runTask(client, call, task);
       if (answer !== undefined && refusesAnswer(error)) {
         call.end({ kind: "done", result: answer, remark: remarkOn(error as Error, RESULTS[call.kind], answer) });
         return announce(`${call.name}: the result does not conform to MCP`);
       }
-      call.end({ kind: "failed", message: failureOf(error), data: (error as { data?: unknown }).data });
-      if (call.state.peek().kind === "failed") announce(`${call.name}: failed`);
+      this.#failed(call, error);
     } finally {
       wire?.takeAnswer(call.key);
     }
+  }
+
+  async #runTask(client: Client, call: Call, task: Task): Promise<void> {
+    try {
+      this.#done(call, await this.#follow(client, call, task));
+    } catch (error) {
+      this.#failed(call, error);
+    }
+  }
+
+  #done(call: Call, result: any): void {
+    const remark = notesOf(result);
+    call.end({ kind: "done", result, ...(remark && { remark }) });
+    announce(`${call.name}: ${result?.isError ? "the tool reported an error" : "done"}`);
+  }
+
+  #failed(call: Call, error: unknown): void {
+    call.end({ kind: "failed", message: failureOf(error), data: (error as { data?: unknown }).data });
+    if (call.state.peek().kind === "failed") announce(`${call.name}: failed`);
+  }
+
+  /** Follow the task that a call was answered with; where the user cancels the call, the server is asked to end it. */
+  #follow(client: Client, call: Call, task: Task): Promise<any> {
+    const peer: TaskPeer = {
+      request: (method, params) => client.request({ method, params }, ANY, { timeout: REQUEST_TIMEOUT }),
+      answer: this.#answer,
+      isLost,
+      wait: pause,
+    };
+    call.stop.signal.addEventListener("abort", () => void cancelTask(task, peer).catch((error: unknown) => this.#peer.log.add("error", `the task was not cancelled: ${messageOf(error)}`)));
+    return followTask(task, peer, call.stop.signal, (now) => (call.task.value = now));
   }
 
   #request(client: Client, call: Call): Promise<any> {
@@ -104,6 +140,13 @@ export class Calls {
     const { outputSchema: _, ...toolDefinition } = tool ?? { name: call.name, inputSchema: { type: "object" } as const };
     return client.callTool({ name: call.name, arguments: call.args, _meta }, { ...options, toolDefinition });
   }
+}
+
+function pause(delay: number, given: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, delay);
+    given.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
+  });
 }
 
 function failureOf(error: unknown): string {

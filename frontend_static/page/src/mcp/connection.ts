@@ -10,14 +10,17 @@ import { signal, type Signal } from "@preact/signals";
 import { NegotiatingTransport, type NegotiatedSnapshot, type TransportState } from "../../../src/index.js";
 import { announce } from "../announce.js";
 import { reportNoticed } from "../api.js";
+import { Recent } from "../form/recent.js";
 import type { Json } from "../form/schema.js";
 import type { SavedCall } from "./call.js";
 import { Calls } from "./calls.js";
+import { Frames } from "./frames.js";
 import { Lists } from "./lists.js";
 import { Log } from "./log.js";
 import { messageOf, REQUEST_TIMEOUT, type Info, type Peer } from "./peer.js";
 import { Questions } from "./questions.js";
 import { Subscriptions } from "./subscriptions.js";
+import { TASKS } from "./tasks.js";
 import { endpointOf, MODERN, type Target } from "./target.js";
 import { Wire, type WireSnapshot } from "./wire.js";
 
@@ -25,7 +28,7 @@ import { Wire, type WireSnapshot } from "./wire.js";
 const MAX_RECONNECT_DELAY = 10_000;
 /** Milliseconds for suggestions of an argument. */
 const COMPLETE_TIMEOUT = 5_000;
-const CAPABILITIES = { elicitation: { form: {}, url: {} }, sampling: {}, roots: { listChanged: true } };
+const CAPABILITIES = { elicitation: { form: {}, url: {} }, sampling: {}, roots: { listChanged: true }, extensions: { [TASKS]: {} } };
 
 export type LinkState =
   | { readonly kind: "idle" }
@@ -55,6 +58,7 @@ export interface SavedConnection {
   readonly level: string;
   readonly roots: readonly Root[];
   readonly drafts: readonly (readonly [string, Draft])[];
+  readonly recent: readonly (readonly [string, readonly Json[]])[];
 }
 
 type Reference = { type: "ref/prompt"; name: string } | { type: "ref/resource"; uri: string };
@@ -63,16 +67,19 @@ export class Connection implements Peer {
   readonly state: Signal<LinkState> = signal({ kind: "idle" });
   readonly info: Signal<Info | undefined> = signal(undefined);
   readonly log = new Log();
+  readonly frames = new Frames();
   readonly lists = new Lists(this);
   /** Minimum level of the log messages requested; empty: none are requested, and the server decides (handshake era). */
   readonly level = signal("");
-  readonly calls = new Calls(this, this.lists, this.level);
+  readonly calls = new Calls(this, this.lists, this.level, (method, params, given) => this.#answer(method, params, given));
   readonly subscriptions = new Subscriptions(this);
   readonly questions = new Questions();
   readonly roots: Signal<readonly Root[]> = signal([]);
   readonly session = signal("");
   /** Arguments typed so far, by tool, prompt or template; kept over a reload. */
   readonly drafts = new Map<string, Draft>();
+  /** Values of earlier calls, by the name of their argument; kept over a reload. */
+  recent = new Recent();
   #client: Client | undefined;
   #transport: NegotiatingTransport | undefined;
   #wire: Wire | undefined;
@@ -107,6 +114,7 @@ export class Connection implements Peer {
     this.lists.forget();
     this.state.value = { kind: "connecting", step: saved ? "resuming" : "connecting" };
     for (const [name, draft] of saved?.drafts ?? []) this.drafts.set(name, draft);
+    if (saved !== undefined) this.recent = new Recent(saved.recent);
     try {
       await this.#open(mine, saved, token);
     } catch (error) {
@@ -122,6 +130,7 @@ export class Connection implements Peer {
     const wire = new Wire(transport, saved?.wire);
     this.#transport = transport;
     this.#wire = wire;
+    wire.onframe = (direction, message) => this.frames.add(direction, message);
     const client = this.#newClient();
     if (saved?.discover) await client.connect(wire, { prior: { kind: "modern", discover: saved.discover as any }, timeout: REQUEST_TIMEOUT });
     else await client.connect(wire, { timeout: REQUEST_TIMEOUT });
@@ -165,6 +174,14 @@ export class Connection implements Peer {
     client.setNotificationHandler("notifications/resources/updated", ({ params }) => this.subscriptions.updated(params.uri));
     client.fallbackNotificationHandler = async (notification) => this.log.add("change", notification.method, notification.params);
     return client;
+  }
+
+  /** Answer a question that a task has, as the handlers of requests would. */
+  async #answer(method: string, params: any, given: AbortSignal): Promise<unknown> {
+    if (method === "roots/list") return { roots: [...this.roots.peek()] };
+    if (method === "sampling/createMessage") return this.#ask("sampling", params, given);
+    if (method === "elicitation/create") return this.#ask(params?.mode === "url" ? "url" : "form", params, given);
+    throw new Error(`The task asks for ${method}, which this page does not answer.`);
   }
 
   #ask(kind: "form" | "url" | "sampling", params: unknown, given: AbortSignal): Promise<any> {
@@ -269,6 +286,7 @@ export class Connection implements Peer {
       level: this.level.peek(),
       roots: this.roots.peek(),
       drafts: [...this.drafts],
+      recent: this.recent.saved(),
     };
   }
 

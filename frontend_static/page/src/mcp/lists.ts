@@ -103,7 +103,7 @@ export class Lists {
 }
 
 /** Whether a request was lost on the way, which has an outcome (docs/operate/guarantees.md); a list may be requested again. */
-function isLost(error: unknown): boolean {
+export function isLost(error: unknown): boolean {
   const data = error instanceof Error && "data" in error ? error.data : undefined;
   return typeof data === "object" && data !== null && "outcome" in data;
 }

@@ -1,6 +1,7 @@
 /**
- * Markdown from a server. The text becomes HTML that DOMPurify reduces to a list of harmless elements: no scripts, styles,
- * forms or pictures (a picture's address would be requested), and only http(s) links, which open in a new tab.
+ * Markdown from a server. Markup in it stays text, except for tags without attributes that only structure a text, and DOMPurify
+ * reduces the result to a list of harmless elements: no scripts, styles, forms or pictures (a picture's address would be
+ * requested). Links are http(s) only and open in a new tab.
  */
 
 import DOMPurify, { type Config } from "dompurify";
@@ -25,27 +26,30 @@ export default function Markdown({ text }: { text: string }) {
 function rendered(text: string): DocumentFragment {
   const html = marked.parse(text, { async: false, gfm: true, renderer: RENDERER });
   const fragment = DOMPurify.sanitize(html, ALLOWED);
-  for (const link of fragment.querySelectorAll("a")) restrict(link);
+  for (const link of fragment.querySelectorAll("a")) {
+    link.target = "_blank";
+    link.rel = "noopener noreferrer";
+  }
   for (const table of fragment.querySelectorAll("table")) table.className = "data";
   for (const block of fragment.querySelectorAll("pre")) block.tabIndex = 0;
   return fragment;
 }
 
-const RENDERER = new marked.Renderer();
-/** A picture is a link to it. */
-RENDERER.image = ({ href, text }) => `<a href="${escaped(href)}">${escaped(text || href)}</a>`;
+/** Tags that are not shown as text where they have no attributes. */
+const STRUCTURE = /&lt;(\/?(?:b|br|blockquote|code|dd|del|details|div|dl|dt|em|hr|i|kbd|li|mark|ol|p|pre|s|samp|strong|sub|summary|sup|ul))\s*\/?&gt;/gi;
 
-function escaped(text: string): string {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll('"', "&quot;");
+const RENDERER = new marked.Renderer();
+RENDERER.html = ({ text }) => escaped(text).replace(STRUCTURE, "<$1>");
+RENDERER.image = ({ href, text }) => linkTo(href, escaped(text || href));
+RENDERER.link = function ({ href, tokens }) {
+  return linkTo(href, this.parser.parseInline(tokens));
+};
+
+/** A link, or its text and its address where that must not be followed. */
+function linkTo(address: string, label: string): string {
+  return isWeb(address) ? `<a href="${escaped(address)}">${label}</a>` : `${label} (${escaped(address)})`;
 }
 
-function restrict(link: HTMLAnchorElement): void {
-  const address = link.getAttribute("href") ?? "";
-  if (isWeb(address)) {
-    link.target = "_blank";
-    link.rel = "noopener noreferrer";
-    return;
-  }
-  link.removeAttribute("href");
-  if (address && link.textContent !== address) link.append(` (${address})`);
+function escaped(text: string): string {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
 }

@@ -3,19 +3,23 @@
 import type { Tool } from "@modelcontextprotocol/client";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { check, notChecked, type Verdict } from "../form/checker.js";
-import type { Json } from "../form/schema.js";
+import { isObject, type Json } from "../form/schema.js";
 import type { Call } from "../mcp/call.js";
 import { clock } from "../format.js";
 import type { Connection } from "../mcp/connection.js";
 import { endpointOf } from "../mcp/target.js";
 import { pythonOf } from "../results/python.js";
 import { unrepeated } from "../results/shape.js";
+import { href } from "../route.js";
 import { Contents, ResourceContents } from "../ui/content.js";
 import { Guard } from "../ui/guard.js";
 import { Icon } from "../ui/icons.js";
 import { JsonTree } from "../ui/json.js";
 import { Badge, Banner, CopyButton, Empty } from "../ui/parts.js";
+import { lazy } from "../ui/lazy.js";
 import { Value } from "../ui/value.js";
+
+const Trace = lazy<{ call: Call; connection: Connection }>(() => import("./trace.js"));
 
 /** @param only those of one tool, prompt or resource; else all. */
 export function Calls({ connection, only }: { connection: Connection; only?: { kind: string; name: string } }) {
@@ -47,6 +51,7 @@ function CallCard({ call, connection, named, first }: { call: Call; connection: 
         <Elapsed call={call} />
       </summary>
       {running && <Running call={call} />}
+      <TaskLine call={call} />
       <div class="result">
         {state.kind === "done" && (
           <Guard what="this result">
@@ -57,12 +62,14 @@ function CallCard({ call, connection, named, first }: { call: Call; connection: 
         {state.kind === "failed" && (
           <>
             <pre class="bad" role="alert">{state.message}</pre>
+            <Outcome data={state.data} />
             {state.data !== undefined && <JsonTree value={state.data} />}
           </>
         )}
         {state.kind === "cancelled" && <p class="muted">Cancelled.</p>}
       </div>
       {!running && <CallTools call={call} connection={connection} />}
+      <TraceOf call={call} connection={connection} />
     </details>
   );
 }
@@ -90,8 +97,28 @@ function useInView(wanted: boolean, kind: string) {
   return card;
 }
 
+/** What a failure means for repeating the call. */
+function Outcome({ data }: { data: unknown }) {
+  const outcome = isObject(data) ? data["outcome"] : undefined;
+  if (outcome === "unknown") return <p class="warn">It may have run: check before repeating.</p>;
+  return outcome === "not_sent" ? <p class="muted">It did not run: you can call it again.</p> : null;
+}
+
+/** What happened meanwhile, once it is wanted. */
+function TraceOf({ call, connection }: { call: Call; connection: Connection }) {
+  const [open, setOpen] = useState(false);
+  return (
+    <details class="whole trace-of" open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary class="muted">Messages, log{connection.target.url === "" && " and stderr"}</summary>
+      {open && <Trace call={call} connection={connection} />}
+    </details>
+  );
+}
+
 /** What can be done with a call that has ended. */
 function CallTools({ call, connection }: { call: Call; connection: Connection }) {
+  const state = call.state.value;
+  const wrong = state.kind === "failed" || (state.kind === "done" && state.result?.isError === true);
   const connected = ["connected", "reconnecting"].includes(connection.state.value.kind);
   return (
     <div class="row wrap call-tools">
@@ -99,6 +126,11 @@ function CallTools({ call, connection }: { call: Call; connection: Connection })
         <Icon name="refresh" /> {call.kind === "tool" ? "Call again" : "Request again"}
       </button>
       <CopyButton shown="Copy as Python" label="Copy this call as a Python program" text={() => pythonOf(endpointOf(connection.target), call.kind, call.name, call.args)} />
+      {wrong && connection.target.url === "" && (
+        <a class="button quiet" href={href(["servers", connection.name], { show: "stderr" })}>
+          Show stderr
+        </a>
+      )}
     </div>
   );
 }
@@ -130,6 +162,19 @@ function Elapsed({ call }: { call: Call }) {
     </span>
   );
 }
+
+/** The task that a server answered with. */
+function TaskLine({ call }: { call: Call }) {
+  const task = call.task.value;
+  if (task === undefined) return null;
+  return (
+    <p class="row wrap muted task" data-task={task.status}>
+      Task <code>{task.taskId}</code> <Badge kind={TASK_COLOURS[task.status] ?? "accent"}>{task.status.replace("_", " ")}</Badge> {String(task.statusMessage ?? "")}
+    </p>
+  );
+}
+
+const TASK_COLOURS: Record<string, "good" | "bad" | "warn" | ""> = { completed: "good", failed: "bad", cancelled: "", input_required: "warn" };
 
 function Running({ call }: { call: Call }) {
   const progress = call.progress.value;

@@ -5,6 +5,7 @@ import { rest } from "../api.js";
 import type { Connection } from "../mcp/connection.js";
 import { openServer, remove } from "../mcp/connections.js";
 import { connectionOf } from "../mcp/registry.js";
+import { servers, usePolled } from "../polled.js";
 import { go, href, route } from "../route.js";
 import { useAttempt } from "../ui/attempt.js";
 import { Guard } from "../ui/guard.js";
@@ -110,9 +111,32 @@ function Trouble({ connection }: { connection: Connection }) {
   if (!connection.target.url && STOPPED.test(state.reason)) return <Stopped connection={connection} />;
   return (
     <Banner kind="bad">
-      {state.reason || "The connection has ended."}
+      <p>{state.reason || "The connection has ended."}</p>
+      {!connection.target.url && !state.refused && <Remedies name={connection.name} />}
       {state.refused && (connection.target.url ? <NewToken connection={connection} /> : <LogIn />)}
     </Banner>
+  );
+}
+
+/** Where to look, and what to change, after a server of this gateway has failed. */
+function Remedies({ name }: { name: string }) {
+  const { value } = usePolled(servers);
+  const server = value?.servers.find((each) => each.name === name);
+  if (server === undefined) return null;
+  return (
+    <p class="row wrap remedies">
+      <a class="button" href={href(["servers", name], { show: "stderr" })}>
+        Show stderr
+      </a>
+      {server.read_only === "" && (
+        <a class="button" href={href(["servers", name, "edit"])}>
+          Edit configuration
+        </a>
+      )}
+      <a class="button" href={href(["servers", name])}>
+        State of the server
+      </a>
+    </p>
   );
 }
 

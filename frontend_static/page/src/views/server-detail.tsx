@@ -8,7 +8,7 @@ import { ConsentDialog } from "../manage/consent.js";
 import { agree, read, remove, type Definition } from "../manage/definitions.js";
 import { Elsewhere } from "../manage/elsewhere.js";
 import { serversWithUsage, usePolled } from "../polled.js";
-import { go, href } from "../route.js";
+import { go, href, route } from "../route.js";
 import { useAttempt } from "../ui/attempt.js";
 import { Confirm } from "../ui/dialog.js";
 import { Banner, Empty } from "../ui/parts.js";
@@ -32,7 +32,7 @@ export default function ServerDetail({ name }: { name: string }) {
           <Head server={server} />
           <ServerFacts server={server} />
           <Processes server={server} />
-          <Stderr name={server.name} />
+          <Stderr name={server.name} led={route.value.query["show"] === "stderr"} />
           <Elsewhere name={server.name} />
         </>
       )}

@@ -80,14 +80,20 @@ function Line({ server }: { server: Server }) {
           {target}
         </div>
         {server.reason && server.state !== "running" && <div class="warn reason">{server.reason}</div>}
+        {server.state === "failed" && (
+          <div class="row wrap reason">
+            <a href={href(["servers", server.name], { show: "stderr" })}>Show stderr</a>
+            {server.read_only === "" && <a href={href(["servers", server.name, "edit"])}>Edit configuration</a>}
+          </div>
+        )}
       </td>
       <td>
         <ServerState server={server} />
       </td>
       <td>{server.transport}</td>
       <td>{eraName(server.era)}</td>
-      <td class="number">{server.sessions}</td>
-      <td class="number">{server.processes.length}</td>
+      <td class="number">{server.sessions || ""}</td>
+      <td class="number">{server.processes.length || ""}</td>
       <td class="number">{memory ? bytes(memory) : ""}</td>
       <td class="number">{server.processes.length > 0 ? duration(Date.now() / 1000 - oldest) : ""}</td>
       <td class={`number ${server.restarts > 0 ? "bad" : ""}`}>{server.restarts || ""}</td>

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { rest } from "../api.js";
 import { clock } from "../format.js";
 
-interface StderrPage {
+export interface StderrPage {
   readonly lines: readonly { readonly seq: number; readonly time: number; readonly pid: number | null; readonly text: string }[];
   readonly next: number;
   readonly missed: number;
@@ -16,16 +16,25 @@ const MAX_LINES = 1_000;
 /** Pixels from the end within which new lines scroll into view. */
 const NEAR_END = 80;
 
-export function Stderr({ name }: { name: string }) {
+/** @param led whether a link led here, so that it is scrolled to and gets the focus. */
+export function Stderr({ name, led = false }: { name: string; led?: boolean }) {
   const { lines, missed } = useStderr(name);
   const box = useRef<HTMLPreElement>(null);
+  const heading = useRef<HTMLHeadingElement>(null);
+  const seen = useRef(false);
   useEffect(() => {
     const element = box.current;
-    if (element !== null && element.scrollHeight - element.scrollTop - element.clientHeight < NEAR_END) element.scrollTop = element.scrollHeight;
+    if (element === null) return;
+    if (!seen.current || element.scrollHeight - element.scrollTop - element.clientHeight < NEAR_END) element.scrollTop = element.scrollHeight;
+    if (!seen.current && led) {
+      heading.current?.scrollIntoView();
+      element.focus({ preventScroll: true });
+    }
+    seen.current = true;
   }, [lines]);
   return (
     <>
-      <h3>stderr</h3>
+      <h3 ref={heading}>stderr</h3>
       {missed > 0 && <p class="muted">{missed.toLocaleString()} earlier lines were not kept.</p>}
       {lines.length === 0 ? (
         <p class="muted">The server has written nothing to stderr.</p>

@@ -5,6 +5,7 @@ import { useMemo, useRef, useState } from "preact/hooks";
 import { announce } from "../announce.js";
 import { check, notChecked } from "../form/checker.js";
 import { SchemaForm } from "../form/form.js";
+import { mistakeIn, placed } from "../form/json-place.js";
 import { useLink } from "../form/link.js";
 import { fieldOf, initial, isObject, resolved, variantsOf, type Json, type Schema } from "../form/schema.js";
 import { useKeys } from "../keys.js";
@@ -53,6 +54,12 @@ function objectOf(text: string): Json | undefined {
   }
 }
 
+/** Why a text cannot be the arguments of a tool. */
+function notAnObject(text: string): string {
+  const mistake = mistakeIn(text);
+  return mistake ? `The arguments are not valid JSON: ${placed(mistake)}.` : "The arguments are not a JSON object.";
+}
+
 const NO_SCHEMA: Schema = {};
 
 function schemaOf(tool: Tool | undefined): Schema {
@@ -71,7 +78,7 @@ function ToolDetail({ tool, connection }: { tool: Tool; connection: Connection }
         <Modes draft={draft} setDraft={setDraft} schema={schema} setProblem={setProblem} />
         {draft.text === undefined ? (
           <Guard what="the form" instead="Enter the arguments as JSON.">
-            <SchemaForm schema={schema} value={draft.value} onChange={(value) => setDraft({ value: value ?? {}, text: undefined })} errors={errors} />
+            <SchemaForm schema={schema} value={draft.value} onChange={(value) => setDraft({ value: value ?? {}, text: undefined })} errors={errors} recent={(name) => connection.recent.of(name)} />
           </Guard>
         ) : (
           <RawArguments text={draft.text} setText={(text) => setDraft({ value: draft.value, text })} errors={errors} />
@@ -125,7 +132,7 @@ function useToolCall(tool: Tool, schema: Schema, connection: Connection) {
   const call = async (anyway: boolean): Promise<void> => {
     const { current } = newest;
     const value = current.text === undefined ? current.value : objectOf(current.text);
-    if (value === undefined) return setProblem("The arguments are not a JSON object.");
+    if (value === undefined) return setProblem(notAnObject(current.text ?? ""));
     if (form.current?.querySelector("[data-unfinished]")) return setProblem("A field does not contain valid JSON yet.");
     const { size } = await validate(current, value);
     if (size > 0 && !anyway) {
@@ -133,6 +140,7 @@ function useToolCall(tool: Tool, schema: Schema, connection: Connection) {
       queueMicrotask(() => form.current?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus());
       return;
     }
+    connection.recent.add(value);
     connection.calls.start("tool", tool.name, value);
   };
   const reset = (): void => {
@@ -180,7 +188,7 @@ function Modes({ draft, setDraft, schema, setProblem }: { draft: Draft; setDraft
   const raw = draft.text !== undefined;
   const toForm = (): void => {
     const value = objectOf(draft.text ?? "");
-    if (value === undefined) return setProblem("This is not a JSON object, so the form cannot show it.");
+    if (value === undefined) return setProblem(`The form cannot show this. ${notAnObject(draft.text ?? "")}`);
     setProblem("");
     setDraft({ value, text: undefined });
   };
@@ -202,9 +210,16 @@ function Modes({ draft, setDraft, schema, setProblem }: { draft: Draft; setDraft
 }
 
 function RawArguments({ text, setText, errors }: { text: string; setText: (text: string) => void; errors: ReadonlyMap<string, string> }) {
+  const area = useRef<HTMLTextAreaElement>(null);
+  const mistake = useMemo(() => mistakeIn(text), [text]);
+  const show = (): void => {
+    area.current?.focus();
+    area.current?.setSelectionRange(mistake?.at ?? 0, (mistake?.at ?? 0) + 1);
+  };
   return (
     <>
       <textarea
+        ref={area}
         aria-label="Arguments as JSON"
         aria-invalid={objectOf(text) === undefined || errors.size > 0}
         rows={Math.min(24, Math.max(6, text.split("\n").length + 1))}
@@ -212,6 +227,14 @@ function RawArguments({ text, setText, errors }: { text: string; setText: (text:
         value={text}
         onInput={(event) => setText(event.currentTarget.value)}
       />
+      {mistake && (
+        <p class="bad error row wrap">
+          Not valid JSON: {placed(mistake)}.
+          <button type="button" class="small" onClick={show}>
+            Show
+          </button>
+        </p>
+      )}
       {[...errors].map(([pointer, message]) => (
         <p key={pointer} class="bad error">
           <code>{pointer || "/"}</code> {message}

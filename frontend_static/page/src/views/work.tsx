@@ -6,10 +6,11 @@ import type { Connection } from "../mcp/connection.js";
 import { Calls } from "./calls.js";
 
 export function Work({ connection, kind, name, children }: { connection: Connection; kind: CallKind; name: string; children: ComponentChildren }) {
+  const called = connection.calls.all.value.some((call) => call.kind === kind && call.name === name);
   return (
     <div class="work">
       <div class="work-input">{children}</div>
-      <Calls connection={connection} only={{ kind, name }} />
+      {called ? <Calls connection={connection} only={{ kind, name }} /> : <p class="empty results-here">Results appear here.</p>}
     </div>
   );
 }
