@@ -13,6 +13,7 @@ test("what text and structured content both say is shown once", () => {
   assert.equal(shown([text("3")], { result: 3 }), "content");
   assert.equal(shown([text("hello")], { result: "hello" }), "content");
   assert.equal(shown([text("true")], { result: true }), "content");
+  assert.equal(shown([text("noon")], { time: "noon" }), "structured", "with its name");
   assert.equal(shown([text(rows)], { result: rows }), "structured");
   assert.equal(shown(rows.map(text), { result: rows }), "structured", "one text for each item");
   assert.equal(shown(["a", "b"].map(text), { result: ["a", "b"] }), "structured");

@@ -8,6 +8,7 @@ from typing import Any
 from mcp_ws_ide.handlers.api import definitions, health, network, servers, sessions, tokens
 from mcp_ws_ide.handlers.api.faults import FaultsHandler
 from mcp_ws_ide.handlers.api.unknown import UnknownHandler
+from mcp_ws_ide.handlers.app_frame import AppFrameHandler
 from mcp_ws_ide.handlers.endpoint import ServerEndpointHandler
 from mcp_ws_ide.handlers.oauth import CallbackHandler
 from mcp_ws_ide.handlers.page import PageHandler
@@ -27,6 +28,7 @@ ROUTES: list[tuple[str, type[Any]]] = [
     (rf"/mcp-ws/servers/{_NAME}/probe", ProbeHandler),
     (r"/mcp-ws/servers(?P<name>|/.*)", ServerEndpointHandler),  # no server, or a name with slashes
     (r"/mcp-ws/?", PageHandler),
+    (r"/mcp-ws/app-frame", AppFrameHandler),
     (r"/mcp-ws/static/([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+)", StaticHandler),
     (r"/mcp-ws/oauth/callback", CallbackHandler),
     (r"/mcp-ws/api/servers", servers.ServersHandler),

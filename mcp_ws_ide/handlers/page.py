@@ -49,8 +49,11 @@ class PageHandler(ExtensionHandlerJinjaMixin, ExtensionHandlerMixin, GatewayHand
 
     @property
     def content_security_policy(self) -> str:
-        """Allow scripts and styles of this server only, and the script in the page by its digest."""
-        return CONTENT_SECURITY_POLICY
+        """Allow scripts and styles of this server only, the script in the page by its digest, and frames of apps.
+
+        An app may load another document into its frame; only its own address is allowed there.
+        """
+        return f"{CONTENT_SECURITY_POLICY}; frame-src {self.request.host}{self.base_url}mcp-ws/app-frame"
 
     async def prepare(self) -> None:
         """Refuse a foreign Host with the reason, then authenticate as Jupyter does."""

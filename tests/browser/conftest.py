@@ -47,13 +47,15 @@ def chromium() -> Iterator[Any]:
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
     """A gateway with the demo, a server from npm, and servers with content that is unusual or hostile."""
     everything = PACKAGES / "@modelcontextprotocol" / "server-everything" / "dist" / "index.js"
+    example = PACKAGES / "@modelcontextprotocol" / "server-basic-vanillajs" / "dist" / "index.js"
     servers = {
         "demo": DEMO,
         "fast": FAST_SERVER,
         "showcase": SHOWCASE,
         "hostile": HOSTILE,
         "tasks": TASKS,
-        "pair": {"group": ["showcase", "tasks"]},
+        "example-app": {"command": node() or "node", "args": [str(example), "--stdio"]},
+        "pair": {"group": ["showcase", "tasks", "example-app"]},
         "broken": {"command": sys.executable, "args": ["-c", "raise SystemExit('boom: cannot start')"]},
         "everything": {"command": node() or "node", "args": [str(everything)]},
     }

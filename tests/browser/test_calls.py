@@ -151,7 +151,9 @@ def test_a_call_is_repeated_and_copied_as_a_program_and_says_when_it_was(shared)
     assert card.locator("pre").all_inner_texts() == ["3.5"]
     program = copied(shared, card, "Copy as Python")
     ast.parse(program)
-    assert f'"ws{shared.gateway.url.removeprefix("http")}mcp-ws/servers/demo"' in program.replace("%2540", "%40")
+    assert f'"ws{shared.gateway.url.removeprefix("http")}mcp-ws/servers/demo"' in program.replace(
+        "%2540", "%40"
+    )
     assert 'client.call_tool("add", {"a": 1, "b": 2.5})' in program
     card.get_by_role("button", name="Call again").click()
     shared.page.locator(".call").nth(1).wait_for()
@@ -226,7 +228,9 @@ def test_a_mistake_in_json_has_its_place_and_is_shown_there(shared):
     assert shared.page.get_by_label("flag", exact=True).is_checked()
 
 
-@pytest.mark.parametrize(("server", "job", "end"), [("tasks", "job", "end"), ("pair", "tasks__job", "tasks__end")])
+@pytest.mark.parametrize(
+    ("server", "job", "end"), [("tasks", "job", "end"), ("pair", "tasks__job", "tasks__end")]
+)
 def test_a_task_is_shown_with_its_state_and_its_result(shared, server, job, end):
     shared.go(f"server/{server}/tools/{job}?args=%7B%22id%22%3A%22{server}%22%7D")
     shared.connected()
@@ -270,7 +274,7 @@ def test_the_messages_log_and_stderr_of_a_call_are_beside_it(shared):
     card = call(shared, "server/demo/tools/log?args=%7B%22text%22%3A%22a%20word%22%7D")
     card.get_by_text("Messages, log and stderr").click()
     card.locator(".frame").nth(1).wait_for()
-    titles = card.locator(".frame summary").all_inner_texts()
+    titles = card.locator(".frame > summary").all_inner_texts()
     assert "tools/call log" in titles[0]
     assert "response to tools/call" in titles[-1]
     card.get_by_role("link", name="All of stderr").wait_for()
@@ -291,6 +295,85 @@ def test_a_failure_leads_to_stderr_at_its_end_and_to_the_configuration(shared):
     shared.page.locator(".remedies").get_by_role("link", name="Show stderr").click()
     box = shared.page.locator("pre.stderr")
     box.filter(has_text="boom: cannot start").wait_for()
-    ends = "(box) => box === document.activeElement && box.scrollHeight - box.scrollTop - box.clientHeight < 2"
+    ends = (
+        "(box) => box === document.activeElement && box.scrollHeight - box.scrollTop - box.clientHeight < 2"
+    )
     wait_until(lambda: box.evaluate(ends), what="the end of stderr in view")
     shared.complaints.clear()  # of the server that cannot start
+
+
+def test_an_app_is_shown_in_an_origin_of_its_own_and_gets_only_what_it_may_have(shared):
+    card = call(shared, "server/showcase/tools/app")
+    app = card.frame_locator(".app iframe")
+    app.locator("#seen").filter(has_text='"read"').wait_for()
+
+    def seen() -> dict[str, str]:
+        return json.loads(app.locator("#seen").inner_text())
+
+    wait_until(lambda: "fetched" in seen(), what="the end of the request")
+    found = seen()
+    assert found["origin"] == "null"
+    assert {found[name] for name in ("parent", "cookie", "storage")} == {"SecurityError"}
+    assert found["popup"] == "null"
+    assert found["compiled"] == "EvalError"
+    assert found["fetched"] == "TypeError"
+    assert "begins with ui://" in found["file"]
+    assert "does not have the method" in found["sampling"]
+    assert found["read"] == "read ui://showcase/other"
+    assert found["result"] == "shown by an app"
+    assert card.locator(".app iframe").bounding_box()["height"] == 300
+    app.locator("#call").click()
+    card.get_by_role("alertdialog").get_by_text("wrong").wait_for()
+    shared.picture("app")
+    card.get_by_role("button", name="Refuse").click()
+    app.locator("#seen").filter(has_text="The user did not allow this call").wait_for()
+    app.locator("#call").click()
+    card.get_by_role("button", name="Allow", exact=True).click()
+    app.locator("#seen").filter(has_text="it went wrong").wait_for()
+    shared.go("server/showcase/calls")
+    shared.shows("by an app", ".call")
+    shared.complaints.clear()  # Chromium reports what the app was refused
+
+
+def test_the_frame_of_an_app_is_for_users_who_are_logged_in(gateway):
+    address = "mcp-ws/app-frame?connect=https%3A%2F%2Fapi.example.org"
+    status, headers, body = gateway.request(
+        "GET", address, headers={"Authorization": f"token {gateway.token}"}
+    )
+    assert status == 200
+    assert "sandbox allow-scripts" in headers["Content-Security-Policy"]
+    assert "connect-src https://api.example.org;" in headers["Content-Security-Policy"]
+    assert b"<script>" in body
+    assert gateway.request("GET", address)[0] in (302, 401, 403)
+
+
+def test_an_app_cannot_lead_its_frame_elsewhere(shared):
+    card = call(shared, "server/showcase/tools/app")
+    card.frame_locator(".app iframe").locator("#seen").filter(has_text='"read"').wait_for()
+    requested: list[str] = []
+    shared.page.on("request", lambda request: requested.append(request.url))
+    frame = next(frame for frame in shared.page.frames if "app-frame" in frame.url)
+    frame.evaluate("(url) => { location.href = url; }", f"{shared.gateway.url}logout")
+    wait_until(lambda: any("frame-src" in said for said in shared.complaints), what="the refusal")
+    assert not [url for url in requested if url.endswith("logout")]
+    shared.complaints.clear()
+
+
+@pytest.mark.parametrize(("server", "tool"), [("example-app", "get-time"), ("pair", "example-app__get-time")])
+def test_the_official_example_app_calls_its_server_alone_and_in_a_group(shared, server, tool):
+    shared.go(f"server/{server}/tools/{tool}")
+    shared.connected()
+    card = call(shared, f"server/{server}/tools/{tool}")
+    app = card.frame_locator(".app iframe")
+    shown = app.locator("#server-time")
+    shown.filter(has_text="T").wait_for()
+    first = shown.inner_text()
+    app.get_by_role("button", name="Get Server Time").click()
+    shared.picture(f"app-{server}")
+    card.get_by_role("button", name="Allow all calls of this app").click()
+    wait_until(lambda: shown.inner_text() != first, what="the new time")
+    second = shown.inner_text()
+    app.get_by_role("button", name="Get Server Time").click()
+    wait_until(lambda: shown.inner_text() != second, what="the newest time")
+    assert shared.page.locator(".call").count() == 1
+    shared.complaints.clear()  # the app's own warnings

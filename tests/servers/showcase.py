@@ -102,7 +102,17 @@ TOOLS = [
     },
     {"name": "wrong", "description": "Fails.", "inputSchema": EMPTY},
     *({"name": name, "inputSchema": schema} for name, schema in FORMS.items()),
-    {"name": "markdown", "description": "\n".join(f"Line {line} of a long text." for line in range(9)), "inputSchema": EMPTY},
+    {
+        "name": "markdown",
+        "description": "\n".join(f"Line {line} of a long text." for line in range(9)),
+        "inputSchema": EMPTY,
+    },
+    {
+        "name": "app",
+        "description": "Shows an app that tries what it must not.",
+        "inputSchema": EMPTY,
+        "_meta": {"ui": {"resourceUri": "ui://showcase/app"}},
+    },
     {"name": "invite", "description": "Asks to visit an address.", "inputSchema": EMPTY},
     {
         "name": BAD,
@@ -122,6 +132,44 @@ Text with a [link](https://example.org/page), a [script](javascript:alert(1)), a
 |---|--:|
 | 1 | 2 |
 """
+APP = """<!doctype html><title>app</title><pre id="seen"></pre><button id="call">call</button><script>
+const seen = {};
+const show = () => { document.getElementById("seen").textContent = JSON.stringify(seen); };
+const attempt = (name, action) => { try { seen[name] = String(action()); } catch (error) { seen[name] = error.name; } show(); };
+let count = 0;
+const waiting = new Map();
+const ask = (method, params) => new Promise((resolve) => {
+  count += 1;
+  waiting.set(count, resolve);
+  parent.postMessage({ jsonrpc: "2.0", id: count, method, params }, "*");
+});
+const tell = (method, params) => parent.postMessage({ jsonrpc: "2.0", method, params }, "*");
+addEventListener("message", ({ data }) => {
+  if (data.method === "ui/notifications/tool-result") { seen.result = data.params.content[0].text; show(); }
+  if (data.method === undefined) waiting.get(data.id)?.(data.error?.message ?? data.result);
+});
+attempt("origin", () => origin);
+attempt("parent", () => parent.document.title);
+attempt("cookie", () => document.cookie);
+attempt("storage", () => localStorage.length);
+attempt("popup", () => open("https://example.org/"));
+attempt("compiled", () => eval("1"));
+fetch("/").then(() => { seen.fetched = "yes"; }, (error) => { seen.fetched = error.name; }).finally(show);
+(async () => {
+  await ask("ui/initialize", { protocolVersion: "2026-01-26", appInfo: { name: "app", version: "1" }, appCapabilities: {} });
+  tell("ui/notifications/initialized", {});
+  tell("ui/notifications/size-changed", { height: 300 });
+  seen.file = await ask("resources/read", { uri: "file:///etc/passwd" });
+  seen.sampling = await ask("sampling/createMessage", { messages: [] });
+  seen.read = (await ask("resources/read", { uri: "ui://showcase/other" })).contents[0].text;
+  show();
+})();
+document.getElementById("call").onclick = async () => {
+  const answer = await ask("tools/call", { name: "wrong", arguments: {} });
+  seen.called = typeof answer === "string" ? answer : answer.content[0].text;
+  show();
+};
+</script>"""
 TEMPLATE = "file:///{+path}{?q,lang*}"
 BLOCKS = {
     "sound": [{"type": "audio", "mimeType": "audio/wav", "data": SILENCE}],
@@ -132,6 +180,7 @@ BLOCKS = {
         {"type": "image", "mimeType": "image/svg+xml", "data": "PHN2Zy8+"},
         {"type": "resource", "resource": {"uri": "javascript:alert(1)", "text": BAD}},
     ],
+    "app": [{"type": "text", "text": "shown by an app"}],
     "markdown": [{"type": "text", "text": MARKDOWN}],
     BAD: [{"type": "text", "text": BAD}],
 }
@@ -183,7 +232,10 @@ def answer(message: dict[str, Any]) -> None:
         say(id=request_id, result={"resourceTemplates": [{"name": "file", "uriTemplate": TEMPLATE}]})
     elif method == "resources/read":
         uri = message["params"]["uri"]
-        say(id=request_id, result={"contents": [{"uri": uri, "text": f"read {uri}"}]})
+        contents = {"uri": uri, "text": f"read {uri}"}
+        if uri == "ui://showcase/app":
+            contents = {"uri": uri, "mimeType": "text/html;profile=mcp-app", "text": APP}
+        say(id=request_id, result={"contents": [contents]})
     elif method is None and request_id == "ask":
         text = json.dumps(message.get("result", message.get("error")))
         say(id=WAITING.pop(), result={"content": [{"type": "text", "text": text}]})

@@ -46,6 +46,8 @@ export class Call {
     readonly name: string,
     readonly args: any,
     saved?: SavedCall,
+    /** Whether an app made it, so that it is not among the calls that the user made. */
+    readonly byApp = false,
   ) {
     this.began = saved?.began ?? Date.now();
     this.continued = saved !== undefined;

@@ -39,9 +39,9 @@ export class Calls {
     return this.all.peek().filter((call) => call.running);
   }
 
-  /** Start a call. It never throws: its state holds the outcome. */
-  start(kind: CallKind, name: string, args: any): Call {
-    const call = new Call(newKey(), kind, name, args);
+  /** Start a call. It never throws: its state holds the outcome. @param byApp whether an app makes it. */
+  start(kind: CallKind, name: string, args: any, byApp = false): Call {
+    const call = new Call(newKey(), kind, name, args, undefined, byApp);
     void this.#run(call);
     return call;
   }

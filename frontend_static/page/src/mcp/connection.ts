@@ -10,6 +10,7 @@ import { signal, type Signal } from "@preact/signals";
 import { NegotiatingTransport, type NegotiatedSnapshot, type TransportState } from "../../../src/index.js";
 import { announce } from "../announce.js";
 import { reportNoticed } from "../api.js";
+import { APPS, APP_TYPE } from "../apps/resource.js";
 import { Recent } from "../form/recent.js";
 import type { Json } from "../form/schema.js";
 import type { SavedCall } from "./call.js";
@@ -28,7 +29,7 @@ import { Wire, type WireSnapshot } from "./wire.js";
 const MAX_RECONNECT_DELAY = 10_000;
 /** Milliseconds for suggestions of an argument. */
 const COMPLETE_TIMEOUT = 5_000;
-const CAPABILITIES = { elicitation: { form: {}, url: {} }, sampling: {}, roots: { listChanged: true }, extensions: { [TASKS]: {} } };
+const CAPABILITIES = { elicitation: { form: {}, url: {} }, sampling: {}, roots: { listChanged: true }, extensions: { [TASKS]: {}, [APPS]: { mimeTypes: [APP_TYPE] } } };
 
 export type LinkState =
   | { readonly kind: "idle" }

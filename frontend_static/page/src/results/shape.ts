@@ -43,6 +43,8 @@ export function unrepeated(content: readonly unknown[], structured: Json | undef
   const value = unwrapped(structured);
   if (texts.length === 1 && !isBranch(value) && isText(texts[0] as string, value)) return { content: true, structured: false };
   const whole = texts.length === 1 && [structured, value].some((one) => isText(texts[0] as string, one));
+  const only = isObject(structured) ? Object.values(structured as Record<string, Json>) : [];
+  if (texts.length === 1 && only.length === 1 && only[0] === texts[0]) return { content: false, structured: true };
   const each = Array.isArray(value) && value.length === texts.length && value.every((item, index) => isText(texts[index] as string, item));
   return whole || each ? { content: false, structured: true } : both;
 }

@@ -2,6 +2,7 @@
 
 import type { Tool } from "@modelcontextprotocol/client";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { appOf } from "../apps/resource.js";
 import { check, notChecked, type Verdict } from "../form/checker.js";
 import { isObject, type Json } from "../form/schema.js";
 import type { Call } from "../mcp/call.js";
@@ -19,12 +20,13 @@ import { Badge, Banner, CopyButton, Empty } from "../ui/parts.js";
 import { lazy } from "../ui/lazy.js";
 import { Value } from "../ui/value.js";
 
+const App = lazy<{ call: Call; connection: Connection; uri: string }>(() => import("../apps/view.js"));
 const Trace = lazy<{ call: Call; connection: Connection }>(() => import("./trace.js"));
 
 /** @param only those of one tool, prompt or resource; else all. */
 export function Calls({ connection, only }: { connection: Connection; only?: { kind: string; name: string } }) {
   const all = connection.calls.all.value;
-  const shown = only ? all.filter((call) => call.kind === only.kind && call.name === only.name) : all;
+  const shown = only ? all.filter((call) => call.kind === only.kind && call.name === only.name && !call.byApp) : all;
   if (shown.length === 0) return only ? null : <Empty>No calls yet.</Empty>;
   return (
     <section class="calls" aria-label="Calls">
@@ -46,6 +48,7 @@ function CallCard({ call, connection, named, first }: { call: Call; connection: 
       <summary onClick={(event) => (event.preventDefault(), setOpen(!(open ?? (running || first))))}>
         <StateBadge call={call} />
         {named && <strong>{call.name}</strong>}
+        {call.byApp && <Badge>by an app</Badge>}
         <code class="arguments">{args === "{}" ? "" : args}</code>
         <span class="spring" />
         <Elapsed call={call} />
@@ -197,10 +200,12 @@ function Running({ call }: { call: Call }) {
 function Result({ call, result, odd, connection }: { call: Call; result: any; odd: boolean; connection: Connection }) {
   const { contents, messages, content, structuredContent, isError } = result ?? {};
   const blocks = Array.isArray(content) ? content : [];
+  const app = odd || call.byApp ? undefined : appOf(toolOf(call, connection));
   const shown = odd ? { content: true, structured: true } : unrepeated(blocks, structuredContent);
   return (
     <>
       {isError && <p class="bad strong">The tool reported an error.</p>}
+      {app && <App key={call.key} call={call} connection={connection} uri={app} />}
       {shown.content && <Contents blocks={blocks} />}
       {structuredContent === undefined && !isError && toolOf(call, connection)?.outputSchema !== undefined && (
         <p class="warn">The tool has an output schema, so MCP requires structured content, but the result has none.</p>

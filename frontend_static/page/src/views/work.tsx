@@ -6,7 +6,7 @@ import type { Connection } from "../mcp/connection.js";
 import { Calls } from "./calls.js";
 
 export function Work({ connection, kind, name, children }: { connection: Connection; kind: CallKind; name: string; children: ComponentChildren }) {
-  const called = connection.calls.all.value.some((call) => call.kind === kind && call.name === name);
+  const called = connection.calls.all.value.some((call) => call.kind === kind && call.name === name && !call.byApp);
   return (
     <div class="work">
       <div class="work-input">{children}</div>
