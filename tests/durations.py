@@ -13,6 +13,7 @@ SECONDS: Final = {
     "interop/test_frameworks.py": 81,
     "interop/test_jupyterhub.py": 74,
     "browser/test_manage.py": 59,
+    "browser/test_calls.py": 50,
     "client/test_negotiating.py": 56,
     "interop/test_conformance.py": 50,
     "frontend/test_networks.py": 47,

@@ -106,6 +106,8 @@ def plain(text: str) -> str:
 @pytest.mark.chromium
 def test_from_a_card_to_a_call_and_to_the_end_of_its_session(page):
     page.status("MCP: 0").wait_for()
+    initials = [page.card(name).locator("svg text").text_content() for name in ("demo", "notes")]
+    assert initials == ["DE", "NO"]
     page.card("demo").click()
     page.call("echo", text="hello from a panel")
     page.frame.locator(".choose-detail .call", has_text="hello from a panel").wait_for()
@@ -188,6 +190,25 @@ def test_the_inspector_opens_in_a_terminal_and_sees_this_gateway(page):
     page.page.locator(".jp-Terminal").wait_for()
     page.wait_until(lambda: "LIVE" in page.terminal, "the inspector's link to the gateway")
     assert page.jupyter.url in page.terminal, "it watches this server"
+    assert "TEXTUAL_THEME=textual-light" in page.terminal, "JupyterLab is light"
+
+
+@pytest.mark.chromium
+def test_without_servers_the_launcher_leads_to_the_first_one(own_page):
+    empty = {"servers": [], "problems": [], "network": [], "withheld": []}
+    editing = {"file": "/home/ada/mcp.json", "refused": ""}
+    own_page.page.route(
+        re.compile(r"/mcp-ws/api/servers(\?.*)?$"),
+        lambda route: route.fulfill(json={**empty, "editing": editing}),
+    )
+    own_page.card("Try the Demo").wait_for()
+    own_page.card("Add a Server").click()
+    own_page.frame.get_by_role("heading", name="Add a server").wait_for()
+    own_page.frame.get_by_role("link", name="← Servers").click()
+    own_page.frame.get_by_text("No server is configured yet").wait_for()
+    own_page.frame.get_by_role("link", name="Try the demo").click()
+    own_page.frame.get_by_label("Name", exact=True).wait_for()
+    assert own_page.frame.get_by_label("Name", exact=True).input_value() == "demo"
 
 
 @pytest.mark.chromium

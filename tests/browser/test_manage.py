@@ -183,7 +183,7 @@ def test_an_entry_for_an_ide_and_a_token_that_is_shown_once(tab, managed):
 def test_a_pasted_entry_is_reviewed_tested_allowed_and_serves(tab, managed, tmp_path):
     tab.go("servers")
     tab.page.get_by_role("link", name="Add a server").click()
-    tab.page.get_by_text("Paste an entry").click()
+    tab.page.get_by_text("Import from Claude").click()
     entry = {**FAST_SERVER, "env": {"LD_LIBRARY_PATH": "/x", "API_KEY": SECRET}}
     text = "// from a README\n" + json.dumps({"mcpServers": {"pasted": entry}}, indent=1)
     tab.page.get_by_label("Entry to paste").fill(text)

@@ -28,9 +28,9 @@ def holds(field, text):
 def got(tab):
     """Return the arguments of the newest call, as the showcase server received them."""
     tab.shows("done", ".call .badge")
-    show = tab.page.locator(".call").first.get_by_role("group", name="Show as")
-    if show.count():  # the structured content, which the text repeats
-        show.get_by_role("button", name="JSON").click()
+    as_json = tab.page.locator(".call").first.get_by_role("button", name="JSON", exact=True)
+    if as_json.count():  # the structured content, which the text repeats
+        as_json.click()
     return json.loads(tab.page.locator(".call pre").first.inner_text())
 
 

@@ -1,17 +1,19 @@
 /** The commands of the palette, the menu and the launcher cards. Failures are shown as notifications. */
 
 import type { JupyterFrontEnd } from '@jupyterlab/application';
-import { Clipboard, Dialog, InputDialog, Notification, showDialog } from '@jupyterlab/apputils';
+import { Clipboard, Dialog, type IThemeManager, InputDialog, Notification, showDialog } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
+import { addIcon, type LabIcon } from '@jupyterlab/ui-components';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 import type { CommandRegistry } from '@lumino/commands';
 
 import { GatewayError, IDES, type Ide } from './api';
 import type { Gateway } from './gateway';
-import { inspectorIcon, serverIcon } from './icons';
+import { iconOf, inspectorIcon, serverIcon } from './icons';
 import { hasTerminals, inspectorCommand, openInspector } from './inspector';
-import { type PagePanel, serverIn, routeOf } from './panel';
+import { ADD, ADD_DEMO, type PagePanel, serverIn, routeOf } from './panel';
 import type { Preferences } from './settings';
+import { isDark } from './theme';
 
 export const CommandIds = {
   open: 'mcp-ws-ide:open',
@@ -34,7 +36,8 @@ export class Commands {
     private readonly gateway: Gateway,
     private readonly preferences: Preferences,
     private readonly trans: TranslationBundle,
-    private readonly show: Show
+    private readonly show: Show,
+    private readonly themes: IThemeManager | null
   ) {}
 
   register(): void {
@@ -42,7 +45,7 @@ export class Commands {
     this.add(CommandIds.open, trans.__('The MCP page could not be opened'), args => this.open(args), {
       label: args => this.openLabel(args),
       caption: args => this.openCaption(args),
-      icon: serverIcon
+      icon: args => iconFor(args)
     });
     this.add(CommandIds.openServer, trans.__('The MCP server could not be opened'), () => this.openServer(), {
       label: trans.__('Open MCP Server…'),
@@ -92,8 +95,15 @@ export class Commands {
 
   private openLabel(args: Arguments): string {
     const server = serverArgument(args);
+    const { route, card } = args;
+    if (route === ADD) {
+      return this.trans.__('Add a Server');
+    }
+    if (route === ADD_DEMO) {
+      return this.trans.__('Try the Demo');
+    }
     if (server === undefined) {
-      return this.trans.__('Open MCP Page');
+      return card ? this.trans.__('Servers') : this.trans.__('Open MCP Page');
     }
     return args['card'] ? server : this.trans.__('Open MCP Server %1', server);
   }
@@ -110,8 +120,8 @@ export class Commands {
   private async open(args: Arguments): Promise<PagePanel | undefined> {
     await this.reached();
     const { route, key } = args;
-    if (typeof route === 'string' && typeof key === 'string') {
-      return this.show(route, key);
+    if (typeof route === 'string') {
+      return this.show(route, typeof key === 'string' ? key : undefined);
     }
     return this.show(routeOf(serverArgument(args)));
   }
@@ -124,7 +134,7 @@ export class Commands {
   }
 
   private inspect(): Promise<unknown> {
-    return openInspector(this.app, inspectorCommand(this.preferences.inspectorCommand));
+    return openInspector(this.app, inspectorCommand(this.preferences.inspectorCommand, isDark(this.themes)));
   }
 
   private async restart(args: Arguments): Promise<void> {
@@ -256,6 +266,14 @@ export class Commands {
         return error.message;
     }
   }
+}
+
+function iconFor(args: Arguments): LabIcon {
+  const server = serverArgument(args);
+  if (args['route'] === ADD) {
+    return addIcon;
+  }
+  return server === undefined ? serverIcon : iconOf(server);
 }
 
 function serverArgument(args: Arguments): string | undefined {

@@ -84,7 +84,7 @@ const page: JupyterFrontEndPlugin<Commands> = {
     const show: Show = labShell
       ? panels(labShell, watched.api, trans, themes, restorer)
       : route => void window.open(watched.api.pageUrl(route, false), '_blank', 'noopener');
-    const commands = new Commands(app, watched, preferences, trans, show);
+    const commands = new Commands(app, watched, preferences, trans, show, themes);
     commands.register();
     for (const command of Object.values(CommandIds)) {
       palette?.addItem({ command, category: trans.__('MCP') });
@@ -116,7 +116,8 @@ function panels(
   };
   return (route, key) => {
     const server = serverIn(route);
-    const shown = tracker.find(other => (key === undefined ? other.server === server : other.key === key));
+    const adds = route.includes('?'); // a form is a panel of its own
+    const shown = tracker.find(other => (key === undefined ? !adds && other.server === server : other.key === key));
     const panel = shown ?? make(route, key ?? UUID.uuid4());
     shell.activateById(panel.id);
     return panel;

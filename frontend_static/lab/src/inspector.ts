@@ -18,9 +18,19 @@ export function hasTerminals(app: JupyterFrontEnd): boolean {
   return app.commands.hasCommand(CREATE) && app.serviceManager.terminals.isAvailable();
 }
 
-/** The command to type: the user's setting, else the program of the Jupyter server's environment. */
-export function inspectorCommand(chosen: string): string {
-  return chosen.trim() || PageConfig.getOption('mcpWsInspect') || 'mcp-ws-inspect';
+/** A program that a shell of Windows is typed into, where variables are set in another way. */
+const OF_WINDOWS = /\\|\.exe\b/i;
+
+/**
+ * The command to type: the user's setting, else the program of the Jupyter server's environment, which is light in a
+ * light JupyterLab.
+ */
+export function inspectorCommand(chosen: string, dark: boolean): string {
+  if (chosen.trim()) {
+    return chosen.trim();
+  }
+  const program = PageConfig.getOption('mcpWsInspect') || 'mcp-ws-inspect';
+  return dark || OF_WINDOWS.test(program) ? program : `TEXTUAL_THEME=textual-light ${program}`;
 }
 
 /** Open a terminal and type the command into it. */

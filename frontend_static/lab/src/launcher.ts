@@ -1,10 +1,11 @@
-/** Launcher cards: one for each server, one for the inspector. */
+/** Launcher cards: one for each server, those for the page and the inspector, and the first steps where there is no server. */
 
 import type { ILauncher } from '@jupyterlab/launcher';
 import type { IDisposable } from '@lumino/disposable';
 
 import { CommandIds } from './commands';
 import type { Gateway } from './gateway';
+import { ADD, ADD_DEMO, SERVERS } from './panel';
 import type { Preferences } from './settings';
 
 const CATEGORY = 'MCP';
@@ -39,6 +40,10 @@ function wantedCards(gateway: Gateway, inspector: boolean): ILauncher.IItemOptio
     category: CATEGORY,
     rank
   }));
-  const card = { command: CommandIds.inspect, args: { card: true }, category: CATEGORY, rank: AFTER_SERVERS };
-  return inspector ? [...servers, card] : servers;
+  const others = [
+    { command: CommandIds.open, args: { card: true, route: SERVERS }, category: CATEGORY, rank: AFTER_SERVERS },
+    ...(servers.length === 0 ? [ADD, ADD_DEMO].map((route, at) => ({ command: CommandIds.open, args: { card: true, route }, category: CATEGORY, rank: AFTER_SERVERS + 1 + at })) : [])
+  ];
+  const last = { command: CommandIds.inspect, args: { card: true }, category: CATEGORY, rank: AFTER_SERVERS + 9 };
+  return inspector ? [...servers, ...others, last] : [...servers, ...others];
 }

@@ -9,12 +9,17 @@ import { IFrame } from '@jupyterlab/ui-components';
 import { Signal } from '@lumino/signaling';
 
 import type { Api } from './api';
-import { serverIcon } from './icons';
+import { iconOf, serverIcon } from './icons';
 import { themeMessage } from './theme';
+
+/** Routes of the page: all servers, an empty form for a new one, and that of the demo server. */
+export const SERVERS = '#/servers';
+export const ADD = '#/servers?add=1';
+export const ADD_DEMO = '#/servers?add=demo';
 
 /** The route of a server's view; without a server, of the overview. */
 export function routeOf(server?: string): string {
-  return server === undefined ? '#/servers' : `#/server/${encodeURIComponent(server)}`;
+  return server === undefined ? SERVERS : `#/server/${encodeURIComponent(server)}`;
 }
 
 /** The server that a route shows; undefined for other routes. */
@@ -86,7 +91,6 @@ export class PagePanel extends MainAreaWidget<Page> {
     this.key = options.key;
     this.id = `mcp-ws-ide-${options.key}`;
     this.toolbar.hide();
-    this.title.icon = serverIcon;
     this.title.closable = true;
     this.content.moved.connect(this.label, this);
     this.label();
@@ -112,6 +116,7 @@ export class PagePanel extends MainAreaWidget<Page> {
     const server = this.server;
     this.title.label = server === undefined ? this.trans.__('MCP') : this.trans.__('MCP: %1', server);
     this.title.caption = this.title.label;
+    this.title.icon = server === undefined ? serverIcon : iconOf(server);
   }
 
   private readonly trans: TranslationBundle;

@@ -47,7 +47,8 @@ export function themeMessage(themes: IThemeManager | null): ThemeMessage {
   };
 }
 
-function isDark(themes: IThemeManager | null): boolean {
+/** Whether JupyterLab has a dark theme. */
+export function isDark(themes: IThemeManager | null): boolean {
   const theme = themes?.theme;
   return theme ? !themes.isLight(theme) : document.body.dataset['jpThemeLight'] === 'false';
 }

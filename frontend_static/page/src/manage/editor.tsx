@@ -17,9 +17,13 @@ import type { Pasted } from "./paste.js";
 const CHECK_DELAY = 400;
 const NAME = /^[A-Za-z0-9._-]+$/;
 
-export default function Editor({ name: given }: { name?: string }) {
-  const [entry, setEntry] = useState<Entry | undefined>(given === undefined ? { command: "" } : undefined);
-  const [name, setName] = useState(given ?? "");
+/** The demo server, which the package contains. */
+const DEMO: Entry = { command: "python", args: ["-m", "mcp_ws_ide.demo"] };
+
+/** @param demo whether a new entry begins as that of the demo server. */
+export default function Editor({ name: given, demo = false }: { name?: string; demo?: boolean }) {
+  const [entry, setEntry] = useState<Entry | undefined>(given === undefined ? (demo ? DEMO : { command: "" }) : undefined);
+  const [name, setName] = useState(given ?? (demo ? "demo" : ""));
   const [error, setError] = useState("");
   const title = given === undefined ? "Add a server" : `Edit ${given}`;
   useEffect(() => {

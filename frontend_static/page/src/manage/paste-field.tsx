@@ -1,7 +1,17 @@
-/** The field for an entry copied from a README or another program's configuration. */
+/** Entries of other programs: pasted from a README or a configuration, or read from a file that the user chooses. */
 
 import { useState } from "preact/hooks";
 import { readPasted, type Pasted } from "./paste.js";
+
+/** Where programs keep their servers, on most systems. */
+const FILES = [
+  ["Claude Desktop", "claude_desktop_config.json"],
+  ["Claude Code", "~/.claude.json"],
+  ["Cursor", "~/.cursor/mcp.json"],
+  ["VS Code", ".vscode/mcp.json"],
+  ["Windsurf", "~/.codeium/windsurf/mcp_config.json"],
+  ["Gemini CLI", "~/.gemini/settings.json"],
+] as const;
 
 export function PasteField({ onPasted }: { onPasted: (pasted: Pasted) => void }) {
   const [text, setText] = useState("");
@@ -20,11 +30,27 @@ export function PasteField({ onPasted }: { onPasted: (pasted: Pasted) => void })
       setError((failure as Error).message);
     }
   };
+  const choose = async (file: File | undefined): Promise<void> => {
+    if (file !== undefined) take(await file.text());
+  };
   return (
     <details class="card paste">
-      <summary>Paste an entry from Claude, Cursor, VS Code …</summary>
+      <summary>Import from Claude, Cursor, VS Code …</summary>
       <div class="stack">
         <textarea rows={5} aria-label="Entry to paste" spellcheck={false} placeholder='{"mcpServers": {"git": {"command": "mcp-server-git"}}}' value={text} onInput={(event) => take(event.currentTarget.value)} />
+        <label class="inline">
+          or their file
+          <input type="file" accept=".json,.jsonc,application/json" onChange={(event) => void choose(event.currentTarget.files?.[0])} />
+        </label>
+        <p class="muted description">
+          {FILES.map(([program, path], index) => (
+            <>
+              {index > 0 && ", "}
+              {program}: <code>{path}</code>
+            </>
+          ))}
+          . The file is read in this browser; nothing is saved until you have reviewed it.
+        </p>
         {error && <p class="error bad">{error}</p>}
         {several.length > 1 && (
           <div class="row wrap">

@@ -4,6 +4,7 @@ import { useState } from "preact/hooks";
 import { eraName } from "../format.js";
 import type { Connection } from "../mcp/connection.js";
 import { endpointOf } from "../mcp/target.js";
+import { servers, usePolled } from "../polled.js";
 import { JsonTree } from "../ui/json.js";
 import { Banner } from "../ui/parts.js";
 import { Facts } from "../ui/table.js";
@@ -21,6 +22,7 @@ export function About({ connection }: { connection: Connection }) {
   return (
     <section class="view" aria-label="About">
       <Facts facts={[...facts, ...Object.entries(info.refused).map(([name, reason]) => [`Not ${name}`, reason] as const)]} />
+      <EraNote connection={connection} />
       <Ping connection={connection} />
       {info.instructions && (
         <>
@@ -32,6 +34,28 @@ export function About({ connection }: { connection: Connection }) {
       <JsonTree value={info.capabilities} open={3} />
       <Roots connection={connection} />
     </section>
+  );
+}
+
+/** What the gateway's bridge leaves out, where the server has only the handshake era, and the way around it. */
+export function EraNote({ connection }: { connection: Connection }) {
+  const { value } = usePolled(servers);
+  const server = connection.target.url === "" ? value?.servers.find(({ name }) => name === connection.name) : undefined;
+  if (server?.era !== "legacy" || connection.info.value?.era !== "modern") return null;
+  const reconnect = async (): Promise<void> => {
+    connection.target = { ...connection.target, era: "legacy" };
+    await connection.disconnect();
+    await connection.connect();
+  };
+  return (
+    <Banner>
+      <span class="row wrap">
+        This server has the handshake era only, and the gateway translates. Log messages between calls and tasks of the 2025-11-25 revision are lost on the way.
+        <button type="button" onClick={() => void reconnect()}>
+          Connect in the handshake era
+        </button>
+      </span>
+    </Banner>
   );
 }
 

@@ -5,6 +5,7 @@ import type { Connection } from "../mcp/connection.js";
 import type { Entry } from "../mcp/log.js";
 import { JsonTree } from "../ui/json.js";
 import { Badge, Empty, Filter } from "../ui/parts.js";
+import { EraNote } from "./about.js";
 
 const LEVELS = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 
@@ -33,6 +34,7 @@ export function Log({ connection }: { connection: Connection }) {
       </div>
       {connection.log.dropped.value > 0 && <p class="muted">{connection.log.dropped.value.toLocaleString()} older entries were dropped.</p>}
       {asksEach(connection) && connection.level.value === "" && <p class="muted">In this revision of MCP, a server sends log messages only for calls that request a level. Select a level, then call.</p>}
+      <EraNote connection={connection} />
       {shown.length === 0 && <Empty>{entries.length === 0 ? "The log is empty." : "No entries match the filter."}</Empty>}
       <ul class="log">
         {shown.map((entry) => (

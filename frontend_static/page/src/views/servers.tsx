@@ -10,12 +10,13 @@ import { Badge } from "../ui/parts.js";
 import { isUsable, ServerState } from "../ui/server-state.js";
 import { FilteredTable } from "../ui/table.js";
 
-const Editor = lazy<{ name?: string }>(() => import("../manage/editor.js"));
+const Editor = lazy<{ name?: string; demo?: boolean }>(() => import("../manage/editor.js"));
 const ServerDetail = lazy<{ name: string }>(() => import("./server-detail.js"));
 
 export function Servers() {
   const [, name, what] = route.value.parts;
-  if (name === undefined && route.value.query["add"] !== undefined) return <Editor />;
+  const { add } = route.value.query;
+  if (name === undefined && add !== undefined) return <Editor key={add} demo={add === "demo"} />;
   if (name !== undefined && what === "edit") return <Editor key={name} name={name} />;
   if (name !== undefined) return <ServerDetail key={name} name={name} />;
   return <Overview />;
@@ -32,7 +33,7 @@ function Overview() {
         items={value?.servers}
         error={error?.message ?? ""}
         textsOf={({ name, transport, command, address }) => [name, transport, ...command, address]}
-        empty={`No server is configured. Add one here, or write it into ${value?.editing.file}.`}
+        empty={value && <FirstSteps file={value.editing.file} refused={value.editing.refused} />}
         tools={
           <>
             <span class="spring" />
@@ -45,6 +46,28 @@ function Overview() {
       {value !== undefined && <Network noticed={value.network} />}
       {value?.servers.some(({ transport }) => transport === "stdio") && <Withheld names={value.withheld} />}
     </section>
+  );
+}
+
+/** Where to begin when there is no server. */
+function FirstSteps({ file, refused }: { file: string; refused: string }) {
+  return (
+    <span class="first-steps">
+      <strong>No server is configured yet.</strong>
+      {refused === "" && (
+        <span class="row wrap">
+          <a class="button primary" href={href(["servers"], { add: "1" })}>
+            Add a server
+          </a>
+          <a class="button" href={href(["servers"], { add: "demo" })}>
+            Try the demo
+          </a>
+        </span>
+      )}
+      <span>
+        An entry of another program can be pasted there. Servers can also be written into <code>{file}</code>.
+      </span>
+    </span>
   );
 }
 
