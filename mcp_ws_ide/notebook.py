@@ -64,20 +64,7 @@ def unload_ipython_extension(ipython: Any) -> None:
 
 
 class ServerMagic:
-    """The magic ``%mcp``, and its clients: one for each server, opened when it is first named.
-
-    ::
-
-        %mcp                                list the servers of the gateway
-        %mcp SERVER                         list what a server offers
-        %mcp SERVER TOOL [NAME=VALUE …]     call a tool, or get a prompt
-        %mcp SERVER URI                     read a resource
-        %%mcp SERVER TOOL [ARGUMENT] [NAME=VALUE …]
-                                            the cell is the value of ARGUMENT, or of the first one that is not given
-
-    A value is text or JSON, as the tool wants it; ``$name`` is the value of a variable. The last line's value is
-    returned: ``result = %mcp git git_log repo_path=.``
-    """
+    """The magic ``%mcp``, and its clients: one for each server, opened when it is first named."""
 
     def __init__(self, ipython: Any) -> None:
         self._ipython = ipython
@@ -95,7 +82,18 @@ class ServerMagic:
         return self._clients[server]
 
     def run(self, line: str, cell: str | None = None) -> Any:
-        """Run the magic."""
+        """Use the MCP servers of the gateway.
+
+        %mcp                                list the servers
+        %mcp SERVER                         list what a server offers
+        %mcp SERVER TOOL [NAME=VALUE …]     call a tool, or get a prompt
+        %mcp SERVER URI                     read a resource
+        %%mcp SERVER TOOL [ARGUMENT] [NAME=VALUE …]
+            call a tool; the cell is the value of ARGUMENT, or of the first one that the line does not give
+
+        A value is text or JSON, as the tool wants it; $name is the value of a variable. To keep the result:
+        result = %mcp git git_log repo_path=.
+        """
         return short(self._run)(line, cell)
 
     def _run(self, line: str, cell: str | None) -> Any:
@@ -123,10 +121,11 @@ class ServerMagic:
             UnusableArgumentError: one is unknown, has no value, or cannot be read as the tool wants it.
         """
         parameters = function.__signature__.parameters  # type: ignore[attr-defined]
+        any_name = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
         found: dict[str, Any] = {}
         for word in given:
             name, mark, value = word.partition("=")
-            if mark:
+            if mark and (name in parameters or any_name):
                 found[name] = self._value(name, value, parameters)
             elif cell is not None and name in parameters:
                 found[name] = self._value(name, cell, parameters)

@@ -259,8 +259,10 @@ def test_a_cell_asks_is_interrupted_and_shows_short_tracebacks(kernel):
     assert "KeyboardInterrupt" in interrupted
     failed = kernel.run("mcp.tools.fail()")
     assert "ToolError: fail: Error executing tool fail" in failed
-    for traceback in (interrupted, failed):
-        assert "mcp.tools." in traceback
+    absent = kernel.run("connect_sync('absent')")
+    assert "ServerUnavailableError: server 'absent': command not found: 'no-such-command'" in absent
+    for traceback in (interrupted, failed, absent):
+        assert "----> 1 " in traceback
         assert "mcp_ws_ide" not in traceback, "only the lines of the user are shown"
     assert "hello" in kernel.run("mcp.tools.echo('hello')")
     assert "slow: 3 of 3" in kernel.run("mcp.tools.slow(3, 0)")
@@ -277,5 +279,8 @@ def test_tab_completes_tools_arguments_and_the_magic(kernel):
     assert "delay=" in kernel.complete("%%mcp demo slow steps=1 d")
     assert "echo() " in kernel.run("mcp.tools.echo(txt=1)")
     assert "echo needs text as well" in kernel.run("%mcp demo echo")
+    assert "'c=3' is no argument; write NAME=VALUE, with NAME one of a, b" in kernel.run(
+        "%mcp demo add a=1 c=3"
+    )
     assert "steps=x is no int; write it as JSON" in kernel.run("%mcp demo slow steps=x")
     assert "7.0" in kernel.run("x = 5\nresult = %mcp demo add a=$x b=2\nresult.json")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 
 import pytest
 
 from tests.chaos import ChaosLink
-from tests.conftest import BOUND, child
+from tests.conftest import BOUND, child, wait_until
 from tests.interop.conftest import need
 from tests.interop.test_python_2 import CALLS, NODE_SERVERS
 
@@ -38,6 +39,38 @@ def test_our_client_works_on_the_old_sdk(servers, mcp1_python, run_program):
         "asyncio.run(main())"
     )
     assert int(run_program(mcp1_python, "-c", script, servers.endpoint("demo"), servers.token)) >= 13
+
+
+def test_the_blocking_client_works_on_the_old_sdk_and_cancels_what_is_given_up(
+    servers, mcp1_python, run_program
+):
+    script = (
+        "import sys\n"
+        "from mcp_ws_ide.client import ToolError, connect_sync\n"
+        "states = []\n"
+        "answers = {'on_elicit': lambda message, schema: {'name': 'Ann'}, 'on_sample': lambda params: '42'}\n"
+        "mcp = connect_sync(sys.argv[1], token=sys.argv[2], on_state=states.append, **answers)\n"
+        "print(mcp.tools.elicit(), mcp.tools.sample(prompt='why'), mcp.tools.add(1, 2).json, sep='|')\n"
+        "try:\n"
+        "    mcp.call('slow', {'steps': 1000}, timeout=0.3)\n"
+        "except TimeoutError:\n"
+        "    pass\n"
+        "mcp.tools.echo('after the cancellation')\n"
+        "print(states[0].session)\n"
+        "input()\n"
+    )
+    command = [mcp1_python, "-c", script, servers.endpoint("demo"), servers.token]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
+        assert client.stdout.readline() == "hello Ann|the model says: 42|3.0\n"
+        session = client.stdout.readline().strip()
+
+        def in_flight() -> list[int]:
+            listed = servers.rest("GET", "sessions")[1]["sessions"]
+            return [each["in_flight"] for each in listed if each["id"] == session]
+
+        wait_until(lambda: in_flight() == [0], what="the cancellation")
+        client.communicate("\n", timeout=BOUND)
+    assert client.returncode == 0
 
 
 async def test_our_client_resumes_on_the_old_sdk(servers, mcp1_python):
@@ -75,4 +108,4 @@ async def test_notebooks_show_values_of_the_old_sdk(mcp1_python, run_program):
         "tool = types.Tool(name='t', inputSchema={'properties': {'a': {'type': 'number'}}}); "
         "print(notebook.FORMATS[types.Tool](tool))"
     )
-    assert "<code>a</code>: number" in await asyncio.to_thread(run_program, mcp1_python, "-c", program)
+    assert "<code>a</code>: float" in await asyncio.to_thread(run_program, mcp1_python, "-c", program)

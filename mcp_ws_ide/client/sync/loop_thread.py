@@ -157,8 +157,13 @@ class LoopThread:
 
 
 def _outcome(future: concurrent.futures.Future[T]) -> T:
+    """Return the result, or raise the exception without its history, which is that of the event loop.
+
+    Where the history has an exception group, IPython would show all of it.
+    """
     if (error := future.exception()) is not None:
         log.debug("a call failed", exc_info=error)
+        error.__cause__ = error.__context__ = None
         raise error.with_traceback(None)
     return future.result()
 
