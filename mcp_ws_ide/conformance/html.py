@@ -20,7 +20,7 @@ h1 { font-size: 1.4rem; margin-bottom: 0; overflow-wrap: anywhere; } h2 { font-s
 code, pre { font: .86em/1.45 ui-monospace, monospace; } .about { color: var(--other); margin-top: .2rem; }
 details { border-top: 1px solid var(--line); padding: .3rem 0; } summary { cursor: pointer; display: flex; gap: .8rem; }
 summary code { flex: 0 0 14rem; overflow-wrap: anywhere; } summary::marker { content: ""; }
-.verdict { flex: 0 0 7.5rem; font-weight: 600; } .pass { color: var(--pass); } .fail { color: var(--fail); }
+.verdict { flex: 0 0 8.5rem; font-weight: 600; } .pass { color: var(--pass); } .fail { color: var(--fail); }
 .warn { color: var(--warn); } .not-applicable, .not-reached { color: var(--other); }
 dl { display: grid; grid-template-columns: 7rem 1fr; gap: .2rem .8rem; margin: .5rem 0 .5rem 1rem; }
 dt { color: var(--other); } dd { margin: 0; overflow-wrap: anywhere; } pre { margin: 0; white-space: pre-wrap; }

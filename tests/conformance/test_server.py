@@ -27,6 +27,8 @@ from tests.interop.conftest import MCP1, PACKAGES, need, node
 
 PATIENCE = 60.0
 """Seconds to wait for an answer that comes."""
+SILENCE = 10.0
+"""Seconds to wait for an answer of an endpoint that does not always answer."""
 PROGRESS = {"steps": 4, "delay": 0.15}
 
 
@@ -94,7 +96,7 @@ async def test_the_websocket_server_of_the_python_sdk_1():
     need(MCP1.exists(), "the environment with mcp 1.x")
     port = free_port()
     with program(port, str(MCP1), str(Path(__file__).with_name("sdk1_server.py")), str(port)):
-        run = await check_server(target(f"ws://127.0.0.1:{port}/ws", timeout=3.0), [], False)
+        run = await check_server(target(f"ws://127.0.0.1:{port}/ws", timeout=SILENCE), [], False)
     assert having(run, Verdict.FAIL) == {
         "endpoint-404",  # it takes any path
         "subprotocol-none",  # it selects mcp, which was not offered
@@ -120,7 +122,7 @@ async def test_supergateway():
     options = ["--outputTransport", "ws", "--messagePath", "/message", "--logLevel", "none"]
     command = [str(program_of_node), str(script), "--stdio", server, "--port", str(port), *options]
     with program(port, *command):
-        run = await check_server(target(f"ws://127.0.0.1:{port}/message", timeout=3.0), [], False)
+        run = await check_server(target(f"ws://127.0.0.1:{port}/message", timeout=SILENCE), [], False)
     assert having(run, Verdict.FAIL) == {
         "subprotocol-unknown",  # it selects whatever is offered first,
         "subprotocol-token",  # also a token,
@@ -194,7 +196,7 @@ async def test_a_fault_in_resuming_is_found(jupyter, fault):
     failing, warning = FAULTS[fault]
     async with relay(jupyter.endpoint("fast"), jupyter.token, fault) as url:
         only = [*failing, *warning, "control-open"]
-        run = await check_server(Target(url, timeout=2.0), only, False)
+        run = await check_server(Target(url, timeout=5.0), only, False)
     assert having(run, Verdict.FAIL) == failing
     assert having(run, Verdict.WARN) == warning
     assert having(run, Verdict.PASS) == {"control-open"}
@@ -207,7 +209,7 @@ async def test_no_check_waits_for_ever_for_an_endpoint_that_says_nothing():
 
     async with serve(mute, "127.0.0.1", 0, subprotocols=["mcp"], compression=None) as server:
         port = next(iter(server.sockets)).getsockname()[1]
-        run = await check_server(target(f"ws://127.0.0.1:{port}/", timeout=0.05, echo_tool=None), [], False)
+        run = await check_server(target(f"ws://127.0.0.1:{port}/", timeout=1.0, echo_tool=None), [], False)
     assert run.count(Verdict.NOT_REACHED) > 10
     assert "era-fallback" in having(run, Verdict.FAIL)
     assert run.status == 1

@@ -311,7 +311,8 @@ async def gap(play: Play) -> Outcome:
     await session.until_call(1)
     await session.link.send_json({"mcp.ws": "gap", "dropped": 3})
     session.sent.extend(["{}"] * 3)
-    await session.next(0.3)
+    await session.link.send_json({"mcp.ws": "ping"})
+    await session.controlled("pong", play.seconds / 2)  # it has taken in what came before
     session.link.abort(noted=True)
     frame = await session.resumed(await play.link())
     came = f"recv {json.dumps(frame.get('recv'))}, with {len(session.sent)} received or dropped"

@@ -23,6 +23,8 @@ from mcp_ws_ide.conformance.verdicts import (
 _MODERN_ERRORS = frozenset({-32020, -32021, -32022})
 _QUIET = 0.5
 """Seconds without a message that count as silence."""
+_CANCELLED = 3.0
+"""Seconds in which a call that was not cancelled would be complete."""
 
 
 @check(
@@ -178,7 +180,7 @@ async def cancel(probe: Probe) -> Outcome:
     provoked = probe.exchange.point
     await conversation.small()
     probe.exchange.point = provoked
-    while isinstance(message := await conversation.data(2.0), dict):
+    while isinstance(message := await conversation.data(_CANCELLED), dict):
         if mcp.is_response(message, number) and "result" in message:
             return failed(f"{short(message)}: the call ran to its end")
         if mcp.is_response(message, number):
