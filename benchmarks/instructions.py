@@ -2,7 +2,8 @@
 
 Runs a session, its upstream and a transport that answers at once in one process, under valgrind's callgrind, with two
 numbers of calls; the difference, divided by the calls in between, is what one call costs. ``wire`` adds what is before
-and after: links on sockets, and the transport to a process, whose pipes this process answers. ``http`` is the same over
+and after: links on sockets, and the transport to a process, whose pipes this process answers. ``watched`` is the same
+while somebody watches the tap: four records a call, each call with a text of its own. ``http`` is like ``wire``, over
 Streamable HTTP: POSTs of handshake-era sessions whose head repeats. System calls and the kernel are not in it:
 ``bench.py`` and ``http_peers.py`` measure those. Compare two states of the code by running this file in each.
 ``connect`` opens a plain session per call, and ``resume`` resumes one, from the TCP connection on (``connecting.py``).
@@ -45,6 +46,7 @@ from mcp_ws_ide.links.base import LinkInfo
 from mcp_ws_ide.links.half_open import HalfOpen
 from mcp_ws_ide.links.http import HttpLink
 from mcp_ws_ide.links.streams import SocketStream
+from mcp_ws_ide.links.tap_feed import TapFeed
 from mcp_ws_ide.links.websocket import WebSocketLink
 from mcp_ws_ide.transports.base import Transport
 from mcp_ws_ide.transports.processes import Process
@@ -56,7 +58,7 @@ PAYLOAD: Final = b"x" * 900
 CACHE: Final = Path(__file__).resolve().parents[1] / ".cache"
 """On the disk of the clone; the directory for temporary files may be in memory."""
 WAYS: Final = (
-    *("modern", "handshake", "resumable", "wire", "http", "connect", "resume"),
+    *("modern", "handshake", "resumable", "wire", "watched", "http", "connect", "resume"),
     *("unstored-1", "stored-1", "unstored-32", "stored-32"),
 )
 CLIENTS: Final = 14
@@ -73,14 +75,14 @@ META: Final = json.dumps(
 def request(own: int, meta: bytes) -> bytes:
     """Return a client's request."""
     text = b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"echo","arguments":{"text":"%b"}%b}}'
-    return text % (own, PAYLOAD, meta)
+    return text % (own, b"%08d" % own + PAYLOAD, meta)
 
 
 def answer_to(message: bytes) -> bytes:
     """Return the server's response to a request."""
     start = message.index(b'"id":') + 5
     raw_id = message[start : message.index(b",", start)]
-    result = b'{"content":[{"type":"text","text":"%b"}]}' % PAYLOAD
+    result = b'{"content":[{"type":"text","text":"%b"}]}' % (raw_id + PAYLOAD)
     return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (raw_id, result)
 
 
@@ -294,9 +296,20 @@ def masked(message: bytes) -> bytes:
     return b"\x81\xfe" + len(message).to_bytes(2, "big") + bytes(4) + message
 
 
-async def wire_calls(number: int) -> None:
+def watch(gateway: Gateway) -> None:
+    """Watch the traffic of ``me`` over a socket, from which nothing but time is taken to read it."""
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    buffer = bytearray(1 << 18)
+    asyncio.get_running_loop().add_reader(theirs, theirs.recv_into, buffer)
+    TapFeed(gateway.tap, WebSocketLink(SocketStream(ours), 4096), "me", None, {}).start()
+
+
+async def wire_calls(number: int, *, watched: bool = False) -> None:
     """Make ``number`` calls from sockets through links, sessions and the transport to a process."""
     gateway = piped_gateway()
+    if watched:
+        watch(gateway)
     server = gateway.servers["a"]
     server.era = Era.MODERN
     clients = Clients()
@@ -307,7 +320,8 @@ async def wire_calls(number: int) -> None:
         link.start(session.receive, session.link_closed)
         clients.add(theirs)
     for own in range(number // CLIENTS):
-        await clients.call([masked(request(own, b',"_meta":%b' % META))] * CLIENTS)
+        calls = range(own * CLIENTS, (own + 1) * CLIENTS)
+        await clients.call([masked(request(call, b',"_meta":%b' % META)) for call in calls])
 
 
 class AdmitsAll(Admissions):
@@ -352,8 +366,8 @@ async def http_calls(number: int) -> None:
 def run(way: str, number: int) -> None:
     """Make ``number`` calls in this process."""
     name, _, clients = way.partition("-")
-    if name == "wire":
-        asyncio.run(wire_calls(number))
+    if name in ("wire", "watched"):
+        asyncio.run(wire_calls(number, watched=name == "watched"))
     elif name == "http":
         asyncio.run(http_calls(number))
     elif name in ("connect", "resume"):

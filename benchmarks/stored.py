@@ -58,17 +58,21 @@ class StoringRig(Rig):
 
 
 class Client:
-    """One client on a plain socket, which speaks as much WebSocket as it needs (RFC 6455)."""
+    """One client on a plain socket, which speaks as much WebSocket as it needs (RFC 6455).
+
+    Attributes:
+        port: where it connects next.
+    """
 
     def __init__(self, port: int) -> None:
-        self._port = port
+        self.port = port
         self._token = ""
         self._received = self._id = 0
 
-    async def connect(self) -> None:
-        """Open the session, or resume it."""
-        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
-        head = {"Host": f"127.0.0.1:{self._port}", "Upgrade": "websocket", "Connection": "Upgrade"}
+    async def connect(self) -> float:
+        """Open the session, or resume it; return the seconds from the first frame to the answer."""
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self.port)
+        head = {"Host": f"127.0.0.1:{self.port}", "Upgrade": "websocket", "Connection": "Upgrade"}
         head |= {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "MDAwMDAwMDAwMDAwMDAwMA=="}
         head |= {"Sec-WebSocket-Protocol": "mcp.resume.v1", "Authorization": f"token {TOKEN}"}
         lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
@@ -78,10 +82,12 @@ class Client:
         hello: dict[str, Any] = {"mcp.ws": "open"}
         if self._token:
             hello = {"mcp.ws": "resume", "token": self._token, "recv": self._received}
+        began = time.perf_counter()
         self._send(hello)
         answered = await self._receive()
         assert answered["mcp.ws"] in ("opened", "resumed"), answered
         self._token = answered["token"]
+        return time.perf_counter() - began
 
     async def call(self) -> None:
         """Make a call."""
@@ -91,6 +97,10 @@ class Client:
         while (await self._receive()).get("id") != self._id:
             pass
         self._received += 1
+
+    def acknowledge(self) -> None:
+        """Tell the gateway that everything was received."""
+        self._send({"mcp.ws": "ack", "recv": self._received})
 
     def close(self) -> None:
         """Close the socket."""

@@ -83,7 +83,7 @@ class Fleet:
         there = (host.strip("[]"), int(port))
         self._peers = Peers(gateway, self.instances, engine.peer_key, there, answer, tickets)
         gateway.tap.gateway = self.instances.id
-        self._gathering = Gathering(gateway.tap, self.instances, self._peers.call, gateway.tasks)
+        self._gathering = Gathering(gateway.tap, self.instances, self._peers.calls.call, gateway.tasks)
 
     async def start(self) -> None:
         """Listen at the peer port, and take out the lease.
@@ -121,7 +121,7 @@ class Fleet:
         """
         if instance not in self.instances.living and not self._may_ask():
             return None
-        stream = await self._peers.call(instance)
+        stream = await self._peers.calls.call(instance)
         if stream is None:
             return None
         return await redeem_at(stream, digest_of(secret), server, self._gateway.tasks)
@@ -140,7 +140,7 @@ class Fleet:
         Raises:
             PeerUnreachableError: it does not answer, but may be alive.
         """
-        stream = await self._peers.call(instance)
+        stream = await self._peers.calls.call(instance)
         return None if stream is None else PassedWatcher(stream, self._peers, self._gateway)
 
     async def _keep_tokens(self) -> None:

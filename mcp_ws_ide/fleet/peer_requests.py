@@ -1,20 +1,20 @@
 """HTTP requests that one gateway has authorized and another answers, over a connection between the two.
 
 The gateway that asks sends the request and its body; the other one sends head, body and end of the response as they
-come. Either learns from the end of the connection that nobody wants the rest. Knows nothing of what requests mean.
+come; then the connection can carry the next request. Either learns from the end of the connection that nobody wants the
+rest. Knows nothing of what requests mean.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from asyncio import Future
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
 
-from mcp_ws_ide.fleet.sealed_stream import PeerLostError, SealedStream
+from mcp_ws_ide.fleet.sealed_stream import PeerLostError, SealedStream, StreamFrame, next_call
 from mcp_ws_ide.gateway.elsewhere import PassedRequest, PeerUnreachableError, ReplyHead
 from mcp_ws_ide.links.base import HIGH_WATER
 from mcp_ws_ide.tasks import TaskGroupOwner
@@ -34,10 +34,16 @@ _decode_head = msgspec.msgpack.Decoder(ReplyHead).decode
 
 
 class PeerReply:
-    """The response, where the client is. Implements :class:`~mcp_ws_ide.gateway.elsewhere.Reply`."""
+    """The response, where the client is. Implements :class:`~mcp_ws_ide.gateway.elsewhere.Reply`.
 
-    def __init__(self, stream: SealedStream) -> None:
+    Args:
+        keep: keeps the connection, when the response is complete.
+    """
+
+    def __init__(self, stream: SealedStream, keep: Callable[[], None]) -> None:
         self._stream = stream
+        self._keep = keep
+        self._complete = False
 
     async def head(self) -> ReplyHead:
         """Return how the response begins."""
@@ -49,6 +55,9 @@ class PeerReply:
     async def next(self) -> bytes | None:
         """Return the next piece of the body; None at its end."""
         kind, data = await self._receive()
+        if kind == END:
+            self._complete = True
+            self._keep()
         return data if kind == BODY else None
 
     async def _receive(self) -> tuple[bytes, bytes]:
@@ -59,7 +68,8 @@ class PeerReply:
 
     def close(self) -> None:
         """Take no more of it."""
-        self._stream.close()
+        if not self._complete:
+            self._stream.close()
 
 
 class PeerResponse:
@@ -94,12 +104,15 @@ class PeerResponse:
         self._complete = True
         self._stream.send(END)
 
-    async def wait(self) -> None:
-        """Wait until the other gateway has taken the response, or its client has left."""
-        with contextlib.suppress(PeerLostError):
-            await self._stream.receive()
-        if not self._complete and self._on_left is not None:
+    async def wait(self) -> StreamFrame | None:
+        """Wait until the other gateway has taken the response, or its client has left; return the frame that begins the
+        next call, None if the connection ends."""
+        frame = await next_call(self._stream)
+        if self._complete:
+            return frame
+        if self._on_left is not None:
             self._on_left()
+        return None
 
 
 AnswerRequest = Callable[[PassedRequest, bytes, PeerResponse], Awaitable[None]]

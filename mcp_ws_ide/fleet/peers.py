@@ -1,7 +1,8 @@
 """The peer port of a gateway, and how it passes links and requests on to the gateways that serve their sessions.
 
 A link stays where its client is connected: its frames, heartbeat and credentials are checked there. Its messages go to
-the session over one connection for each link. So does each HTTP request that names a link of another gateway.
+the session over one connection for each link. HTTP requests that name a link of another gateway go there one after the
+other, over as many connections as are needed at the same time.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import logging
 import re
 import time
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -17,19 +19,16 @@ import msgspec
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.fleet.instances import Instances
 from mcp_ws_ide.fleet.passed_tickets import REDEEM, IssuedTickets
+from mcp_ws_ide.fleet.peer_calls import CALL, ELSEWHERE, HERE, PeerCalls
 from mcp_ws_ide.fleet.peer_link import CLOSE, FRAME, PeerLink, close_frame, drained, read_close
 from mcp_ws_ide.fleet.peer_requests import BODY, AnswerRequest, PeerReply, PeerResponse
-from mcp_ws_ide.fleet.sealed_stream import TIMEOUT, PeerLostError, SealedStream, greet
+from mcp_ws_ide.fleet.sealed_stream import TIMEOUT, PeerLostError, SealedStream, StreamFrame, next_call
 from mcp_ws_ide.fleet.shared_tap import WATCH, WATCHED, WATCHER, ObservedHere
 from mcp_ws_ide.gateway import Gateway, ResumeHandshake
 from mcp_ws_ide.gateway.elsewhere import PassedRequest, PeerUnreachableError
 from mcp_ws_ide.gateway.handed_out import ContinuedCall
 from mcp_ws_ide.links.base import HIGH_WATER, LinkInfo, Rebindable
 
-CALL: Final = b"I"
-"""Kind: the id of the instance that the caller means; the answer is :data:`HERE` or :data:`ELSEWHERE`."""
-HERE: Final = b"H"
-ELSEWHERE: Final = b"E"
 OPEN: Final = b"O"
 """Kind: :class:`Passed`; frames follow."""
 HOLDS: Final = b"S"
@@ -37,8 +36,6 @@ HOLDS: Final = b"S"
 answer, of the same kind, is empty for no."""
 ASK: Final = b"R"
 """Kind: :class:`~mcp_ws_ide.gateway.elsewhere.PassedRequest`; its body follows."""
-SLACK_BYTES: Final = 4 << 20
-"""Bytes of a frame beside its message: a poll carries several."""
 OWNER: Final = re.compile(r"([0-9a-f]{16})\.")
 """How the id of a link begins (:attr:`Gateway.link_prefix`): with the gateway that gave it."""
 LOST_REASON: Final = "the gateway that serves the session has ended; resume to continue at another"
@@ -88,7 +85,7 @@ class Peers:
     ) -> None:
         self._gateway = gateway
         self._instances = instances
-        self._key = key
+        self.calls = PeerCalls(gateway, instances, key)
         self._host, self._port = address
         self._answer_request = answer
         self._tickets = tickets
@@ -103,6 +100,7 @@ class Peers:
             OSError: the address cannot be used.
         """
         self._server = await asyncio.start_server(self._accept, self._host, self._port)
+        self._gateway.tasks.spawn(self.calls.watch(), "connections with other gateways")
         port = self._server.sockets[0].getsockname()[1]
         return f"[{self._host}]:{port}" if ":" in self._host else f"{self._host}:{port}"
 
@@ -110,6 +108,7 @@ class Peers:
         """Accept no calls any more, so that the others know at once that this gateway has ended."""
         if self._server is not None:
             self._server.close()
+        self.calls.close()
 
     # --- calls of others ------------------------------------------------------------------------
 
@@ -118,32 +117,45 @@ class Peers:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            stream = await self._greet(reader, writer, calls=False)
+            stream = await self.calls.greet(reader, writer, calls=False)
             async with asyncio.timeout(TIMEOUT):
-                kind, instance = await stream.receive()
-            if kind != CALL or instance.decode() != self._instances.id:
-                stream.send(ELSEWHERE)
-                return stream.close()
-            stream.send(HERE)
-            kind, data = await stream.receive()
-            if kind == OPEN:
-                await self._serve(stream, _decode(data))
-            elif kind == ASK:
-                await self._respond(stream, _decode_request(data))
-            elif kind == REDEEM:
-                await self._tickets.serve(stream, data)
-            elif kind == HOLDS:
-                stream.send(HOLDS, b"yes" if _decode_continued(data) in self._gateway.handed_out else b"")
-            elif kind == WATCH:
-                await self._observed.serve(stream, data)
-            elif kind == WATCHER:
-                await self._observed.serve_watcher(stream, data)
-            elif kind == WATCHED:
-                self._observed.tell_watched(stream)
+                frame: StreamFrame | None = await stream.receive()
+            while frame is not None:
+                frame = await self._take_call(stream, *frame)
         except (PeerLostError, TimeoutError, msgspec.DecodeError) as error:
             log.info("a call at the peer port failed: %s", error)
         finally:
             writer.close()
+
+    async def _take_call(self, stream: SealedStream, kind: bytes, ids: bytes) -> StreamFrame | None:
+        """Answer one call; return the frame that begins the next one, None if the connection ends."""
+        instance, _, caller = ids.decode().partition(" ")
+        if kind != CALL or instance != self.instance:
+            stream.send(ELSEWHERE)
+            return None
+        stream.send(HERE)
+        self.calls.add(caller, stream)
+        frame = await next_call(stream)
+        return None if frame is None else await self._do(stream, *frame)
+
+    async def _do(self, stream: SealedStream, kind: bytes, data: bytes) -> StreamFrame | None:
+        """Do what another gateway has called for; return the frame that begins its next call."""
+        if kind == ASK:
+            return await self._respond(stream, _decode_request(data))
+        if kind == HOLDS:
+            stream.send(HOLDS, b"yes" if _decode_continued(data) in self._gateway.handed_out else b"")
+            return await next_call(stream)
+        if kind == OPEN:
+            await self._serve(stream, _decode(data))
+        elif kind == REDEEM:
+            await self._tickets.serve(stream, data)
+        elif kind == WATCH:
+            await self._observed.serve(stream, data)
+        elif kind == WATCHER:
+            await self._observed.serve_watcher(stream, data)
+        elif kind == WATCHED:
+            self._observed.tell_watched(stream)
+        return None
 
     async def _serve(self, stream: SealedStream, passed: Passed) -> None:
         """Lead a link to its session, and serve it."""
@@ -160,67 +172,24 @@ class Peers:
         hello.receive(passed.hello, time.perf_counter())
         await link.run()
 
-    async def _respond(self, stream: SealedStream, request: PassedRequest) -> None:
-        """Answer a request."""
+    async def _respond(self, stream: SealedStream, request: PassedRequest) -> StreamFrame | None:
+        """Answer a request; return the frame that begins the next call."""
         kind, body = await stream.receive()
         if kind != BODY:
             raise PeerLostError("a request without a body")
         response = PeerResponse(stream, self._gateway.tasks)
         await self._answer_request(request, body, response)
-        await response.wait()
+        return await response.wait()
 
     # --- calls to others ------------------------------------------------------------------------
-
-    async def _greet(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, calls: bool
-    ) -> SealedStream:
-        longest = self._gateway.longest_message + SLACK_BYTES
-        return await greet(reader, writer, self._key, longest, HIGH_WATER, calls=calls)
-
-    async def call(self, instance: str) -> SealedStream | None:
-        """Open a connection to another gateway; None if it has certainly ended.
-
-        Raises:
-            PeerUnreachableError: it does not answer, but may be alive.
-        """
-        address = await self._instances.peer_of(instance)
-        if address is None:
-            return None
-        if not address:
-            raise PeerUnreachableError(f"gateway {instance} has no peer port that this version knows")
-        host, _, port = address.rpartition(":")
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-        except ConnectionRefusedError:
-            return None
-        except OSError as error:
-            raise PeerUnreachableError(
-                f"gateway {instance} at {address} cannot be reached: {error}"
-            ) from None
-        try:
-            stream = await self._greet(reader, writer, calls=True)
-            stream.send(CALL, instance.encode())
-            async with asyncio.timeout(TIMEOUT):
-                kind, _ = await stream.receive()
-        except (PeerLostError, TimeoutError) as error:
-            writer.transport.abort()
-            raise PeerUnreachableError(f"gateway {instance} at {address} does not answer: {error}") from None
-        if kind == HERE:
-            return stream
-        stream.close()
-        return None
 
     async def has_ended(self, instance: str) -> bool:
         """Return whether a gateway has certainly ended, although its lease has not: nobody listens at its peer port, or
         somebody else does."""
         try:
-            stream = await self.call(instance)
+            return not await self.calls.answers(instance)
         except PeerUnreachableError:
             return False
-        if stream is not None:
-            stream.close()
-        return stream is None
 
     def close_links(self, reason: str) -> None:
         """Close the links whose sessions other gateways have, so that their clients reach another gateway."""
@@ -252,12 +221,12 @@ class Peers:
         Raises:
             PeerUnreachableError: it does not answer, and may live.
         """
-        stream = await self.call(instance)
+        stream = await self.calls.call(instance)
         if stream is None:
             return None
         stream.send(ASK, _encode(request))
         stream.send(BODY, body)
-        return PeerReply(stream)
+        return PeerReply(stream, partial(self.calls.keep, instance, stream))
 
     async def holder(self, state: ContinuedCall) -> str:
         """Return the id of the other gateway that handed out a ``requestState``; ``""`` if none did.
@@ -278,7 +247,7 @@ class Peers:
         return ""
 
     async def _holds(self, instance: str, state: ContinuedCall) -> bool:
-        stream = await self.call(instance)
+        stream = await self.calls.call(instance)
         if stream is None:
             return False
         stream.send(HOLDS, _encode(state))
@@ -286,9 +255,9 @@ class Peers:
             async with asyncio.timeout(TIMEOUT):
                 _, answer = await stream.receive()
         except (PeerLostError, TimeoutError) as error:
-            raise PeerUnreachableError(f"gateway {instance} does not answer: {error}") from None
-        finally:
             stream.close()
+            raise PeerUnreachableError(f"gateway {instance} does not answer: {error}") from None
+        self.calls.keep(instance, stream)
         return answer != b""
 
     async def pass_on(
@@ -302,7 +271,7 @@ class Peers:
         Raises:
             PeerUnreachableError: that gateway does not answer, or has ended.
         """
-        stream = await self.call(instance)
+        stream = await self.calls.call(instance)
         if stream is None:
             raise PeerUnreachableError(f"gateway {instance} has ended")
         stream.send(OPEN, _encode(Passed(server, info, hello)))

@@ -24,6 +24,10 @@ TIMEOUT: Final = 1.0
 """Seconds that the other gateway may take to accept a connection, and to greet."""
 
 
+StreamFrame = tuple[bytes, bytes]
+"""Kind and data."""
+
+
 class PeerLostError(Exception):
     """The connection has ended, or the other end is not a gateway with the same keys; the text says which."""
 
@@ -64,7 +68,7 @@ class SealedStream:
         self._sent += 1
         self._writer.write(len(sealed).to_bytes(LENGTH_BYTES) + sealed)
 
-    async def receive(self) -> tuple[bytes, bytes]:
+    async def receive(self) -> StreamFrame:
         """Return the kind and the data of the next frame.
 
         Raises:
@@ -97,6 +101,14 @@ class SealedStream:
     def abort(self) -> None:
         """End the connection at once."""
         self._writer.transport.abort()
+
+
+async def next_call(stream: SealedStream) -> StreamFrame | None:
+    """Return the next frame; None if the other end has nothing more to call for."""
+    try:
+        return await stream.receive()
+    except PeerLostError:
+        return None
 
 
 async def greet(

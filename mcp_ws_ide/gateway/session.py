@@ -274,10 +274,9 @@ class Session:
         counters.messages_out += 1
         counters.bytes_out += size
         if self._tap.active:
+            info = self.info
             self._tap.message(
-                *(self.info.principal, self.server.name, self.id, "client", "out", data),
-                message=message,
-                token=self.info.token_id,
+                info.principal, self.server.name, self.id, "client", "out", data, message, None, info.token_id
             )
         if not self._write(message, droppable):
             return
@@ -334,10 +333,9 @@ class Session:
         counters.messages_in += 1
         counters.bytes_in += size
         if self._tap.active:
+            info = self.info
             self._tap.message(
-                *(self.info.principal, self.server.name, self.id, "client", "in", data),
-                message=message,
-                token=self.info.token_id,
+                info.principal, self.server.name, self.id, "client", "in", data, message, None, info.token_id
             )
 
     # --- flow control ---------------------------------------------------------------------------

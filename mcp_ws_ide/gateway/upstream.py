@@ -346,12 +346,8 @@ class Upstream(Conversation, ABC):
         data = messages.one_line(message.data)
         if self._tap.active:
             origin = (session.id, pending.raw_id) if pending is not None and session is not None else None
-            self._tap.message(
-                *(self.owner, self.server.name, self._label, "upstream", "out", data),
-                message=message,
-                origin=origin,
-                token=self._seen_by(session),
-            )
+            name, token = self.server.name, self._seen_by(session)
+            self._tap.message(self.owner, name, self._label, "upstream", "out", data, message, origin, token)
         try:
             if self._group is not None:
                 self._group.send_message(message)
@@ -415,11 +411,8 @@ class Upstream(Conversation, ABC):
     def observe(self, data: bytes, message: Message | None) -> None:
         """Report a message from the server on the tap."""
         tap = self._tap
-        tap.message(
-            *(self.owner, self.server.name, self._label, "upstream", "in", data),
-            message=message,
-            token=self._seen_by(self._meant_for(message)) if tap.for_tokens and message is not None else None,
-        )
+        token = self._seen_by(self._meant_for(message)) if tap.for_tokens and message is not None else None
+        tap.message(self.owner, self.server.name, self._label, "upstream", "in", data, message, None, token)
 
     @abstractmethod
     def _meant_for(self, message: Message) -> UpstreamUser | None:

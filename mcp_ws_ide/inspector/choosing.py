@@ -1,4 +1,4 @@
-"""Choose the gateway: the given address, one behind a JupyterHub, or one of several that run on this machine."""
+"""Choose the gateway: the given address, one behind a JupyterHub, or one of several on this machine; or an endpoint."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from collections.abc import Mapping
 from typing import IO, Final
 from urllib.parse import quote, urlunsplit
 
-from mcp_ws_ide.discovery import RunningGateway, find_gateway, split_address, undecided_gateways
-from mcp_ws_ide.errors import ConnectError
-from mcp_ws_ide.rest_client import GatewayClient, get_json
+from mcp_ws_ide.discovery import (
+    RunningGateway,
+    check_name,
+    endpoint_url,
+    find_gateway,
+    split_address,
+    undecided_gateways,
+)
+from mcp_ws_ide.errors import ConnectError, UnusableArgumentError
+from mcp_ws_ide.rest_client import GatewayClient, gateway_with, get_json
 from mcp_ws_ide.sanitise import visible
 
 QUICK: Final = 3.0
@@ -86,3 +93,29 @@ def _behind_hub(url: str, token_file: str | None, environ: Mapping[str, str]) ->
     if not isinstance(name, str) or user.get("kind", "user") != "user":
         raise ConnectError(f"the token does not belong to a user of {hub.url}; give https://HUB/user/NAME/")
     return urlunsplit((parts.scheme, parts.netloc, f"{prefix}/user/{quote(name, safe='@~')}/", "", ""))
+
+
+def endpoint(against: str, url: str | None = None, token_file: str | None = None) -> tuple[str, str]:
+    """Return an endpoint's WebSocket URL and its credential.
+
+    Args:
+        against: the URL of the endpoint, or the name of a server.
+        url: base URL of the gateway that has a server of this name; None for the running one.
+        token_file: file with the credential; None for the environment's, or that of the running gateway.
+
+    Raises:
+        UnusableArgumentError: it is neither an endpoint nor a server name.
+        ConnectError: no gateway with this server can be found.
+    """
+    if not against.startswith(("ws://", "wss://", "http://", "https://")):
+        check_name(against)
+        gateway = gateway_with(against, url, None, token_file)
+        return endpoint_url(gateway, against), gateway.token
+    plain = f"http{against.removeprefix('ws')}" if against.startswith("ws") else against
+    base, mark, name = plain.partition("/mcp-ws/servers/")
+    if not mark or not name:
+        raise UnusableArgumentError(
+            f"{against!r} is not an endpoint; give http://HOST:PORT/mcp-ws/servers/NAME, or a server's name"
+        )
+    gateway = find_gateway(base, None, token_file)
+    return endpoint_url(gateway, name.strip("/")), gateway.token

@@ -2,7 +2,7 @@
 
 Exit codes: 0 success; 1 the gateway refused or cannot be reached; 2 wrong usage, a server or session that does not
 exist, or an unusable file; 130 interrupted.
-``check`` and ``replay``: 1 something was found or differs; 2 the command could not be done.
+``check``, ``diff`` and ``replay``: 1 something was found or differs; 2 the command could not be done.
 """
 
 from __future__ import annotations
@@ -15,21 +15,27 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import Any, Final
 
-from mcp_ws_ide.core.binding import ENDPOINT_NAME
 from mcp_ws_ide.discovery import RunningGateway, find_gateway
 from mcp_ws_ide.errors import ConnectError, UnusableArgumentError
 from mcp_ws_ide.importing import many_imports
-from mcp_ws_ide.inspector import commands, drain, instances, network
+from mcp_ws_ide.inspector import (
+    check_command,
+    commands,
+    diff_command,
+    drain,
+    instances,
+    network,
+    wrap_command,
+)
 from mcp_ws_ide.inspector.choosing import AmbiguousError, address
 from mcp_ws_ide.inspector.collecting import end_with_reader, stop_on_signals
-from mcp_ws_ide.inspector.commands import Find
-from mcp_ws_ide.inspector.model.filters import FilterError, FilterTooSlowError
+from mcp_ws_ide.inspector.model.filters import FilterError, FilterTooSlowError, parse
 from mcp_ws_ide.inspector.names import check_live
 from mcp_ws_ide.inspector.recording import RecordingError
+from mcp_ws_ide.inspector.sources import Find, narrowed, say
 from mcp_ws_ide.inspector.tail import format_record
 from mcp_ws_ide.inspector.terminal import is_plain, no_full_screen
 from mcp_ws_ide.rest_client import GatewayClient
@@ -40,7 +46,7 @@ WRAP: Final = (
     "Run the MCP server COMMAND behind a private gateway on this machine, print how to connect to it, and show its "
     "traffic: full-screen, or line by line without a terminal. Gateway and server end with the inspector."
 )
-OF_WRAP: Final = frozenset({"--name", "--port", "--env-vars"})
+OF_WRAP: Final = frozenset({"--name", "--port", "--env-vars", "--token-file"})
 """Options before ``--`` that take a value."""
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -60,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parsed(arguments)
     return _guarded(
         lambda: _run(options),
-        2 if options.run in (commands.run_check, commands.run_replay) else 1,
+        2 if options.run in (check_command.run_check, commands.run_replay, diff_command.run_diff) else 1,
     )
 
 
@@ -81,27 +87,14 @@ def _wrapping(arguments: Sequence[str], command: Sequence[str]) -> argparse.Name
     options = parser.parse_args(arguments)
     if not command:
         parser.error("COMMAND is missing after --")
-    if options.name is not None and not ENDPOINT_NAME.fullmatch(options.name):
-        parser.error(f"{options.name!r} is not a server name; use letters, digits and . _ -")
-    for pattern in options.env_vars:
-        if not any(fnmatchcase(name, pattern) for name in os.environ):
-            parser.error(f"--env-vars {pattern}: no variable of this name is set")
     options.command = list(command)
     return options
 
 
 def _wrap_parser() -> argparse.ArgumentParser:
-    usage = "mcp-ws-inspect [--name NAME] [--port PORT] [--env-vars NAME]… [--json] -- COMMAND [ARGS …]"
+    usage = "mcp-ws-inspect [OPTIONS] -- COMMAND [ARGS …]"
     parser = argparse.ArgumentParser(prog="mcp-ws-inspect", usage=usage, description=WRAP)
-    parser.add_argument("--name", help="name of the server (default: derived from its program)")
-    parser.add_argument("--port", type=port, help="port of the gateway (default: a free port)")
-    parser.add_argument(
-        "--env-vars",
-        metavar="NAME",
-        action="append",
-        default=[],
-        help="pass this variable on to the server, too; * matches any characters, so '*' passes all; repeatable",
-    )
+    wrap_command.gateway_arguments(parser, port)
     parser.add_argument(
         "--json", action="store_true", help="without a terminal: print one JSON object per record"
     )
@@ -110,11 +103,11 @@ def _wrap_parser() -> argparse.ArgumentParser:
 
 def run_wrapped(options: argparse.Namespace) -> int:
     """Run ``mcp-ws-inspect -- COMMAND ARGS``."""
-    from mcp_ws_ide.inspector.private import CannotWrapError, PrivateGateway, announce
+    from mcp_ws_ide.inspector.private import CannotWrapError, announce
 
     stop_on_signals()
     try:
-        with PrivateGateway(options.command, options.name, options.port, options.env_vars) as private:
+        with wrap_command.private_gateway(options) as private:
             announce(private, private.greet())
             if not no_full_screen("attach"):
                 with many_imports():
@@ -180,14 +173,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"{__version__} ({build()})")
     known = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    _command(known, "attach", run_attach, "open the full-screen inspector")
+    attach = _command(known, "attach", run_attach, "open the full-screen inspector")
+    attach.add_argument("--server", help="show only this server; Esc shows all")
+    attach.add_argument("--session", help="show only sessions whose id begins with this")
+    attach.add_argument("--filter", default="", help="show only what matches, in the filter language")
     tail = _command(known, "tail", run_tail, "print messages and events as they pass")
     tail.add_argument("--json", action="store_true", help="print one JSON object per record")
     tail.add_argument("--server", help="show only this server")
     tail.add_argument("--session", help="show only this session (id, or beginning of it)")
     commands.add(known, _command, duration)
+    check_command.add(known, _command, duration)
     drain.add(known, _command, duration)
     instances.add(known, _command, duration)
+    diff_command.add(known)
+    wrap_command.add(known, port)
     _json_option(_command(known, "servers", run_servers, "list the configured servers"))
     _json_option(_command(known, "sessions", run_sessions, "list your live sessions"))
 
@@ -251,14 +250,17 @@ def port(text: str) -> int:
 def run_attach(find: Find, options: argparse.Namespace) -> int:
     """Run ``attach``: the full-screen inspector."""
     if reason := no_full_screen("attach"):
-        commands.say(reason)
+        say(reason)
         return 2
     # Imported here: the other commands must start quickly.
     with many_imports():
         from mcp_ws_ide.inspector.app.app import run
 
-    GatewayClient(find()).attached()  # report a refusal in the shell, not on a screen that closes at once
-    return run(find)
+    filter_ = parse(narrowed(options.filter, options))
+    client = GatewayClient(find())
+    client.attached()  # report a refusal in the shell, not on a screen that closes at once
+    check_live(client, options.server, options.session)
+    return run(find, filter_=filter_)
 
 
 def run_tail(find: Find, options: argparse.Namespace) -> int:

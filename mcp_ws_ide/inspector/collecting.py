@@ -77,13 +77,14 @@ async def _collect(watch: Watch, take: Callable[[list[str]], None], seconds: flo
         try:
             while end is None or loop.time() < end:
                 await asyncio.sleep(LOOK)
-                _drain(watch, take)
+                drain(watch, take)
         finally:
-            _drain(watch, take)
+            drain(watch, take)
             task.cancel()
 
 
-def _drain(watch: Watch, take: Callable[[list[str]], None]) -> None:
+def drain(watch: Watch, take: Callable[[list[str]], None]) -> None:
+    """Pass what is waiting to ``take``."""
     while (item := watch.take()) is not None:
         if isinstance(item, MissedRecords):
             take([gap_line(item.time, item.mono, item.reason)])

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from mcp_ws_ide.inspector.commands import AddCommand, Find, say
+from mcp_ws_ide.inspector.sources import AddCommand, Find, say
 from mcp_ws_ide.rest_client import GatewayClient
 
 LOOK_SECONDS: Final = 0.25

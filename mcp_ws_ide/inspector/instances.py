@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from mcp_ws_ide.inspector.commands import AddCommand, Find, say
 from mcp_ws_ide.inspector.model.instances import described
+from mcp_ws_ide.inspector.sources import AddCommand, Find, say
 from mcp_ws_ide.rest_client import GatewayClient
 from mcp_ws_ide.sanitise import visible
 

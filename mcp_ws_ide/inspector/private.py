@@ -30,14 +30,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from jupyter_core.paths import jupyter_runtime_dir
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import connect
 
 from mcp_ws_ide.config.environment import MAX_NAMED, inherited, withheld
 from mcp_ws_ide.core.messages import NEWEST_HANDSHAKE
-from mcp_ws_ide.discovery import RunningGateway, endpoint_url
-from mcp_ws_ide.errors import ConnectError
+from mcp_ws_ide.discovery import RunningGateway, endpoint_url, text_of_file
+from mcp_ws_ide.errors import ConnectError, UnusableArgumentError
 from mcp_ws_ide.ide_entries import grouped_entries
+from mcp_ws_ide.inspector.recording import create_private
 from mcp_ws_ide.rest_client import GatewayClient
 from mcp_ws_ide.sanitise import visible
 
@@ -63,6 +65,8 @@ ADVICE: Final = (
     "COMMAND after -- must start an MCP server that uses stdin and stdout, for example: "
     "mcp-ws-inspect -- python my_server.py"
 )
+LEAST_TOKEN: Final = 16
+"""Characters of the shortest token that may be given."""
 PR_SET_PDEATHSIG: Final = 1
 
 
@@ -81,6 +85,14 @@ class CannotWrapError(Exception):
 class PrivateGateway:
     """A gateway with one server; use it as a context manager.
 
+    Args:
+        command: the command of the server and its arguments.
+        name: name of the server; None for one that follows from its program.
+        port: port of the gateway; None for a free one.
+        env_vars: names of variables to pass on, with ``*`` for any characters.
+        token: the gateway's token; None for a new one.
+        found: whether it is among the running gateways that other commands find.
+
     Raises:
         CannotWrapError: the command does not exist, or the gateway does not start.
     """
@@ -91,12 +103,15 @@ class PrivateGateway:
         name: str | None = None,
         port: int | None = None,
         env_vars: Sequence[str] = (),
+        token: str | None = None,
+        found: bool = False,
     ) -> None:
         self._env_vars = env_vars
+        self._found = found
         self.name = name or server_name(command)
         self._command = [_found(command[0]), *command[1:]]
         self._port = port or _free_port()
-        self._token = secrets.token_urlsafe(24)
+        self._token = token or secrets.token_urlsafe(24)
         self._process: subprocess.Popen[bytes] | None = None
         self._stack = contextlib.ExitStack()
         self.gateway = RunningGateway(f"http://127.0.0.1:{self._port}/", self._token)
@@ -161,7 +176,8 @@ class PrivateGateway:
         }
         (home / "config.json").write_text(json.dumps(options))
         kept = {name: text for name, text in os.environ.items() if not name.startswith(("JUPYTER", PREFIX))}
-        places = {"JUPYTER_RUNTIME_DIR": str(home / "runtime"), "JUPYTER_DATA_DIR": str(home / "data")}
+        runtime = jupyter_runtime_dir() if self._found else str(home / "runtime")
+        places = {"JUPYTER_RUNTIME_DIR": runtime, "JUPYTER_DATA_DIR": str(home / "data")}
         # Only this configuration; Jupyter creates an empty configuration directory in TMPDIR.
         own = {"JUPYTER_NO_CONFIG": "1", "TMPDIR": str(home), "JUPYTER_TOKEN": self._token}
         return {**kept, **passed, **places, **own}
@@ -257,6 +273,24 @@ class PrivateGateway:
         for ides, entry in grouped_entries(self.name, self.gateway.url, self._token):
             yield f"\n{', '.join(ides)}:"
             yield json.dumps(entry, indent=2)
+
+
+def kept_token(path: str) -> str:
+    """Return the token in a file; a file that does not exist is written with a new one, for its owner only.
+
+    Raises:
+        UnusableArgumentError: the file cannot be read, or its token is too short to be safe.
+        RecordingError: the file cannot be written.
+    """
+    if not os.path.exists(path):
+        with open(create_private(path, overwrite=False), "w", encoding="ascii") as file:
+            file.write(f"{secrets.token_urlsafe(24)}\n")
+    token = text_of_file(path, "token file").strip()
+    if len(token) < LEAST_TOKEN or not re.fullmatch(r"[A-Za-z0-9._~-]+", token):
+        raise UnusableArgumentError(
+            f"the token file {path} must have at least {LEAST_TOKEN} letters, digits, or . _ ~ - on one line"
+        )
+    return token
 
 
 def server_name(command: Sequence[str]) -> str:

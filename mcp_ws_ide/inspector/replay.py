@@ -184,9 +184,9 @@ class Replay:
             self._links[session] = await stack.enter_async_context(self._opened()), stack
         return self._links[session][0]
 
-    def _opened(self) -> _Opening:
+    def _opened(self) -> Opening:
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        return _Opening(self._url, headers)
+        return Opening(self._url, headers)
 
     async def _send(self, step: ReplayStep) -> ReplayOutcome | None:
         link = await self._link(step.session)
@@ -259,7 +259,7 @@ def _bare(answer: dict[str, Any]) -> dict[str, Any]:
     return bare
 
 
-class _Opening:
+class Opening:
     """Opens a link; raises a refusal as ConnectError."""
 
     def __init__(self, url: str, headers: dict[str, str]) -> None:

@@ -10,10 +10,13 @@ from typing import Any, Final
 from xml.etree import ElementTree
 
 from mcp_ws_ide.inspector.expectations import Expectations, unmet
+from mcp_ws_ide.inspector.model.definitions import CODES as DEFINITION_CODES
+from mcp_ws_ide.inspector.model.definitions import Drift, definitions_of
 from mcp_ws_ide.inspector.model.difference import content_of
 from mcp_ws_ide.inspector.model.failures import ENDLESS, FAILURES, failure_of, is_probe, reason_of
 from mcp_ws_ide.inspector.model.journal import ALARMING, STDOUT, Journal
 from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Kind, Status
+from mcp_ws_ide.inspector.model.sizes import size_of, tokens
 from mcp_ws_ide.inspector.model.statistics import OperationStats
 from mcp_ws_ide.inspector.model.store import TRUNCATED
 from mcp_ws_ide.inspector.model.violations import CODES
@@ -156,6 +159,15 @@ class Verdict:
     network: list[str] = field(default_factory=list)
     """What was noticed on the way to a live gateway, a sentence each."""
 
+    uncompared: list[str] = field(default_factory=list)
+    """What of the baseline was not compared, a phrase each."""
+
+    source: str = ""
+    """The file that was checked; ``""`` for a live gateway, and for standard input."""
+
+    baseline: str = ""
+    """The file with the approved definitions; ``""`` for none."""
+
     @property
     def passed(self) -> bool:
         """Whether nothing was found."""
@@ -167,12 +179,18 @@ def judge(
     fail_on: Collection[str],
     pending_after: float = 0.0,
     expectations: Expectations = NOTHING_EXPECTED,
+    drifts: Collection[Drift] | None = None,
 ) -> Verdict:
-    """Look for ``fail_on``: names of categories, or codes of single violations; and for what is not as expected."""
+    """Look for ``fail_on``: names of categories, or codes of single violations; and for what is not as expected.
+
+    Args:
+        drifts: differences from the approved definitions; None if they were not compared.
+    """
     counts: Counter[str] = Counter()
     shown: list[Finding] = []
-    fail_on = (*fail_on, *expectations.categories)
-    for finding in (*findings(journal, pending_after), *_unmet(journal, expectations)):
+    fail_on = (*fail_on, *expectations.categories, *(() if drifts is None else DEFINITION_CODES))
+    unmet_ones = (*_unmet(journal, expectations), *_of_drifts(journal, drifts or ()))
+    for finding in (*findings(journal, pending_after), *unmet_ones):
         name = finding.category if finding.category in fail_on else finding.code
         if name in fail_on:
             counts[name] += 1
@@ -191,6 +209,16 @@ def _unmet(journal: Journal, expectations: Expectations) -> Iterator[Finding]:
             yield _finding(journal, row, category, category, text)
 
 
+def _of_drifts(journal: Journal, drifts: Collection[Drift]) -> Iterator[Finding]:
+    store = journal.store
+    for drift in drifts:
+        seq, moment, session = 0, 0.0, ""
+        if drift.row is not None:
+            index, session = drift.row - store.first, store.session_of(drift.row)
+            seq, moment = store.seq[index], store.time[index]
+        yield Finding(drift.code, drift.code, seq, moment, drift.server, session, drift.what, drift.text)
+
+
 def _truncated(journal: Journal) -> Counter[str]:
     """Count the truncated messages by method; one that was seen on both legs counts once."""
     store, counts = journal.store, Counter[str]()
@@ -207,10 +235,14 @@ def as_text(verdict: Verdict) -> str:
     lines = [visible(_line(finding)) for finding in verdict.shown]
     summary = ", ".join(f"{count} {name}" for name, count in verdict.counts.items()) or "nothing found"
     lines.append(f"{'ok' if verdict.passed else 'FAILED'}: {summary} in {verdict.records} records")
-    if note := _incomplete(verdict):
-        lines.append(f"note: {note}")
-    lines += [f"note: network: {sentence}" for sentence in verdict.network]
+    lines += [f"note: {note}" for note in notes(verdict)]
     return "\n".join(lines)
+
+
+def notes(verdict: Verdict) -> list[str]:
+    """Return what the reader of the result must know: what was not checked, and what was noticed on the way."""
+    incomplete = _incomplete(verdict)
+    return [*([incomplete] if incomplete else []), *(f"network: {sentence}" for sentence in verdict.network)]
 
 
 def _incomplete(verdict: Verdict) -> str:
@@ -222,6 +254,10 @@ def _incomplete(verdict: Verdict) -> str:
         methods = ", ".join(f"{name} ({count})" for name, count in verdict.truncated.most_common())
         total = _number(verdict.truncated.total(), "message")
         parts.append(f"{total} truncated by the gateway, whose content was not checked: {methods}")
+    if verdict.uncompared:
+        parts.append(
+            f"not compared with the baseline, as no complete list was seen: {'; '.join(verdict.uncompared)}"
+        )
     return f"the check is incomplete: {'; '.join(parts)}" if parts else ""
 
 
@@ -238,8 +274,8 @@ def _line(finding: Finding) -> str:
 
 
 def as_json(verdict: Verdict) -> str:
-    """Return one JSON object: ``ok``, ``records``, ``gaps``, ``fail_on``, ``findings``, ``network``; ``truncated``
-    counts by method, ``counts`` by name."""
+    """Return one JSON object: ``ok``, ``records``, ``gaps``, ``fail_on``, ``findings``, ``network``, ``uncompared``;
+    ``truncated`` counts by method, ``counts`` by name."""
     members = {
         "ok": verdict.passed,
         "records": verdict.records,
@@ -248,6 +284,7 @@ def as_json(verdict: Verdict) -> str:
         "fail_on": list(verdict.fail_on),
         "counts": dict(verdict.counts),
         "network": verdict.network,
+        "uncompared": verdict.uncompared,
         "findings": [asdict(finding) for finding in verdict.shown],
     }
     return json.dumps(members, indent=1)
@@ -268,7 +305,7 @@ def as_junit(verdict: Verdict) -> str:
             failure = ElementTree.SubElement(case, "failure", message=f"{count} found", type=name)
             mine = [f for f in verdict.shown if name in (f.category, f.code)]
             failure.text = "\n".join(visible(_line(finding)) for finding in mine)
-    if note := "\n".join(filter(None, [_incomplete(verdict), *verdict.network])):
+    if note := "\n".join(notes(verdict)):
         ElementTree.SubElement(suite, "system-out").text = note
     root = ElementTree.Element("testsuites")
     root.append(suite)
@@ -283,7 +320,8 @@ FORMATS: Final = {"text": as_text, "json": as_json, "junit": as_junit}
 
 
 def stats_json(journal: Journal, order: str) -> str:
-    """Return one JSON object: ``records``, ``dropped``, ``sessions`` by server and era, ``operations`` (ms)."""
+    """Return one JSON object: ``records``, ``dropped``, ``sessions`` by server and era, ``operations`` (ms),
+    ``definitions`` by server, kind and name."""
     store = journal.store
     members = {
         "records": len(store) + store.forgotten,
@@ -293,6 +331,11 @@ def stats_json(journal: Journal, order: str) -> str:
             for (server, era, revision), count in _sessions(journal)
         ],
         "operations": [_members(line) for line in journal.statistics.ordered(order)],
+        "definitions": [
+            {"server": server, "kind": kind, "name": name, "bytes": size, "tokens": tokens(size)}
+            for server, kind, sizes in _definitions(journal)
+            for name, size in sizes.items()
+        ],
     }
     return json.dumps(members, indent=1)
 
@@ -301,6 +344,20 @@ def _sessions(journal: Journal) -> list[tuple[tuple[str, str, str], int]]:
     """Return the number of sessions per server, era and revision, of the sessions that are still remembered."""
     counts = Counter((session.server, session.era, session.revision) for session in journal.sessions.values())
     return sorted(counts.items())
+
+
+def _definitions(journal: Journal) -> Iterator[tuple[str, str, dict[str, int]]]:
+    """Yield server, kind, and the size of each of its newest definitions by name."""
+    for server, known in sorted(definitions_of(journal).items()):
+        for kind, listing in known.lists.items():
+            yield (
+                server,
+                kind,
+                {
+                    name: size_of(next(reversed(versions.values()))[0])
+                    for name, versions in listing.versions.items()
+                },
+            )
 
 
 def _members(line: OperationStats) -> dict[str, Any]:
@@ -315,6 +372,7 @@ def _members(line: OperationStats) -> dict[str, Any]:
         "p99_ms": _rounded(line.durations.quantile(0.99)),
         "max_ms": _rounded(line.durations.worst) if line.durations else None,
         "gateway_ms": _rounded(line.overhead),
+        "tokens": line.tokens,
         "bytes": line.size,
     }
 
@@ -325,7 +383,7 @@ def _rounded(value: float | None) -> float | None:
 
 def stats_table(journal: Journal, order: str) -> str:
     """Return a table of operations; durations in milliseconds."""
-    head = ("server", "method", "target", "count", "err", "p50", "p95", "p99", "max", "gw+", "bytes")
+    head = ("server", "method", "target", "count", "err", "p50", "p95", "p99", "max", "gw+", "~tok", "bytes")
     rows = [[_cell(value) for value in _members(line).values()] for line in journal.statistics.ordered(order)]
     widths = [max(len(row[column]) for row in [list(head), *rows]) for column in range(len(head))]
     lines = []
@@ -340,6 +398,13 @@ def stats_table(journal: Journal, order: str) -> str:
     for (server, era, revision), count in _sessions(journal):
         spoken = f"{era} {revision}".strip() or "era not seen"
         lines.append(visible(f"{count} {'session' if count == 1 else 'sessions'} of {server}: {spoken}"))
+    for server, kind, sizes in _definitions(journal):
+        whole = sum(sizes.values())
+        largest = max(sizes, key=lambda name: sizes[name], default="")
+        text = f"{kind} of {server}: {len(sizes)}, {whole:,} bytes, about {tokens(whole):,} tokens"
+        lines.append(
+            visible(f"{text}; the largest is {largest} ({tokens(sizes[largest]):,})" if sizes else text)
+        )
     return "\n".join(lines)
 
 

@@ -181,7 +181,7 @@ class Watcher(Position):
         lines = feed.lines(self)
         if not lines:
             feed.sleep(self)
-        return b"\n".join(lines)
+        return lines
 
     def _gap(self, missed: Missed) -> bytes:
         at = missed.end if missed.end is not None else self.next - 1
@@ -200,12 +200,22 @@ class Watcher(Position):
 
 
 class Held(msgspec.Struct, gc=False):
-    """A record of a feed, the gateway token of its session, and its line once a watcher has taken it."""
+    """A record of a feed, the gateway token of its session, and the bytes it is counted with."""
 
     record: TapRecord
     token: str | None
     weight: int
-    line: bytes | None = None
+
+
+class _Batch(NamedTuple):
+    """The records from number ``start`` to before ``end``, as lines: watchers that keep up take the same batches."""
+
+    start: int
+    end: int
+    lines: bytes
+
+
+_encode_lines: Final = msgspec.json.Encoder().encode_lines
 
 
 class Feed:
@@ -238,6 +248,7 @@ class Feed:
         self.gathers_until: float | None = 0.0
         self.drops = 0
         self._bytes = 0
+        self._batch = _Batch(0, 0, b"")
         self._ring: list[Held | None] = [None] * HISTORY_RECORDS
         """Record n is at index n modulo the length."""
 
@@ -250,64 +261,60 @@ class Feed:
         """Add a record with the number ``seq + 1``; ``token`` as of :meth:`Position.sees`."""
         seq = record.seq
         weight = OVERHEAD if record.raw is None else OVERHEAD + 2 * len(record.raw)
-        total = self._bytes + weight
-        if seq - self.first >= HISTORY_RECORDS or total > HISTORY_BYTES:
-            total -= self._make_room(seq, total)
+        self._bytes += weight
+        if seq - self.first >= HISTORY_RECORDS or self._bytes > HISTORY_BYTES:
+            self._make_room(seq)
         self._ring[seq % HISTORY_RECORDS] = Held(record, token, weight)
-        self._bytes = total
         self.seq = seq
         if self.sleeping:
             sleeping, self.sleeping = self.sleeping, []
             for watcher in sleeping:
                 watcher.wake()
 
-    def _make_room(self, seq: int, total: int) -> int:
-        """Discard the oldest records until record ``seq`` fits; return the bytes that this frees."""
-        freed = 0
-        while self.first < seq and (seq - self.first >= HISTORY_RECORDS or total - freed > HISTORY_BYTES):
-            index = self.first % HISTORY_RECORDS
-            old = self._ring[index]
+    def _make_room(self, seq: int) -> None:
+        """Discard the oldest records until record ``seq``, which is counted already, fits."""
+        first, ring = self.first, self._ring
+        while first < seq and (seq - first >= HISTORY_RECORDS or self._bytes > HISTORY_BYTES):
+            index = first % HISTORY_RECORDS
+            old = ring[index]
             assert old is not None
-            self._ring[index] = None
-            freed += old.weight
+            ring[index] = None
+            self._bytes -= old.weight
             for watcher in self.watchers:
-                if watcher.next == self.first:
+                if watcher.next == first:
                     self.drops += watcher.lose(old.record, old.token)
-            self.first += 1
-        return freed
+            first += 1
+        self.first = first
 
-    def lines(self, watcher: Watcher) -> list[bytes]:
-        """Return the next records that ``watcher`` sees, at most a batch, and advance it. A gap comes alone."""
-        ring, size = self._ring, 0
-        lines: list[bytes] = []
-        seq, sees, everything = watcher.next, watcher.sees, watcher.everything
-        while seq <= self.seq and size < BATCH_BYTES and len(lines) < BATCH_RECORDS:
-            held = ring[seq % HISTORY_RECORDS]
-            assert held is not None
-            if everything or sees(held.record, held.token):
-                line = held.line
-                if line is None:
-                    line = held.line = encode(held.record)
-                if held.record.kind == "gap":
-                    if not lines:
-                        lines.append(line)
-                        seq += 1
-                    break
-                size += len(line)
-                lines.append(line)
-            seq += 1
-        watcher.next = seq
+    def lines(self, watcher: Watcher) -> bytes:
+        """Return the next records that ``watcher`` sees, at most a batch, as lines, and advance it."""
+        batch = self._batch
+        if watcher.everything and watcher.next == batch.start:
+            watcher.next = batch.end
+            return batch.lines
+        start = watcher.next
+        held = self.held(watcher)
+        lines = _encode_lines([one.record for one in held])[:-1]
+        if watcher.everything and held:
+            self._batch = _Batch(start, watcher.next, lines)
         return lines
 
     def held(self, position: Position) -> list[Held]:
-        """Return the next records that a position sees, at most a batch, and advance it."""
+        """Return the next records that a position sees, at most a batch, and advance it. A gap comes alone."""
         found: list[Held] = []
-        size = 0
-        while position.next <= self.seq and size < BATCH_BYTES and len(found) < BATCH_RECORDS:
-            held = self._ring[position.next % HISTORY_RECORDS]
+        ring, last, everything, sees = self._ring, self.seq, position.everything, position.sees
+        seq, size = position.next, 0
+        while seq <= last and size < BATCH_BYTES and len(found) < BATCH_RECORDS:
+            held = ring[seq % HISTORY_RECORDS]
             assert held is not None
-            if position.sees(held.record, held.token):
+            record = held.record
+            if everything or sees(record, held.token):
+                if record.kind == "gap":
+                    if found:
+                        break
+                    size = BATCH_BYTES
                 size += held.weight
                 found.append(held)
-            position.next += 1
+            seq += 1
+        position.next = seq
         return found

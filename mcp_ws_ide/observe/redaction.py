@@ -71,14 +71,16 @@ class Redactor:
             known: how many bytes at the end of ``data`` were searched before, as part of another message, without a
                 match.
         """
-        shown = data[: len(data) - known if known else RAW_LIMIT + MARGIN]
+        size = len(data)
+        shown = data[: size - known if known else RAW_LIMIT + MARGIN]
         if self._patterns or may_contain_secret(shown) or (self._find_probes and self._find_probes(shown)):
-            if len(data) > REDACT_LIMIT:
-                return f"{HIDDEN} withheld: {len(data)} bytes that may contain a secret", True
+            if size > REDACT_LIMIT:
+                return f"{HIDDEN} withheld: {size} bytes that may contain a secret", True
             data = self._without_secrets(data)
-        if len(data) > RAW_LIMIT:
-            return data[:RAW_LIMIT].decode(errors="replace"), True
-        return data.decode(errors="replace"), False
+            size = len(data)
+        if size > RAW_LIMIT:
+            return data[:RAW_LIMIT].decode("utf-8", "replace"), True
+        return data.decode("utf-8", "replace"), False
 
     def _without_secrets(self, data: bytes) -> bytes:
         self._redacted = 0

@@ -59,7 +59,7 @@ _CONDITIONS: Final = list(CONDITIONS.values())
 
 def may_contain_secret(data: bytes) -> bool:
     """Whether JSON text may contain something that the rules hide."""
-    folded = fold_bytes(data)
+    folded = data.lower() if data.isascii() else fold_bytes(data)
     for needle, start, _ in _find(folded):
         condition = _CONDITIONS[needle]
         if condition is None or condition.match(folded, start) is not None:

@@ -10,16 +10,18 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable
+from time import monotonic
 from typing import Final
 
 import msgspec
+from msgspec import Raw
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import CloseCode
-from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.core.messages import REQUEST, RESPONSE, Message
 from mcp_ws_ide.errors import MalformedMessageError
 from mcp_ws_ide.observe.feed import Feed, Position, clock
-from mcp_ws_ide.observe.redaction import Redactor
+from mcp_ws_ide.observe.redaction import RAW_LIMIT, Redactor
 from mcp_ws_ide.observe.tap_record import HIDDEN, NO_ID, GapRecord, TapRecord
 
 GRACE: Final = 60.0
@@ -31,8 +33,6 @@ MEMO_BYTES: Final = 64 << 10
 METHOD_LIMIT: Final = 200
 """Characters of a method that a record keeps."""
 
-_KINDS: Final = ("request", "notification", "response")
-"""The kind of a record by :class:`~mcp_ws_ide.core.messages.Kind`."""
 _HEAD: Final = re.compile(
     rb'\{"jsonrpc":"2\.0","id":(-?\d{1,18}|"[^"\\]{0,256}"),"(?:(result|error)"|method":"([^"\\]{1,128})")'
 )
@@ -40,19 +40,25 @@ _HEAD: Final = re.compile(
 
 
 class _Look(msgspec.Struct, gc=False):
-    """The analysis of the newest message, reused when the same message passes again.
+    """The analysis of the newest message, reused when it passes again, unchanged or with another id.
 
     Attributes:
-        tail: the bytes it ends with that contain no secret; ``b""`` if any of it was redacted.
+        data: the message; None if there was none.
+        message: the message with its parameters or result, if nothing of it was redacted or truncated.
+        payload: those parameters or that result; None if there is no ``message``.
     """
 
-    data: bytes
+    data: bytes | None
     kind: str
     method: str | None
     id: msgspec.Raw
     text: str
     truncated: bool
-    tail: bytes = b""
+    message: Message | None = None
+    payload: bytes | None = None
+
+
+_NOTHING: Final = _Look(None, "", None, NO_ID, "", False)
 
 
 class Tap:
@@ -70,13 +76,23 @@ class Tap:
         self.active = False
         self.for_tokens = False
         """Whether a watcher subscribed with a gateway token; only then the owner of a server's message matters."""
-        self.redactor = Redactor()
+        self._redactor = Redactor()
         self._grace = grace
         self._feeds: dict[str, Feed] = {}
         self._drops = 0
         self._wall = time.time() - time.monotonic()
         """Seconds to add to monotonic time for Unix time; reading both clocks for each record costs more."""
-        self._memo: _Look | None = None
+        self._memo = _NOTHING
+
+    @property
+    def redactor(self) -> Redactor:
+        """What hides secrets; a new one applies to every message from then on."""
+        return self._redactor
+
+    @redactor.setter
+    def redactor(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._memo = _NOTHING
 
     @property
     def drops(self) -> int:
@@ -135,7 +151,7 @@ class Tap:
                 del self._feeds[owner]
         self.active = bool(self._feeds)
         self.for_tokens = self.for_tokens and self.active
-        self._memo = None
+        self._memo = _NOTHING
         self._wall = time.time() - time.monotonic()
 
     # --- records of other gateways ----------------------------------------------------------------
@@ -217,7 +233,6 @@ class Tap:
         leg: str,
         direction: str,
         data: bytes,
-        *,
         message: Message | None = None,
         origin: tuple[str, bytes] | None = None,
         token: str | None = None,
@@ -235,34 +250,39 @@ class Tap:
         feed = self._feeds.get(owner)
         if feed is None:
             return
-        memo = self._memo
-        if memo is None or memo.data is not data:
-            memo = self._look_at(data, message)
-        now, size = time.monotonic(), len(data)
-        wall = now + self._wall
+        look = self._memo
+        if look.data is not data:
+            look = self._look_at(data, message)
+        now = monotonic()
         # fmt: off
         record = TapRecord(
-            feed.seq + 1, wall, now, server, session, leg, direction,
-            memo.kind, memo.method, memo.id, size, memo.text, memo.truncated,
+            feed.seq + 1, now + self._wall, now, server, session, leg, direction,
+            look.kind, look.method, look.id, len(data), look.text, look.truncated,
         )
         # fmt: on
-        if origin is not None and memo.kind == "request":
-            record.origin_session, record.origin_id = origin[0], msgspec.Raw(origin[1])
+        if origin is not None and look.kind == "request":
+            record.origin_session, record.origin_id = origin[0], Raw(origin[1])
         if self.gateway:
             record.gateway = self.gateway
         feed.append(record, token)
 
     def _look_at(self, data: bytes, message: Message | None) -> _Look:
         """Classify and redact a message. Most pass twice, either unchanged or with only their id replaced."""
-        before = self._memo.tail if self._memo is not None else b""
-        known = len(before) if before and data.endswith(before) else 0
+        last, known, payload = self._memo, 0, b""
+        if message is not None and message.data is data and not message.extra:
+            payload = message.params or message.result
+            if payload is last.payload and last.message is not None and _differ_in_id(message, last.message):
+                if message.id.isdigit() and len(data) <= RAW_LIMIT:  # a number as id is never hidden
+                    last.data, last.id, last.text = data, Raw(message.id), data.decode("utf-8", "replace")
+                    return last
+                known = len(payload) + 1 if data.endswith(payload + b"}") else 0
         kind, method, raw_id = _describe(data, message)
-        text, cut = self.redactor.message(data, known)
+        text, cut = self._redactor.message(data, known)
         look = _Look(data, kind, method, raw_id, text, cut)
         if len(data) <= MEMO_BYTES:
             self._memo = look
-            if message is not None and not cut and len(text) == len(data) and data.isascii():
-                look.tail = _tail(message) if HIDDEN not in text else b""
+            if payload and not cut and HIDDEN not in text:
+                look.message, look.payload = message, payload
         return look
 
     def event(
@@ -280,7 +300,7 @@ class Tap:
         if feed is None:
             return
         record = TapRecord(feed.seq + 1, *clock(), server, session)
-        record.event, record.detail = event, self.redactor.text(detail) or None
+        record.event, record.detail = event, self._redactor.text(detail) or None
         record.gateway = self.gateway or msgspec.UNSET
         feed.append(record, token)
 
@@ -290,15 +310,14 @@ class Tap:
         if feed is None:
             return
         record = TapRecord(feed.seq + 1, *clock(), server, session, "upstream", "in", "noise")
-        record.event, record.size, record.raw = source, len(text), self.redactor.text(text)
+        record.event, record.size, record.raw = source, len(text), self._redactor.text(text)
         record.gateway = self.gateway or msgspec.UNSET
         feed.append(record, None)
 
 
-def _tail(message: Message) -> bytes:
-    """The bytes at the end of a message that do not depend on its id."""
-    payload = message.params or message.result
-    return payload + b"}" if payload and not message.extra else b""
+def _differ_in_id(one: Message, other: Message) -> bool:
+    """Whether two messages with the same payload differ in nothing but their ids."""
+    return one.method == other.method and one.kind is other.kind
 
 
 def _describe(data: bytes, message: Message | None) -> tuple[str, str | None, msgspec.Raw]:
@@ -307,16 +326,17 @@ def _describe(data: bytes, message: Message | None) -> tuple[str, str | None, ms
         if (head := _HEAD.match(data)) is not None:
             raw_id, answer, method = head.groups()
             if answer is not None:
-                return ("error" if answer == b"error" else "response"), None, msgspec.Raw(raw_id)
-            return "request", method.decode(errors="replace"), msgspec.Raw(raw_id)
+                return ("error" if answer == b"error" else "response"), None, Raw(raw_id)
+            return "request", method.decode(errors="replace"), Raw(raw_id)
         try:
             message = messages.parse(data)
         except MalformedMessageError:
             return "malformed", None, NO_ID
-    kind = _KINDS[message.kind]
-    if message.kind is Kind.RESPONSE and message.error:
-        kind = "error"
-    method = message.method_name or None
-    if method is not None and len(method) > METHOD_LIMIT:
-        method = method[:METHOD_LIMIT]
-    return kind, method, msgspec.Raw(message.id) if message.id else NO_ID
+    raw_id = Raw(message.id) if message.id else NO_ID
+    if message.kind is RESPONSE:
+        return ("error" if message.error else "response"), None, raw_id
+    return (
+        ("request" if message.kind is REQUEST else "notification"),
+        message.method_name[:METHOD_LIMIT],
+        raw_id,
+    )

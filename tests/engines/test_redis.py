@@ -23,13 +23,14 @@ from mcp_ws_ide.engines.base import (
     EngineUnavailableError,
     Frame,
     Outcome,
+    OwnedError,
     SessionLostError,
 )
 from mcp_ws_ide.engines.redis import RedisEngine
 from mcp_ws_ide.engines.redis_address import PASSWORD_VARIABLE, redis_address
 from mcp_ws_ide.engines.redis_link import check_server
 from mcp_ws_ide.engines.sealed import SealedEngine
-from tests.conftest import free_port, until
+from tests.conftest import BOUND, free_port, until
 from tests.engines.conftest import MAX_BYTES, new_redis
 from tests.engines.owner import Owner, committed, new_session, request
 from tests.redis_server import RedisServer
@@ -437,6 +438,28 @@ async def test_only_sessions_whose_gateway_is_gone_are_orphans(redis):
         redis.ask("SET", f"{prefix}instance:{first.instance}", "lives")
         assert await second.orphan(77.0) == 1
         assert [s.expires_at for s in await first.sessions()] == [ATTACHED, 77.0]
+
+
+async def test_after_an_outage_no_gateway_is_taken_for_dead_before_it_could_renew_its_lease(redis):
+    address, seconds = redis.address, 0.5
+    prefix = address.partition("prefix=")[2]
+    async with running(new_redis(address)) as first, running(new_redis(address)) as second:
+        owner = await Owner.of_new(first)
+        assert not await first.renew(b"facts", 60)
+        assert not await second.renew(b"facts", seconds)
+        redis.ask("DEL", f"{prefix}instance:{first.instance}", f"{prefix}instance:{second.instance}")
+        for renewed in (False, True):  # its own lease has ended too, or has begun only now
+            if renewed:
+                assert not await second.renew(b"facts", seconds)
+            with pytest.raises(OwnedError):
+                await second.take(owner.stored.id, owner.stored.principal)
+            assert await second.orphan(77.0) == 0
+            await second.forget(first.instance)
+            assert (await second.instances())[first.instance] == b"facts"
+        async with asyncio.timeout(BOUND):
+            while (await second.instances())[first.instance] is not None:
+                assert await second.renew(b"facts", seconds)
+        assert await second.take(owner.stored.id, owner.stored.principal) is not None
 
 
 # --- what is on the disk ----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import Jupyter
+from tests.conftest import Jupyter, wait_until
 from tests.fleet.balancer import Balancer
 from tests.handlers.test_restart import Patient
 from tests.redis_server import RedisServer
@@ -23,9 +23,17 @@ class Fleet:
 
     Args:
         options: further arguments of each.
+        environment: further variables of each.
     """
 
-    def __init__(self, folder: Path, number: int, servers: dict[str, Any], *options: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        number: int,
+        servers: dict[str, Any],
+        *options: str,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         (folder / "redis").mkdir()
         self.redis = RedisServer(folder / "redis", appendonly="yes", appendfsync="always")
         engine = self.redis.address
@@ -39,7 +47,7 @@ class Fleet:
                     f"--MCPWebSocketApp.engine={engine}",
                     f"--MCPWebSocketApp.engine_keys_file={keys}",
                 ]
-                self.jupyters.append(Jupyter(home, servers, *arguments, *options))
+                self.jupyters.append(Jupyter(home, servers, *arguments, *options, environment=environment))
         except BaseException:
             self.stop()
             raise
@@ -72,6 +80,16 @@ class Fleet:
 
     async def started(self, place: int) -> None:
         await asyncio.to_thread(self.jupyters[place].start)
+
+    async def drained(self, place: int) -> None:
+        """Have a gateway drain, and wait until no session is left there that can move."""
+        jupyter = self.jupyters[place]
+
+        def drain() -> None:
+            assert jupyter.rest("POST", f"instances/{self.instance(place)}/drain")[0] == 202
+            wait_until(lambda: all(one["to_drain"] == 0 for one in self.instances(place) if one["self"]))
+
+        await asyncio.to_thread(drain)
 
     def cut_peers(self) -> int:
         """Cut the connections between the gateways, as a failure of the network between them; return how many."""

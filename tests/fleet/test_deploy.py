@@ -8,7 +8,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,11 +22,11 @@ from mcp_ws_ide.client import negotiating_transport
 from mcp_ws_ide.handlers import ROUTES
 from mcp_ws_ide.inspector.cli import _parsed, main
 from tests.conftest import BOUND, response_in, until
+from tests.fleet.haproxy import DEPLOY, HAProxy
 from tests.handlers.test_restart import Patient, ask
 from tests.handlers.test_streamable_http import Http
 from tests.interop.test_chaos import QUICK
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
 TOKEN = "token-of-the-fleet"
 CUTS = 12
 
@@ -53,7 +52,9 @@ class Local:
         ]
         self.gateways = [match[1] for match in found if match is not None]
         self.pids = [int(match[2]) for match in found if match is not None]
-        self.port = int(self.url.rstrip("/").rpartition(":")[2])
+        self.proxy = HAProxy(
+            Path(self.printed["logs"], "haproxy.sock"), int(self.url.rstrip("/").rpartition(":")[2])
+        )
         self.token = TOKEN
 
     def stop(self) -> int:
@@ -62,24 +63,7 @@ class Local:
         return self.process.returncode
 
     def endpoint(self, server: str = "demo") -> str:
-        return f"ws://127.0.0.1:{self.port}/mcp-ws/servers/{server}"
-
-    def haproxy(self, *commands: str) -> str:
-        """Have HAProxy run commands; return what it answers."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(f"{self.printed['logs']}/haproxy.sock")
-            connection.sendall(f"{';'.join(commands)}\n".encode())
-            return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
-
-    def cut(self) -> None:
-        """End all connections, as a network failure does."""
-        self.haproxy(*(f"shutdown sessions server gateways/gateway{number}" for number in (1, 2, 3)))
-
-    def requests(self) -> list[int]:
-        """How many requests HAProxy has given to each gateway."""
-        names, *rows = [line.split(",") for line in self.haproxy("show stat").splitlines() if "," in line]
-        shares = [row for row in rows if row[1].startswith("gateway")]
-        return [int(row[names.index("stot")]) for row in shares]
+        return self.proxy.endpoint(server)
 
     def get(self, place: int, path: str) -> Any:
         headers = {"Authorization": f"Bearer {TOKEN}"}
@@ -113,7 +97,7 @@ async def test_most_resumes_reach_another_gateway_and_succeed_at_the_first_attem
     async with Patient(local.endpoint(), TOKEN, 1, False) as one:
         assert await ask(one, 1, text="before") == "before"
         for number in range(CUTS):
-            local.cut()
+            local.proxy.cut()
             await until(lambda number=number: one.states["Resumed"] == number + 1, what="a resumed session")
             assert await ask(one, number + 2, text=f"after {number}") == f"after {number}"
         assert sorted(len(sessions) for sessions in local.sessions()) == [0, 0, 1]
@@ -122,7 +106,7 @@ async def test_most_resumes_reach_another_gateway_and_succeed_at_the_first_attem
 
 
 async def test_successive_polls_reach_different_gateways(local):
-    before = local.requests()
+    before = local.proxy.requests()
     one = Patient(local.endpoint(), TOKEN, 1, False)
     url = local.endpoint().replace("ws://", "http://")
     one.transport = negotiating_transport(
@@ -132,12 +116,12 @@ async def test_successive_polls_reach_different_gateways(local):
         for own in range(1, 13):
             assert await ask(one, own, text=f"call {own}") == f"call {own}"
         assert (one.states["Connected"], one.states["Resumed"], one.states["Lost"]) == (1, 0, 0)
-    shares = [now - then for now, then in zip(local.requests(), before, strict=True)]
+    shares = [now - then for now, then in zip(local.proxy.requests(), before, strict=True)]
     assert min(shares) >= 4, shares
 
 
 async def test_posts_of_a_handshake_era_session_reach_different_gateways(local):
-    before = local.requests()
+    before = local.proxy.requests()
     async with httpx.AsyncClient(timeout=BOUND) as client:
         http = Http(local, client, "demo")  # type: ignore[arg-type]
         await http.initialize()
@@ -145,7 +129,7 @@ async def test_posts_of_a_handshake_era_session_reach_different_gateways(local):
             answer = await http.legacy(own, "echo", {"text": f"call {own}"})
             assert response_in(answer)["result"]["content"][0]["text"] == f"call {own}"
         assert (await client.delete(http.url, headers=http.headers)).status_code == 204
-    shares = [now - then for now, then in zip(local.requests(), before, strict=True)]
+    shares = [now - then for now, then in zip(local.proxy.requests(), before, strict=True)]
     assert min(shares) >= 3, shares
 
 

@@ -1,166 +1,166 @@
-"""What each event costs each kind of session: the table of docs/operate/several.md, cell by cell."""
+"""What each event costs each kind of session: the table of docs/operate/several.md, cell by cell.
+
+Three gateways behind HAProxy. A session of each kind is opened at the first gateway, and has a request in flight; then
+all of them meet the event.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import re
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
-from mcp_ws_ide.client import negotiating_transport
-from tests.conftest import BOUND, response_in, until
-from tests.fleet.balancer import Balancer
+from tests.conftest import DEMO, FAST_SERVER, Jupyter
+from tests.fleet.haproxy import HAProxy, OwnHAProxy
 from tests.fleet.house import Fleet
-from tests.handlers.test_restart import Patient, ask
-from tests.handlers.test_streamable_http import Http
-from tests.interop.test_chaos import QUICK
+from tests.fleet.kinds import KINDS, Session
 
 PAGE = Path(__file__).parents[2] / "docs" / "operate" / "several.md"
-Call = Callable[[str], Awaitable[str]]
-"""Makes a call with this text; returns the text of its result, or ``ended`` if the session has ended."""
+SUSPENDED = 10.0
+"""Seconds; a lease has 5."""
+PATIENCE = 60.0
+"""Seconds that a client may take until it knows what an event has cost."""
 
 
-def table() -> dict[tuple[str, str], str]:
-    """The cells of the table, by session and event."""
+def table() -> dict[str, dict[str, str]]:
+    """The cells of the table, by event and session."""
     text = PAGE.read_text().partition("## What each event costs")[2]
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in re.findall(r"^\|.*\|$", text, re.M)
     ]
     (_, *events), _, *sessions = rows
     return {
-        (session, event): cell
-        for session, *cells in sessions
-        for event, cell in zip(events, cells, strict=True)
+        event: {session: cells[place] for session, *cells in sessions} for place, event in enumerate(events)
     }
 
 
-# --- sessions ---------------------------------------------------------------------------------------
+# --- events, at the gateway that serves the sessions -------------------------------------------------
 
 
-def streams(server: str, *, legacy: bool = False, poll: bool = False, tool: str = "echo") -> Any:
-    """A session of a client on raw streams."""
-
-    @asynccontextmanager
-    async def opened(balancer: Balancer, token: str) -> AsyncIterator[Call]:
-        one = Patient(balancer.endpoint(server), token, 1, legacy)
-        if poll:
-            url = balancer.endpoint(server).replace("ws://", "http://")
-            one.transport = negotiating_transport(
-                url, token=token, reconnect=QUICK, transports=["poll"], on_state=one.note
-            )
-        numbers = iter(range(1, 100))
-
-        async def call(text: str) -> str:
-            asked = asyncio.ensure_future(ask(one, next(numbers), tool, text=text))
-            await until(lambda: asked.done() or one.states["Lost"] or one.states["Connected"] > 1)
-            try:
-                return await (asked if asked.done() else asyncio.wait_for(asked, 0))
-            except (AssertionError, TimeoutError):  # an error, or no answer at all
-                await until(lambda: one.states["Lost"] or one.states["Connected"] > 1)
-                return "ended"
-
-        async with one:
-            yield call
-
-    return opened
+async def cut(fleet: Fleet, proxy: HAProxy) -> None:
+    proxy.cut()
 
 
-@asynccontextmanager
-async def handshake_http(balancer: Balancer, token: str) -> AsyncIterator[Call]:
-    """A handshake-era session over HTTP; each request has a connection of its own."""
-    limits = httpx.Limits(max_keepalive_connections=0)
-    async with httpx.AsyncClient(timeout=BOUND, limits=limits) as client:
-        one = Http.__new__(Http)
-        one.client, one.url = client, balancer.endpoint("fast").replace("ws://", "http://")
-        one.headers = {"Authorization": f"Bearer {token}", "Accept": "application/json, text/event-stream"}
-        await one.initialize()
-
-        async def call(text: str) -> str:
-            while (answer := await one.legacy(1, "echo", {"text": text})).status_code == 503:
-                await asyncio.sleep(float(answer.headers["Retry-After"]))
-            if answer.status_code == 404:
-                return "ended"
-            return response_in(answer)["result"]["content"][0]["text"]
-
-        yield call
-
-
-SESSIONS: dict[str, Any] = {
-    "modern": streams("fast"),
-    "modern, poll link": streams("fast", poll=True),
-    "modern, group": streams("+fast+always", tool="always__echo"),
-    "handshake era, `sharing: always`": streams("always", legacy=True),
-    "handshake era, a process of its own": streams("fast", legacy=True),
-    "handshake era over HTTP": handshake_http,
-}
-
-
-# --- events, at the gateway that serves the session ---------------------------------------------------
-
-
-async def cut(fleet: Fleet, balancer: Balancer) -> None:
-    balancer.cut()
-
-
-async def killed(fleet: Fleet, balancer: Balancer) -> None:
+async def killed(fleet: Fleet, proxy: HAProxy) -> None:
     await fleet.killed(0)
 
 
-async def drained(fleet: Fleet, balancer: Balancer) -> None:
-    assert fleet.jupyters[0].rest("POST", f"instances/{fleet.instance(0)}/drain")[0] == 202
-    gone = lambda: fleet.jupyters[0].rest("GET", "instances")[1]["instances"]  # noqa: E731
-    await until(lambda: all(one["to_drain"] == 0 for one in gone() if one["self"]))
-
-
-async def suspended(fleet: Fleet, balancer: Balancer) -> None:
-    """For longer than a lease."""
+async def suspended(fleet: Fleet, proxy: HAProxy) -> None:
+    """The balancer notices it, and its clients come back while it is suspended."""
     fleet.suspend(0)
-    asyncio.get_running_loop().call_later(7, fleet.wake, 0)
-    balancer.leave_out(0)
-    balancer.cut()
+    proxy.use(1, 2)
+    proxy.cut()
+    await asyncio.sleep(SUSPENDED)
+    fleet.wake(0)
 
 
-async def engine_killed(fleet: Fleet, balancer: Balancer) -> None:
-    fleet.redis.process.send_signal(signal.SIGKILL)
-    fleet.redis.process.wait(BOUND)
+async def drained(fleet: Fleet, proxy: HAProxy) -> None:
+    await fleet.drained(0)
+
+
+async def engine_killed(fleet: Fleet, proxy: HAProxy) -> None:
+    fleet.redis.kill()
     await asyncio.to_thread(fleet.redis.start)
 
 
-EVENTS = {
+async def engine_suspended(fleet: Fleet, proxy: HAProxy) -> None:
+    with fleet.redis.suspended():
+        await asyncio.sleep(SUSPENDED)
+
+
+async def peers_cut(fleet: Fleet, proxy: HAProxy) -> None:
+    assert fleet.cut_peers() >= len(KINDS), "each session is reached over another gateway"
+
+
+Event = Callable[[Fleet, HAProxy], Awaitable[None]]
+EVENTS: dict[str, Event] = {
     "its link is cut": cut,
     "its gateway is killed": killed,
+    "its gateway is suspended for 10 s": suspended,
     "its gateway drains": drained,
-    "its gateway is suspended for 7 s": suspended,
     "Redis is killed, and starts again": engine_killed,
+    "Redis is suspended for 10 s": engine_suspended,
+    "the connection between two gateways is cut": peers_cut,
 }
 
 
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Three gateways; one of their servers is behind another Jupyter."""
+    inner = Jupyter(tmp_path_factory.mktemp("inner"), {"fast": FAST_SERVER})
+    headers = {"Authorization": f"Bearer {inner.token}"}
+    servers = {
+        "fast": FAST_SERVER,
+        "always": {**FAST_SERVER, "mcp_ws": {"sharing": "always"}},
+        "remote": {"url": f"{inner.url}mcp-ws/servers/fast", "headers": headers},
+        "demo": DEMO,
+    }
+    running = Fleet(tmp_path_factory.mktemp("fleet"), 3, servers)
+    yield running
+    running.stop()
+    inner.stop()
+
+
+@pytest.fixture(scope="module")
+def proxy(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HAProxy]:
+    running = OwnHAProxy(tmp_path_factory.mktemp("haproxy"), [jupyter.port for jupyter in fleet.jupyters])
+    yield running
+    running.stop()
+
+
 @pytest.fixture
-async def whole(fleet):
-    """Starts the first gateway again if a test has ended or drained it."""
+async def whole(fleet, proxy):
+    """Starts the first gateway again after a test that has ended or drained it."""
+    await asyncio.to_thread(proxy.until_up)
     yield
-    if fleet.jupyters[0].process.poll() is None:
-        await asyncio.to_thread(fleet.jupyters[0].stop)
+    fleet.wake(0)
+    if fleet.jupyters[0].process.poll() is None and not any(i["draining"] for i in fleet.instances(0)):
+        return
+    await asyncio.to_thread(fleet.jupyters[0].stop)
     await fleet.started(0)
 
 
+async def cell(session: Session, call: asyncio.Task[str]) -> str:
+    """Return what has become of a session and its request in flight."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            after, outcome = await session.call("after"), await call
+            if "ended" in (after, outcome):
+                return "ends"
+    except TimeoutError:
+        return f"no answer within {PATIENCE:g} s"
+    finally:
+        call.cancel()
+    return "kept" if outcome == "answered" else f"kept; {outcome}"
+
+
 def test_the_table_has_a_cell_for_each_session_and_event():
-    assert set(table()) == {(session, event) for session in SESSIONS for event in EVENTS}
+    assert {event: list(cells) for event, cells in table().items()} == {
+        event: list(KINDS) for event in EVENTS
+    }
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("event", EVENTS)
-@pytest.mark.parametrize("session", SESSIONS)
-async def test_each_event_costs_a_session_what_the_table_says(fleet, whole, session, event):
-    async with fleet.balancer() as balancer, SESSIONS[session](balancer, fleet.jupyters[0].token) as call:
-        assert await call("before") == "before"
-        assert await call("again") == "again"
-        await EVENTS[event](fleet, balancer)
-        after = await call("after")
-    assert {"after": "kept", "ended": "ends"}[after] == table()[session, event]
+async def test_each_event_costs_each_session_what_the_table_says(fleet, whole, proxy, event):
+    async with AsyncExitStack() as opened:
+        proxy.use(0)
+        token = fleet.jupyters[0].token
+        sessions = [await opened.enter_async_context(kind(proxy, token)) for kind in KINDS.values()]
+        for session in sessions:
+            assert await session.call("before") == "before"
+        if EVENTS[event] is peers_cut:  # of which the links of the sessions must make use
+            proxy.use(1, 2)
+            proxy.cut()
+        else:
+            proxy.use(0, 1, 2)
+        for session in sessions:
+            assert await session.call("again") == "again"
+        calls = await asyncio.gather(*(session.begin() for session in sessions))
+        await EVENTS[event](fleet, proxy)
+        cells = await asyncio.gather(*map(cell, sessions, calls))
+    assert dict(zip(KINDS, cells, strict=True)) == table()[event]

@@ -81,6 +81,33 @@ async def test_when_the_gateway_that_serves_is_killed_the_other_takes_over_befor
         await fleet.started(0)
 
 
+async def test_when_the_gateway_that_serves_is_suspended_a_link_over_another_one_does_not_wait_for_it(fleet):
+    async with fleet.balancer() as balancer, caller(balancer, fleet.jupyters[0].token) as one:
+        assert await ask(one, 1, text="before") == "before"
+        await moved(balancer, one, 1)
+        balancer.leave_out(0)
+        fleet.suspend(0)
+        try:
+            assert await ask(one, 2, text="after") == "after"
+        finally:
+            fleet.wake(0)
+        assert [session["restored"] for session in fleet.sessions(1)] == [True]
+        assert (one.states["Connected"], one.states["Lost"]) == (1, 0)
+
+
+async def test_when_the_gateway_between_is_suspended_its_link_is_given_up(fleet):
+    async with fleet.balancer() as balancer, caller(balancer, fleet.jupyters[0].token) as one:
+        assert await ask(one, 1, text="before") == "before"
+        await moved(balancer, one, 1)
+        assert fleet.sessions(0)[0]["attached"]
+        fleet.suspend(1)
+        try:
+            await until(lambda: not fleet.sessions(0)[0]["attached"], what="the end of the link")
+        finally:
+            fleet.wake(1)
+        assert await ask(one, 2, text="after") == "after"
+
+
 async def test_a_token_of_another_server_resumes_nothing_at_any_gateway(fleet):
     async with fleet.balancer() as balancer, caller(balancer, fleet.jupyters[0].token) as one:
         assert await ask(one, 1, text="before") == "before"

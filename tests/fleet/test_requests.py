@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.conftest import BOUND, Jupyter, response_in, until
-from tests.fleet.house import Fleet
+from tests.fleet.house import Fleet, remote_port, sockets_of
 from tests.handlers.test_poll import Poller
 from tests.handlers.test_poll import call as poll_call
 from tests.handlers.test_streamable_http import Http, events, lines
@@ -52,6 +52,21 @@ async def test_posts_of_one_session_alternate_between_gateways(fleet, client, re
     assert fleet.sessions(1) == []
     assert (await client.delete(one.url, headers=one.headers)).status_code == 204
     await until(lambda: fleet.sessions(0) == [], what="the end of the session")
+
+
+async def test_requests_for_another_gateway_go_there_over_connections_that_exist(fleet, client):
+    one = await http_session(fleet, client)
+    go_to(one, fleet.jupyters[1])
+    (peer,) = [instance["peer"] for instance in fleet.instances(0) if instance["self"]]
+    ports = set()
+    for own in range(1, 21):
+        assert (await one.legacy(own, "echo", {"text": "x"})).status_code == 200
+        for connection in sockets_of(fleet.jupyters[1].process.pid):
+            with connection:
+                if remote_port(connection) == int(peer.rpartition(":")[2]):
+                    ports.add(connection.getsockname()[1])
+    assert 1 <= len(ports) <= 10, "a look whether the gateway answers uses one up every two seconds"
+    assert (await client.delete(one.url, headers=one.headers)).status_code == 204
 
 
 async def test_an_event_stream_comes_from_another_gateway_as_it_grows(fleet, client):

@@ -41,7 +41,7 @@ async def test_a_suspended_gateway_that_wakes_up_drops_the_session_that_another_
         assert await ask(one, 1, text="before") == "before"
         fleet.suspend(0)
         try:
-            balancer.turn = 1
+            balancer.leave_out(0)
             balancer.cut()
             assert await ask(one, 2, text="after") == "after"
         finally:

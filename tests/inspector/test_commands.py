@@ -456,6 +456,64 @@ def test_stats_print_a_table_with_the_gateways_share(tmp_path):
     assert line[5:10] == ["30.0", "30.0", "30.0", "30.0", "20.0"]
 
 
+def test_stats_estimate_what_definitions_and_results_cost_a_model(tmp_path):
+    t = Transcript()
+    tool = {"name": "read", "description": "d" * 300, "inputSchema": {"type": "object"}}
+    small = {"name": "ls", "inputSchema": {"type": "object"}}
+    lines = [
+        t.message("c>", {"id": 1, "method": "tools/list"}),
+        t.message("c<", {"id": 1, "result": {"tools": [small, tool]}}),
+        t.message("c>", call(2)),
+        t.message("c<", done(2), size=4000),
+        t.message("c>", call(3)),
+        t.message("c<", done(3), size=2000),
+    ]
+    path = written(tmp_path / "r.jsonl", lines)
+    found = json.loads(inspect("stats", path, "--json").stdout)
+    sizes = {entry["name"]: (entry["bytes"], entry["tokens"]) for entry in found["definitions"]}
+    exact = len(json.dumps(tool, separators=(",", ":")))
+    assert sizes["read"] == (exact, -(-exact // 4)) and sizes["ls"][0] < 60
+    assert {line["target"]: line["tokens"] for line in found["operations"]}["run"] == 750
+    table = inspect("stats", path).stdout
+    assert "~tok" in table.splitlines()[0]
+    assert f"tools of demo: 2, {exact + sizes['ls'][0]} bytes, about " in table.splitlines()[-1]
+    assert f"; the largest is read ({sizes['read'][1]})" in table
+
+
+def recorded(t: Transcript, session: str, *said: tuple[str, str, str]) -> list[str]:
+    """Calls of one session: tool, argument, and the text of the result."""
+    lines = []
+    for number, (tool, given, text) in enumerate(said):
+        request = {"id": number, "method": "tools/call", "params": {"name": tool, "arguments": {"of": given}}}
+        result = {"content": [{"type": "text", "text": text}]}
+        lines += [t.message("c>", request, session=session)]
+        lines += [t.message("c<", {"id": number, "result": result}, session=session)]
+    return lines
+
+
+def test_diff_pairs_the_calls_of_two_sessions_and_names_what_differs(tmp_path):
+    t = Transcript()
+    old = recorded(t, "old", ("read", "a", "1"), ("read", "b", "2"), ("ls", "/", "a b"), ("rm", "b", "ok"))
+    new = recorded(t, "new", ("read", "a", "1"), ("ls", "/", "a b c"), ("stat", "c", "x"), ("rm", "c", "ok"))
+    both, one = written(tmp_path / "both.jsonl", [*old, *new]), written(tmp_path / "one.jsonl", old)
+    found = inspect("diff", one, f"{both}#new")
+    assert found.returncode == 1
+    assert found.stdout.splitlines() == [
+        '- #3 tools/call read {"of": "b"}',
+        "≠ #11 tools/call ls",
+        '    result.content[0].text: "a b" → "a b c"',
+        '+ #13 tools/call stat {"of": "c"}',
+        "≠ #15 tools/call rm",
+        '    params.arguments.of: "b" → "c"',
+        "4 and 4 requests, 4 differences",
+    ]
+    assert inspect("diff", one, f"{both}#ol").returncode == 0
+    several = inspect("diff", one, both)
+    assert (
+        several.returncode == 2 and f"has 2 sessions; give {both}#SESSION, one of: old, new" in several.stderr
+    )
+
+
 def test_an_export_to_har_has_an_entry_per_request_and_one_per_session(tmp_path):
     t = Transcript()
     lines = [t.message("c>", call(1)), t.message("c<", done(1)), t.message("c>", call(2))]

@@ -245,7 +245,7 @@ async def test_e_writes_what_the_filter_shows(desk, tmp_path):
     await desk.press("slash")
     await desk.write("id:1 | id:2")
     await desk.press("enter")
-    for name in ("out.har", "out.json", "out.jsonl", "out.jsonl.zst"):
+    for name in ("out.har", "out.html", "out.json", "out.jsonl", "out.jsonl.zst"):
         await desk.press("e", "ctrl+u")
         await desk.write(name)
         await desk.press("enter")

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from websockets.asyncio.client import connect
 
+from mcp_ws_ide.errors import UnusableArgumentError
 from mcp_ws_ide.inspector import private
 from mcp_ws_ide.inspector.private import server_name
 from tests.conftest import BOUND, FAST_SERVER, Peer, interrupt, until
@@ -214,3 +215,44 @@ async def test_in_a_terminal_it_opens_the_screens_and_ctrl_c_ends_everything(tmp
     finally:
         await asyncio.to_thread(started.run, "kill-server")
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("mcp-ws")]
+
+
+async def test_wrap_is_a_stdio_server_that_is_recorded_and_found_by_the_inspector(tmp_path):
+    runtime, record = tmp_path / "runtime", tmp_path / "r.jsonl"
+    runtime.mkdir()
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *("wrap", "--name", "fast", "--record", str(record), "--", *WRAPPED),
+        env={**environment(tmp_path), "JUPYTER_RUNTIME_DIR": str(runtime)},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
+    said = {"name": "echo", "arguments": {"text": "said"}}
+    answers = []
+    async with asyncio.timeout(BOUND):
+        for number, (method, params) in enumerate((("initialize", hello), ("tools/call", said))):
+            request = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+            process.stdin.write(json.dumps(request).encode() + b"\n")
+            answers.append(json.loads(await process.stdout.readline()))
+        (found,) = [json.loads(path.read_text()) for path in runtime.glob("jpserver-*.json")]
+        process.stdin.close()
+        out, err = await process.communicate()
+    assert [answer["id"] for answer in answers] == [0, 1] and out == b""
+    assert answers[1]["result"]["content"] == [{"type": "text", "text": "said"}]
+    assert f"fast can be inspected: mcp-ws-inspect --url {found['url']}" in err.decode()
+    records = map(json.loads, record.read_text().splitlines())
+    kinds = [one.get("event") or one.get("method") for one in records]
+    assert "initialize" in kinds and "link_closed" in kinds, "from the first to the last message"
+    assert process.returncode == 0 and not list(runtime.glob("jpserver-*.json"))
+
+
+def test_a_token_file_is_written_once_and_a_weak_one_is_refused(tmp_path):
+    path = tmp_path / "token"
+    token = private.kept_token(str(path))
+    assert private.kept_token(str(path)) == token and path.stat().st_mode & 0o777 == 0o600
+    for weak in ("short", "with a blank in it, however long"):
+        path.write_text(weak)
+        with pytest.raises(UnusableArgumentError, match="at least 16 letters"):
+            private.kept_token(str(path))

@@ -16,6 +16,7 @@ from mcp_ws_ide.inspector.app.keys import HELP
 from mcp_ws_ide.inspector.app.panes import Capabilities, Ladder, Problems, Sessions
 from mcp_ws_ide.inspector.model.filters import parse
 from mcp_ws_ide.inspector.playback import Playback
+from mcp_ws_ide.inspector.settings import SSH, Settings
 from tests.inspector.records import Transcript, call, done
 from tests.inspector.test_app import Seat
 from tests.inspector.test_commands import written
@@ -24,8 +25,10 @@ HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"na
 
 
 @contextlib.asynccontextmanager
-async def opened(folder: Path, lines: list[str], size: tuple[int, int] = (80, 24)) -> AsyncIterator[Seat]:
-    app = InspectorApp(Playback(str(written(folder / "r.jsonl", lines))))
+async def opened(
+    folder: Path, lines: list[str], size: tuple[int, int] = (80, 24), filter_: str = ""
+) -> AsyncIterator[Seat]:
+    app = InspectorApp(Playback(str(written(folder / "r.jsonl", lines))), filter_=parse(filter_))
     async with app.run_test(size=size) as pilot:
         person = Seat(app, pilot)
         await person.until(lambda: len(person.store) == len(lines), "the records")
@@ -469,3 +472,114 @@ async def test_going_to_a_folded_answer_unfolds_and_keeps_the_filter(tmp_path):
         person.app._filter(parse("kind:request"))
         await person.press("x")
         assert (person.app.row, person.app.traffic.filter.text) == (1, "")
+
+
+async def test_the_timeline_has_a_bar_per_operation_on_the_scale_of_what_is_visible(tmp_path):
+    t = Transcript(step=0.1)
+    origin = {"origin_session": "s1", "origin_id": 1}
+    lines = [
+        t.message("c>", call(1)),
+        t.message(">s", call(9), **origin),
+        t.message("<s", done(9)),
+        t.message("c<", done(1)),
+        t.message("c>", call(2)),
+        t.message("c>", {"method": "notifications/initialized"}),
+    ]
+    async with opened(tmp_path, lines) as person:
+        await person.press("T")
+        await person.until(lambda: "timeline of 500 ms" in person.screen(), "the timeline")
+        traffic = person.app.traffic
+        assert traffic.count() == 3 and "timeline" in person.screen().split("\n")[1]
+        room = len(traffic.parts(0, 79)[-1][0])
+        bars = [traffic.parts(index, 79)[-1][0] for index in range(3)]
+        # The call took 300 ms of the 500, its server the middle 100; the second one is still open.
+        assert bars[0].strip("▒ ").strip("█") == "" and bars[0].startswith("▒")
+        shares = [bars[0].count(sign) / room for sign in "▒█"]
+        assert shares == [pytest.approx(0.4, abs=0.07), pytest.approx(0.2, abs=0.07)]
+        assert bars[1].strip() == "░" * bars[1].count("░") and bars[1].endswith("░")
+        assert bars[2].strip() == "│" and len(bars[2].rstrip()) == room
+        await person.press("T")
+        await person.until(lambda: traffic.count() == len(lines), "the messages")
+
+
+async def test_a_filter_of_the_command_line_is_applied_and_escape_clears_it(tmp_path):
+    t = Transcript()
+    lines = [t.message("c>", call(1, "read")), t.message("c>", call(2, "write"))]
+    async with opened(tmp_path, lines, filter_="tool:read") as person:
+        await person.until(lambda: person.app.traffic.count() == 1, "what matches")
+        assert "/tool:read" in person.screen()
+        await person.press("escape")
+        await person.until(lambda: person.app.traffic.count() == 2, "everything")
+
+
+def two_sessions() -> list[str]:
+    t, lines = Transcript(), []
+    for session, tools in (("aaaa1111", ("read", "read_all", "write it")), ("bbbb2222", ("read", "ls"))):
+        for number, tool in enumerate(tools):
+            lines += [t.message("c>", call(number, tool), session=session)]
+            lines += [t.message("c<", done(number), session=session)]
+    return lines
+
+
+async def test_tab_completes_a_filter_with_what_the_traffic_has(tmp_path):
+    async with opened(tmp_path, two_sessions(), (120, 24)) as person:
+        field = person.app.prompt.field
+        await person.press("slash", "t", "o", "tab")
+        assert field.value == "tool:"
+        await person.press("r", "tab")
+        assert field.value == "tool:read"
+        await person.until(lambda: "Tab tool:read_all" in person.screen(), "what else there is")
+        await person.press("tab", "space", "s", "t", "a", "tab", "o", "tab", "enter")
+        assert person.app.traffic.filter.text == "tool:read_all status:ok"
+        await person.press("slash", *["backspace"] * 40, *"tool:w", "tab")
+        assert field.value == 'tool:"write it"'
+
+
+async def test_a_command_is_completed_run_or_refused(tmp_path):
+    async with opened(tmp_path, two_sessions(), (120, 30)) as person:
+        app, field = person.app, person.app.prompt.field
+        await person.press("colon", *"nonsense", "enter")
+        await person.until(lambda: "unknown command 'nonsense'" in person.screen(), "the refusal")
+        await person.press("escape", "colon", *"fil", "tab", *"tool:l", "tab", "enter")
+        await person.until(lambda: app.traffic.filter.text == "tool:ls", "the filter")
+        await person.press("colon", *"sta", "tab", "enter")
+        await person.until(lambda: app.current is app.stats, "the screen")
+        await person.press("colon", *"diff a", "tab", "space", "b", "tab")
+        assert field.value == "diff aaaa1111 bbbb2222"
+        await person.press("enter")
+        await person.until(lambda: isinstance(app.screen, ReportScreen), "the comparison")
+        shown = person.screen()
+        assert "aaaa1111 and bbbb2222: 3 and 2 requests" in shown
+        assert "- #3 tools/call read_all" in shown and "+ #9 tools/call ls" in shown
+
+
+async def test_keys_of_the_settings_replace_the_usual_ones_also_in_the_last_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path))
+    own = {"timeline": "ctrl+t", "follow": "F", "nosuch": "x"}
+    Settings().keep(keys=own, refresh=5)
+    async with opened(tmp_path, two_sessions(), (120, 24)) as person:
+        traffic = person.app.traffic
+        assert "no action is called nosuch" in " ".join(note.message for note in person.app._notifications)
+        assert "ctrl+t timeline" in person.screen().split("\n")[-1]
+        await person.press("T")
+        assert not traffic.timeline
+        await person.press("ctrl+t")
+        assert traffic.timeline
+        await person.press("question_mark")
+        await person.until(lambda: "timeline (your settings)" in person.screen(), "the help")
+
+
+@pytest.mark.parametrize(
+    ("members", "ssh", "rate"),
+    [({}, "", 20), ({}, "10.0.0.1 1 10.0.0.2 22", 10), ({"refresh": 3}, "x", 3), ({"refresh": 1e9}, "", 60)],
+)
+def test_the_screen_is_updated_less_often_over_ssh_unless_the_user_chose_how_often(
+    tmp_path, monkeypatch, members, ssh, rate
+):
+    for name in SSH:
+        monkeypatch.delenv(name, raising=False)
+    if ssh:
+        monkeypatch.setenv(SSH[0], ssh)
+    settings = Settings(tmp_path / "settings.json")
+    settings.keep(**members)
+    assert settings.refresh == rate

@@ -13,7 +13,7 @@ from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.observe import feed as feed_module
 from mcp_ws_ide.observe import tap as tap_module
 from mcp_ws_ide.observe.feed import BATCH_BYTES, HISTORY_RECORDS, Watcher
-from mcp_ws_ide.observe.redaction import RAW_LIMIT, REDACT_LIMIT
+from mcp_ws_ide.observe.redaction import RAW_LIMIT, REDACT_LIMIT, Redactor
 from mcp_ws_ide.observe.scope import Scope, read_place, read_scope
 from mcp_ws_ide.observe.tap import Tap
 
@@ -122,6 +122,34 @@ def test_large_records_are_bounded_in_bytes_too():
     assert len(watcher.take()) < BATCH_BYTES + 2 * RAW_LIMIT, "a batch is bounded"
     held = len(records(watcher)) * RAW_LIMIT * 2
     assert held < feed_module.HISTORY_BYTES
+
+
+def test_watchers_get_the_same_records_wherever_they_are():
+    tap = Tap()
+    watchers = [watched(tap) for _ in range(3)]
+    taken(watchers[0])
+    for number in range(2 * feed_module.BATCH_RECORDS + 7):
+        report(tap, call(number))
+        if number == 5:
+            assert len(records(watchers[1])) == 6
+    first, second, third = (records(watcher) for watcher in watchers)
+    assert first == third
+    assert second == first[6:]
+    assert [record["id"] for record in first] == list(range(2 * feed_module.BATCH_RECORDS + 7))
+
+
+def test_a_new_secret_is_hidden_from_the_next_message_on():
+    tap = Tap()
+    watcher, data = (
+        watched(tap),
+        b'{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":"%s"}}' % CANARY.encode(),
+    )
+    message = messages.parse(data)
+    report(tap, data, message=message)
+    tap.redactor = Redactor(values=[CANARY])
+    for again in (message, messages.with_id(message, b"2")):
+        report(tap, again.data, message=again)
+    assert [CANARY in record["raw"] for record in records(watcher)] == [True, False, False]
 
 
 def test_a_watcher_is_woken_once_per_batch_and_sees_only_its_owners_records():
@@ -358,12 +386,11 @@ def test_a_message_with_another_id_is_redacted_like_the_first(payload, hidden):
     data = f'{{"jsonrpc":"2.0","id":1,"method":"m","params":{payload}}}'.encode()
     message = messages.parse(data)
     report(tap, data, message=message)
-    tap.message("me", "s", None, "upstream", "out", messages.with_id(message, b"2").data)
-    tap.message(
-        "me", "s", None, "upstream", "out", messages.with_id(message, b'"sk-%s"' % CANARY.encode()).data
-    )
+    for raw_id in (b"2", b'"sk-%s"' % CANARY.encode()):
+        again = messages.with_id(message, raw_id)
+        tap.message("me", "s", None, "upstream", "out", again.data, again)
     first, second, third = records(watcher)
-    assert [r["id"] for r in (first, second)] == [1, 2]
+    assert [(r["id"], r["size"]) for r in (first, second)] == [(1, len(data)), (2, len(data))]
     assert json.loads(first["raw"])["params"] == json.loads(second["raw"])["params"]
     assert (CANARY in first["raw"] or CANARY in second["raw"]) is False
     assert ("••••" in second["raw"]) is hidden

@@ -6,8 +6,9 @@
 --   sessions        sorted set: all sessions, by the time when they were created
 --   expiry          sorted set: the sessions without a link, by the time after which they may be deleted
 --   counts          hash: the number of sessions of each principal
---   instance:<id>   the lease of an instance, with its facts
---   instances       the instances that had a lease
+--   instance:<id>   the lease of an instance
+--   instances       hash: the facts of the instances that had a lease
+--   new:<id>        exists for as long as a lease runs, from when the lease of an instance began
 --   tokens          hash: the gateway tokens, sealed, by id
 --   revoked         sorted set: the ids of revoked ones, by the time when they would have expired
 --   keys            the fingerprint of the keys that seal
@@ -21,7 +22,17 @@ local NOBODY = '-'
 
 local function session_key(id) return prefix .. 's:' .. id end
 local function frames_key(id) return prefix .. 'f:' .. id end
-local function lives(instance) return redis.call('EXISTS', prefix .. 'instance:' .. instance) == 1 end
+local function exists(key) return redis.call('EXISTS', key) == 1 end
+local function lease_key(instance) return prefix .. 'instance:' .. instance end
+
+-- Whether an instance may be alive. An outage of this server ends all leases; so the caller cannot tell until it has held
+-- its own for so long that those who live have renewed theirs.
+local function lives(instance)
+  if instance == NOBODY then return false end
+  if exists(lease_key(instance)) then return true end
+  local shares = redis.call('HEXISTS', prefix .. 'instances', me) == 1
+  return shares and (not exists(lease_key(me)) or exists(prefix .. 'new:' .. me))
+end
 
 -- The head has what each batch checks and changes: epoch, number, received, sent, base, expires_at, owner. Nil if there
 -- is none, or if it is damaged.

@@ -1,8 +1,8 @@
 """The application: frames, polling, and the events of its widgets.
 
 Keys are listed in :mod:`.keys`; their actions are in :mod:`.filter_actions` (filter, search, jump),
-:mod:`.detail_actions` (details, marks, comments), :mod:`.file_actions` (record, export, open) and
-:mod:`.send_actions` (copy, send again, faults). All extend :mod:`.app_base`.
+:mod:`.detail_actions` (details, marks, comments), :mod:`.file_actions` (record, export, open),
+:mod:`.send_actions` (copy, send again, faults) and :mod:`.command_line` (by name). All extend :mod:`.app_base`.
 """
 
 from __future__ import annotations
@@ -23,18 +23,17 @@ from textual.widgets import Input
 from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.inspector.app import traffic_columns
+from mcp_ws_ide.inspector.app.command_line import CommandLine
 from mcp_ws_ide.inspector.app.detail_actions import DetailActions
 from mcp_ws_ide.inspector.app.dialogs import Prompt
-from mcp_ws_ide.inspector.app.file_actions import FileActions
-from mcp_ws_ide.inspector.app.filter_actions import FilterActions
 from mcp_ws_ide.inspector.app.gateways import Gateways
-from mcp_ws_ide.inspector.app.keys import APP_BINDINGS
+from mcp_ws_ide.inspector.app.keys import APP_BINDINGS, action_names
 from mcp_ws_ide.inspector.app.panes import Ladder, Pane, Problems, Sessions, Stats
 from mcp_ws_ide.inspector.app.rows import Rows
 from mcp_ws_ide.inspector.app.send_actions import SendActions
 from mcp_ws_ide.inspector.app.traffic import Traffic
 from mcp_ws_ide.inspector.model import filters
-from mcp_ws_ide.inspector.model.filters import FilterTooSlowError
+from mcp_ws_ide.inspector.model.filters import Filter, FilterTooSlowError
 from mcp_ws_ide.inspector.model.journal import Changes
 from mcp_ws_ide.inspector.model.schema_import import schemas
 from mcp_ws_ide.inspector.playback import Playback
@@ -42,8 +41,6 @@ from mcp_ws_ide.inspector.recording import gap_line
 from mcp_ws_ide.inspector.watch import MissedRecords
 from mcp_ws_ide.rest_client import GatewayClient, in_thread
 
-FRAME: Final = 1 / 20
-"""Seconds between two checks for received records."""
 BUDGET: Final = 0.02
 """Seconds of a frame that are spent on received records; the rest waits for the next frame."""
 BUSY: Final = 2000
@@ -56,7 +53,7 @@ POLL: Final = 2.0
 """Seconds between two requests for sessions and servers."""
 
 
-class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
+class InspectorApp(CommandLine, DetailActions, SendActions):
     """``mcp-ws-inspect``: every message, in both directions, live."""
 
     TITLE = "mcp-ws-inspect"
@@ -78,14 +75,23 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
         self.run_worker(asyncio.to_thread(schemas), name="schemas", group="schemas")
         self.run_worker(self.tap.run(), name="watch", exclusive=True, group="watch")
         self._recall_settings()
-        self._beats = [self.set_interval(FRAME, self.frame), self.set_interval(POLL, self.poll)]
-        self.show_state()
+        self._beats = [
+            self.set_interval(1 / self.settings.refresh, self.frame),
+            self.set_interval(POLL, self.poll),
+        ]
+        self._filter(self._first_filter)
 
     def _recall_settings(self) -> None:
-        """Use the theme and the columns of the last time, and keep a theme that is chosen from now on."""
+        """Use theme, columns and keys of the settings, and keep a theme that is chosen from now on."""
         if self.settings.theme in self.available_themes and THEME_VARIABLE not in os.environ:
             self.theme = self.settings.theme
         self.traffic.chosen = tuple(name for name in self.settings.columns if name in traffic_columns.NAMES)
+        known = action_names()
+        self.set_keymap({name: key for name, key in self.settings.keys.items() if name in known})
+        if unknown := sorted(set(self.settings.keys) - set(known)):
+            self._warn(
+                f"{self.settings.path}: no action is called {', '.join(unknown)}; ':' and Tab list them"
+            )
         self.theme_changed_signal.subscribe(self, lambda theme: self._keep_theme(theme.name))
 
     def _keep_theme(self, name: str) -> None:
@@ -172,15 +178,18 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
         """While text is edited, ``/`` and Tab belong to the text or to the dialog."""
         if action in ("filter", "search", "other_pane"):
             return not self.prompt.is_open and len(self.screen_stack) == 1
+        if action == "complete":
+            return self.prompt.is_open and len(self.screen_stack) == 1
         if action in ("earlier", "keep_filter"):
             return self.prompt.is_open and self.prompt.purpose == "filter" and len(self.screen_stack) == 1
         return True
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Report errors in the input immediately."""
-        self.prompt.check(event.value)
+        if self.prompt.check(event.value) is not None or self.prompt.purpose == "command":
+            self.prompt.offer(self.completions(event.value))
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
+    async def on_input_submitted(self, event: Input.Submitted) -> None:
         """Act on the input if it is valid."""
         purpose, text = self.prompt.purpose, event.value
         if purpose in Prompt.FILTERS:
@@ -188,6 +197,11 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
             if filter_ is not None:
                 self._close_prompt()
                 self._apply(purpose, filter_)
+        elif purpose == "command":
+            if not text.strip():
+                self._close_prompt()
+            elif problem := await self.run_command(text):
+                self.prompt.say(problem)
         elif purpose == "comment":
             self._close_prompt()
             self._comment(text.strip())
@@ -254,6 +268,7 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
             ("Follow", "Follow the newest row, or stop following", self.action_follow),
             ("Pause", "Pause the display, or resume it", self.action_pause),
             ("Fold legs", "One row per operation", self.action_fold),
+            ("Timeline", "One bar per operation", self.action_timeline),
             ("Marked only", "Only rows that are marked", self.action_marked_only),
             ("Problems only", "Only rows with a problem", lambda: self._only("is:problem")),
             ("Columns", "Choose the columns of Traffic", self.action_columns),
@@ -271,13 +286,16 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
         yield from (SystemCommand(*action) for action in actions)
 
 
-def run(find: Callable[[], RunningGateway] | Playback, *, private: bool = False) -> int:
+def run(
+    find: Callable[[], RunningGateway] | Playback, *, private: bool = False, filter_: Filter | None = None
+) -> int:
     """Open the inspector on a gateway or a recording; return the exit code.
 
     Leaving a recording that was opened with ``o`` returns to what was shown before.
 
     Args:
         private: the gateway belongs to this inspector, so that its token may be shown.
+        filter_: the filter to begin with; None for all rows.
     """
     for stale in (
         "COLUMNS",
@@ -286,7 +304,7 @@ def run(find: Callable[[], RunningGateway] | Playback, *, private: bool = False)
         os.environ.pop(stale, None)
     journal = None
     while True:
-        app = InspectorApp(find, journal, private=private)
+        app = InspectorApp(find, journal, private=private, filter_=filter_)
         app.run_to_the_end()
         if not app.opening:
             return app.return_code or 0
@@ -302,14 +320,15 @@ def run(find: Callable[[], RunningGateway] | Playback, *, private: bool = False)
             journal.gap(time.time(), app.now, "a recording was shown")
 
 
-def run_file(path: str, most: int | None = None) -> int:
+def run_file(path: str, most: int | None = None, filter_: Filter | None = None) -> int:
     """Open the inspector on a recording.
 
     Args:
         path: its file.
         most: bytes to decompress at most.
+        filter_: the filter to begin with; None for all rows.
 
     Raises:
         RecordingError: the file cannot be read.
     """
-    return run(Playback(path, most))
+    return run(Playback(path, most), filter_=filter_)

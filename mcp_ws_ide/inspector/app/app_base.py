@@ -48,9 +48,11 @@ class AppBase(ShutdownApp):
         journal: Journal | None = None,
         *,
         private: bool = False,
+        filter_: Filter | None = None,
     ) -> None:
         super().__init__()
         self._private = private
+        self._first_filter = filter_ or filters.parse("")
         self.journal = journal = journal or Journal()
         # Held here: while help or the palette is open, a query would search those instead.
         self.head, self.tabs, self.footer = Line(id="head"), Line(id="tabs"), Line(id="keys")
@@ -142,7 +144,7 @@ class AppBase(ShutdownApp):
         current, width = self.switcher.current, self.size.width
         self.tabs.show(header.tabs(self.journal, self.traffic, current, self.now, width, self.shown_screens))
         place = "detail" if self.detail.is_open else current or "traffic"
-        self.footer_keys = keys.footer(place, width - 1)
+        self.footer_keys = keys.footer(place, width - 1, self.settings.keys)
         self.footer.show([(f" {text} ", "dim") for text, _ in self.footer_keys])
 
     @property
@@ -268,7 +270,7 @@ class AppBase(ShutdownApp):
         """Go to a row that is not visible: unfold if that suffices, else clear the filter."""
         traffic = self.traffic
         folded = traffic.folding and traffic.view.has(representative(self.journal.store, row))
-        traffic.folding = False
+        traffic.folding = traffic.timeline = False
         if not folded:
             traffic.marked_only = False
         traffic.apply(traffic.filter if folded else filters.parse(""))

@@ -62,6 +62,12 @@ def milliseconds(value: float | None) -> str:
     return f"{value / 86_400_000:.0f}d"
 
 
+def span(seconds: float) -> str:
+    """Return a duration with its unit."""
+    text = milliseconds(seconds * 1000)
+    return text if text[-1:].isalpha() else f"{text} ms"
+
+
 def number_width(store: Store) -> int:
     """Return the cells of :func:`flagged_number`."""
     return 1 + max(NUMBER, len(str(store.highest)))

@@ -117,4 +117,4 @@ class DetailActions(AppBase):
 
     def action_help(self) -> None:
         """Show the help screen."""
-        self.push_screen(Help())
+        self.push_screen(Help(self.settings.keys))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from textual.app import ComposeResult
@@ -55,8 +55,9 @@ class ReportScreen(ModalScreen[None]):
 class Help(ReportScreen):
     """The help screen: keys, filter language, status and direction."""
 
-    def __init__(self) -> None:
-        lines = HELP.splitlines()
+    def __init__(self, chosen: Mapping[str, str]) -> None:
+        own = [f"{key:<{HELP_INDENT}}{name} (your settings)" for name, key in chosen.items()]
+        lines = [*own, *HELP.splitlines()]
         super().__init__(
             "Help", [[(line[:HELP_INDENT], "key"), (line[HELP_INDENT:], "")] for line in lines], HELP_INDENT
         )
@@ -199,11 +200,12 @@ class Prompt(Vertical):
     Prompt Input { border: none; height: 1; padding: 0; background: $surface; }
     """
     HINTS: Final[dict[str, str]] = {
-        "filter": "filter: Enter applies it, Esc clears it, ↑ ↓ earlier, Ctrl+S saves it; tool: status: lat:>500",
+        "filter": "filter: Enter applies it, Esc clears it, ↑ ↓ earlier, Tab completes, Ctrl+S saves; tool: lat:>500",
         "search": "search: Enter goes to the next match, Esc ends the search; tool: status: lat:>500 ~regex …",
+        "command": "command: Enter runs it, Tab completes it; filter sort diff theme open export record …",
         "comment": "comment: Enter saves it and marks the row; an empty comment removes it",
         "record": "record to: FILE.jsonl or FILE.jsonl.zst; Enter starts, R stops",
-        "export": "export the filtered rows to: FILE.jsonl (a recording), FILE.json or FILE.har",
+        "export": "export the filtered rows to: FILE.jsonl (a recording), FILE.html, .json or .har",
         "open": "open a recording: its file name",
     }
     FILTERS: Final = frozenset({"filter", "search"})
@@ -245,6 +247,15 @@ class Prompt(Vertical):
     def say(self, message: str, style: str = "bad") -> None:
         """Show a message below the input."""
         self.hint.show([(clean(message), style)])
+
+    def offer(self, texts: Sequence[str]) -> None:
+        """Show what the text may become, once something was typed: the words that differ."""
+        text = self.field.value
+        start = max(text.rfind(" "), text.rfind("(")) + 1
+        if not texts or start >= len(text):
+            return
+        words = "  ".join(clean(one[start:]) for one in texts)
+        self.hint.show([("Tab ", "accent"), (words, "note")])
 
     def check(self, text: str) -> Filter | None:
         """Return the filter, or None after showing a caret under the error; None if the input is not a filter."""

@@ -112,6 +112,14 @@ class FilterActions(AppBase):
     def action_fold(self) -> None:
         """Show one row per operation, or all."""
         self.traffic.folding = not self.traffic.folding
+        self.traffic.timeline = False
+        self._filter(self.traffic.filter)
+
+    def action_timeline(self) -> None:
+        """Show a bar for each operation, or messages again."""
+        self.traffic.timeline = self.traffic.folding = not self.traffic.timeline
+        if self.current is not self.traffic:
+            self.action_screen("traffic")
         self._filter(self.traffic.filter)
 
     def action_match(self, step: int) -> None:

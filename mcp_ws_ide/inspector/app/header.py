@@ -73,7 +73,8 @@ def tabs(
     switches = [
         ("PAUSED", traffic.paused),
         ("follow", traffic.following and not traffic.paused),
-        ("folded", traffic.folding),
+        ("folded", traffic.folding and not traffic.timeline),
+        ("timeline", traffic.timeline),
         ("marked", traffic.marked_only),
     ]
     switched = " ".join(word for word, on in switches if on)

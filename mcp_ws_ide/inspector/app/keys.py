@@ -6,13 +6,16 @@ file_actions or send_actions. Keys of the filter language and of dialogs are not
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 from textual.binding import Binding, BindingType
 
 SCREENS: Final = ("sessions", "traffic", "ladder", "stats", "capabilities", "problems", "gateways")
 """The screens, by the number that opens them, from 1."""
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 HELP_INDENT: Final = 14
 """Column of the help screen at which descriptions begin."""
 
@@ -47,6 +50,11 @@ KEYS: Final[tuple[KeyHelp, ...]] = (
         "/",
         "filter: Enter applies it, Esc clears it and closes",
         (Binding("slash", "filter", "Filter", priority=True),),
+    ),
+    KeyHelp(
+        ":",
+        "command: any action by its name, and filter, sort, diff, theme, open, export, record, screen",
+        (Binding("colon", "command", "Command"),),
     ),
     KeyHelp(
         "↑ ↓ Ctrl+S",
@@ -108,8 +116,11 @@ KEYS: Final[tuple[KeyHelp, ...]] = (
     ),
     KeyHelp(
         "Tab",
-        "switch between the list and the detail pane",
-        (Binding("tab,shift+tab", "other_pane", "Other pane", priority=True),),
+        "switch between the list and the detail pane; while you type: complete",
+        (
+            Binding("tab,shift+tab", "other_pane", "Other pane", priority=True),
+            Binding("tab", "complete", show=False, priority=True),
+        ),
     ),
     KeyHelp("w", "wrap lines in the detail pane", (Binding("w", "wrap", "Wrap lines"),)),
     KeyHelp("z", "show _meta in the detail pane, or collapse it", (Binding("z", "meta", "Show _meta"),)),
@@ -130,6 +141,11 @@ KEYS: Final[tuple[KeyHelp, ...]] = (
     KeyHelp("d", "compare the two marked rows", (Binding("d", "difference", "Compare marked"),)),
     KeyHelp("l", "fold legs: one row per operation", (Binding("l", "fold", "Fold legs"),)),
     KeyHelp(
+        "T",
+        "timeline: a bar for each operation, on the scale of the visible rows; solid where the server had it",
+        (Binding("T", "timeline", "Timeline"),),
+    ),
+    KeyHelp(
         "s",
         "sort Traffic or Stats by the next column; a click on a heading sorts by it, again: the other way round",
         (Binding("s", "sort", "Sort"),),
@@ -147,7 +163,9 @@ KEYS: Final[tuple[KeyHelp, ...]] = (
         (Binding("E", "faults", "Inject a fault"),),
     ),
     KeyHelp("R", "start recording, or stop", (Binding("R", "record", "Record"),)),
-    KeyHelp("e", "export the filtered rows to .jsonl, .json or .har", (Binding("e", "export", "Export"),)),
+    KeyHelp(
+        "e", "export the filtered rows to .jsonl, .json, .har or .html", (Binding("e", "export", "Export"),)
+    ),
     KeyHelp("o", "open a recording; q returns", (Binding("o", "open", "Open a recording"),)),
     KeyHelp("c", "how to connect a client", (Binding("c", "connecting", "How to connect"),)),
     KeyHelp("Esc", "close what is open; else back to Traffic", (Binding("escape", "leave", "Back"),)),
@@ -160,8 +178,23 @@ KEYS: Final[tuple[KeyHelp, ...]] = (
     ),
 )
 
-APP_BINDINGS: Final[list[BindingType]] = [binding for key in KEYS for binding in key.app]
+
+def name_of(binding: Binding) -> str:
+    """Return the name of an action, as commands and settings use it: its description in lower case, with ``_``."""
+    return binding.description.lower().replace(" ", "_") if binding.show else ""
+
+
+APP_BINDINGS: Final[list[BindingType]] = [
+    replace(binding, id=name_of(binding) or None) for key in KEYS for binding in key.app
+]
 ROWS_BINDINGS: Final[list[BindingType]] = [binding for key in KEYS for binding in key.rows]
+
+
+def action_names() -> dict[str, str]:
+    """Return the actions of the application's keys by name."""
+    return {name: binding.action for key in KEYS for binding in key.app if (name := name_of(binding))}
+
+
 FooterKey = tuple[str, str]
 """Key and word, and the action of a click."""
 FOOTERS: Final[dict[str, tuple[FooterKey, ...]]] = {
@@ -178,6 +211,7 @@ FOOTERS: Final[dict[str, tuple[FooterKey, ...]]] = {
         ("n next", "match(1)"),
         ("x pair", "pair"),
         ("l fold", "fold"),
+        ("T timeline", "timeline"),
         ("m mark", "mark"),
         ("p pause", "pause"),
         ("^F search", "search"),
@@ -206,16 +240,28 @@ FOOTERS: Final[dict[str, tuple[FooterKey, ...]]] = {
 EVERYWHERE: Final[tuple[FooterKey, ...]] = (("? help", "help"), ("q quit", "quit"))
 
 
-def footer(place: str, width: int) -> list[FooterKey]:
-    """Return the keys that fit into a line of this width, at a place of :data:`FOOTERS`."""
-    left = width - sum(len(text) + 2 for text, _ in EVERYWHERE)
+def footer(place: str, width: int, chosen: Mapping[str, str] = NOTHING) -> list[FooterKey]:
+    """Return the keys that fit into a line of this width, at a place of :data:`FOOTERS`.
+
+    Args:
+        chosen: the user's keys, by the name of the action.
+    """
+    own = {action: chosen[name] for name, action in action_names().items() if name in chosen}
+    last = [_own(key, own) for key in EVERYWHERE]
+    left = width - sum(len(text) + 2 for text, _ in last)
     keys = []
-    for text, action in FOOTERS[place]:
+    for text, action in (_own(key, own) for key in FOOTERS[place]):
         left -= len(text) + 2
         if left < 0:
             break
         keys.append((text, action))
-    return [*keys, *EVERYWHERE]
+    return [*keys, *last]
+
+
+def _own(key: FooterKey, own: Mapping[str, str]) -> FooterKey:
+    """Return an entry of the last line with the key that the user chose for it."""
+    text, action = key
+    return (f"{own[action].split(',')[0]} {text.partition(' ')[2]}", action) if action in own else key
 
 
 _LEGEND: Final = """\

@@ -22,6 +22,7 @@ from mcp_ws_ide.inspector.model import filters
 from mcp_ws_ide.inspector.model.catalogue import Catalogue
 from mcp_ws_ide.inspector.model.journal import Changes, Journal, SeenSession, TrafficProblem
 from mcp_ws_ide.inspector.model.records import Kind, Lane, Status
+from mcp_ws_ide.inspector.model.sizes import tokens
 from mcp_ws_ide.inspector.model.statistics import OperationStats
 from mcp_ws_ide.inspector.model.view import View
 
@@ -357,9 +358,13 @@ class Stats(Pane):
         """Return the column headings; an arrow marks the sort order."""
         names = [f"{name + ('▼' if name == self.order else ''):>7}" for name in ORDERS[:-1]]
         size = f"{'size' + ('▼' if self.order == 'size' else ''):>7}"
-        return [
-            (f"{fit('server, method, target', max(10, width - 55))} {' '.join(names)} {'gw+':>6} {size}", "")
-        ]
+        operation = fit("server, method, target", self._operation_width(width))
+        tokens_ = f" {'~tok':>6}" if width >= WIDE else ""
+        return [(f"{operation} {' '.join(names)} {'gw+':>6}{tokens_} {size}", "")]
+
+    @staticmethod
+    def _operation_width(width: int) -> int:
+        return max(10, width - (62 if width >= WIDE else 55))
 
     def parts(self, index: int, width: int) -> list[Part]:
         """Return one operation."""
@@ -368,11 +373,12 @@ class Stats(Pane):
         durations = line.durations
         p50, p95 = milliseconds(durations.quantile(0.5)), milliseconds(durations.quantile(0.95))
         return [
-            (fit(name, max(10, width - 55)) + " ", ""),
+            (fit(name, self._operation_width(width)) + " ", ""),
             (f"{amount(line.count):>7} ", "head"),
             (f"{_count(line.errors):>7} ", "bad"),
             (f"{p50:>7} {p95:>7} {milliseconds(durations.worst):>7} ", ""),
             (f"{milliseconds(line.overhead):>6} ", "note"),
+            (f"{_count(line.tokens):>6} " if width >= WIDE else "", "number"),
             (f"{amount(line.size):>7}", ""),
         ]
 
@@ -540,14 +546,20 @@ def _catalogue_lines(catalogue: Catalogue | None) -> list[list[Part]]:
     if catalogue.capabilities:
         lines.append([("    capabilities: ", "dim"), (clean(", ".join(catalogue.capabilities)), "")])
     for kind, items in catalogue.items.items():
+        sizes = catalogue.sizes.get(kind, {})
+        whole = sum(sizes.values())
         lines.append([(f"    {kind} ({len(items)})", "note")])
+        if whole:
+            lines[-1].append((f"  {amount(whole)} bytes, about {amount(tokens(whole))} tokens", "dim"))
         if kind in catalogue.notes:
             lines[-1].append((f"  {clean(catalogue.notes[kind])}", "warn"))
         if kind in catalogue.incomplete:
             lines[-1].append(("  incomplete: the gateway truncated a list; there may be more", "warn"))
-        lines += [
-            [("      ", ""), (clean(name) + "  ", "key"), (_lines(text), "dim")] for name, text in items
-        ]
+        for name, text in items:
+            size = f"~{amount(tokens(sizes[name]))} tok" if sizes.get(name) else ""
+            lines.append(
+                [(f"      {size:>9}  ", "number"), (clean(name) + "  ", "key"), (_lines(text), "dim")]
+            )
     return lines
 
 

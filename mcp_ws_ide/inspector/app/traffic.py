@@ -8,11 +8,15 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from textual.geometry import Region
 from textual.message import Message
+from textual.strip import Strip
 
 from mcp_ws_ide.inspector.app import traffic_columns
+from mcp_ws_ide.inspector.app.columns import span
 from mcp_ws_ide.inspector.app.highlight import Highlight
-from mcp_ws_ide.inspector.app.rows import Part, Rows
+from mcp_ws_ide.inspector.app.rows import Part, Rows, fit
+from mcp_ws_ide.inspector.app.timeline import Scale, scale_of
 from mcp_ws_ide.inspector.model import filters
 from mcp_ws_ide.inspector.model.filters import Filter
 from mcp_ws_ide.inspector.model.journal import Changes, Journal
@@ -47,6 +51,9 @@ class Traffic(Rows):
         self._aim: int | None = None
         """The row on which the cursor belongs, until the filter has found it."""
         self.folding = False
+        self.timeline = False
+        self._scale = Scale()
+        """What the width of the timeline stands for; follows from the visible rows."""
         self.marked_only = False
         self.following = True
         self.paused = False
@@ -74,18 +81,33 @@ class Traffic(Rows):
         return rows.index(row) if row in rows else len(rows)
 
     def heading(self, width: int) -> list[Part]:
-        """Return the column headings."""
-        columns = traffic_columns.shown(width, self.chosen)
+        """Return the column headings; that of the timeline says what its width stands for."""
+        columns = self._columns(width)
         cells = traffic_columns.widths(columns, width, self._journal.store)
-        return traffic_columns.heading(columns, cells, self.ranking)
+        heading = traffic_columns.heading(columns, cells, self.ranking)
+        if self.timeline:
+            heading[-1] = fit(f"timeline of {span(self._scale.seconds)}", cells[-1]), ""
+        return heading
+
+    def _columns(self, width: int) -> list[traffic_columns.Column]:
+        if self.timeline:
+            return traffic_columns.beside_timeline(width)
+        return traffic_columns.shown(width, self.chosen)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Render for Textual, on the scale of the visible rows."""
+        if self.timeline:
+            visible = self.listed[self.top : self.top + self.body_height]
+            self._scale = scale_of(self._journal.store, visible, self.now)
+        return super().render_lines(crop)
 
     def parts(self, index: int, width: int) -> list[Part]:
         """Return one row."""
         row, store = self.listed[index], self._journal.store
         if not store.holds(row):
             return [("(removed: only the newest rows are kept)", "dim")]
-        columns = traffic_columns.shown(width, self.chosen)
-        cells = traffic_columns.Cells(store, row, self.now)
+        columns = self._columns(width)
+        cells = traffic_columns.Cells(store, row, self.now, self._scale)
         line = traffic_columns.line(cells, columns, traffic_columns.widths(columns, width, store))
         return self.highlight.parts(line)
 
@@ -178,7 +200,7 @@ class Traffic(Rows):
 
     def sort_next(self) -> None:
         """Sort by the next column that is shown, or no longer."""
-        shown = [column.name for column in traffic_columns.shown(self.size.width - 1, self.chosen)]
+        shown = [column.name for column in self._columns(self.size.width - 1)]
         names = [name for name in shown if name in NUMBERS]
         before = self.ranking.name if self.ranking is not None else ""
         self.sort([*names, ""][names.index(before) + 1] if before in names else (names or [""])[0])

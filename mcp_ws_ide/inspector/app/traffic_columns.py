@@ -19,6 +19,7 @@ from mcp_ws_ide.inspector.app.columns import (
     what,
 )
 from mcp_ws_ide.inspector.app.rows import Part, clean, fit
+from mcp_ws_ide.inspector.app.timeline import Scale, bar
 from mcp_ws_ide.inspector.model.ranking import Ranking
 from mcp_ws_ide.inspector.model.records import Kind, Status
 from mcp_ws_ide.inspector.model.store import TRUNCATED, Store
@@ -27,6 +28,8 @@ WIDE: Final = 100
 """Width from which the server's and the gateway's share have columns of their own."""
 WIDEST: Final = 140
 """Width from which the id and a preview of the message have columns of their own."""
+BESIDE_TIMELINE: Final = ("#", "server", "sess", "method, target", "st", "total")
+"""The columns beside the timeline; in a narrow window without the server."""
 LEAST_REST: Final = 8
 """Cells that a column without a width of its own always has."""
 WHAT_SHARE: Final = 0.4
@@ -37,11 +40,19 @@ MOST_WHAT: Final = 48
 
 @dataclass(slots=True)
 class Cells:
-    """One row of the store, as the columns need it; ``now`` is the monotonic time up to which a request has waited."""
+    """One row of the store, as the columns need it.
+
+    Attributes:
+        now: the monotonic time up to which an open request has waited.
+        scale: what the width of the timeline stands for.
+        room: the cells of the timeline.
+    """
 
     store: Store
     row: int
     now: float
+    scale: Scale = field(default_factory=Scale)
+    room: int = field(default=1, init=False)
     shares: tuple[float | None, float | None, float | None] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -110,6 +121,10 @@ COLUMNS: Final[tuple[Column, ...]] = (
 )
 """All columns, from left to right."""
 NAMES: Final = tuple(column.name for column in COLUMNS)
+TIMELINE: Final = Column(
+    "timeline", 0, lambda cells: bar(cells.store, cells.row, cells.now, cells.scale, cells.room)
+)
+"""The column of bars, the last one while the timeline is shown."""
 GROWING: Final = {"server": {WIDE: 12, WIDEST: 16}, "sess": {WIDEST: 8}}
 """Columns that are wider in a wide window: their cells, by the width of the list from which they have them."""
 
@@ -119,6 +134,12 @@ def shown(width: int, chosen: Sequence[str] = ()) -> list[Column]:
     if chosen:
         return [column for column in COLUMNS if column.name in chosen]
     return [column for column in COLUMNS if width >= column.since]
+
+
+def beside_timeline(width: int) -> list[Column]:
+    """Return the columns of the timeline in a list of this width."""
+    known = [column for column in COLUMNS if column.name in BESIDE_TIMELINE]
+    return [*(column for column in known if width >= WIDE or column.name != "server"), TIMELINE]
 
 
 def widths(columns: Sequence[Column], width: int, store: Store) -> list[int]:
@@ -157,6 +178,7 @@ def named(word: str) -> str:
 
 def line(row: Cells, columns: Sequence[Column], cells: Sequence[int]) -> list[Part]:
     """Return one row of Traffic, a part for each column."""
+    row.room = cells[-1]
     return _laid_out(columns, cells, [column.cell(row) for column in columns])
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mcp_ws_ide.inspector.model.records import part
+from mcp_ws_ide.inspector.model.sizes import size_of
 
 LISTS: Final = {
     "tools/list": ("tools", "name"),
@@ -31,6 +32,7 @@ class Catalogue:
 
     Attributes:
         items: entries as (name, description), by kind.
+        sizes: characters of the entries as JSON, by kind and name.
         notes: what is odd about a list, by kind: its cursors repeat, or one page lists an entry twice.
         incomplete: the kinds whose lists may have more entries, because a response was truncated or had too many.
     """
@@ -39,6 +41,7 @@ class Catalogue:
     versions: list[str] = field(default_factory=list)
     capabilities: list[str] = field(default_factory=list)
     items: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    sizes: dict[str, dict[str, int]] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     incomplete: set[str] = field(default_factory=set)
     _next: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -83,14 +86,16 @@ class Catalogue:
         entries = result.get(name)
         if not isinstance(entries, list):
             return
-        known = dict(self.items.get(name, []))
+        known, sizes = dict(self.items.get(name, [])), self.sizes.get(name, {})
         if len(entries) > MAX_ITEMS:
             self.incomplete.add(name)
         for entry in entries[:MAX_ITEMS]:
             title, text = part(entry, key), part(entry, "description")
             if isinstance(title, str):
                 known[title[:MAX_TEXT]] = text.strip()[:MAX_DESCRIPTION] if isinstance(text, str) else ""
+                sizes[title[:MAX_TEXT]] = size_of(entry)
         self.items[name] = list(known.items())[-MAX_ITEMS:]
+        self.sizes[name] = {title: sizes.get(title, 0) for title, _ in self.items[name]}
 
     def _follow(self, name: str, key: str, result: dict[str, Any], asked: str | None) -> None:
         """Note whether the cursors of a list run in a circle, and whether this page lists an entry twice.

@@ -18,6 +18,8 @@ MAX_DEPTH: Final = 500
 """Levels that are compared; deeper values are compared as a whole."""
 SHOWN: Final = 120
 """Characters of a value in a message."""
+CONTEXT: Final = 30
+"""Characters shown before the place at which two long texts begin to differ."""
 MISSING: Final = object()
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?")
 _STEP: Final = re.compile(r"[^.\[\]]+|\[(\d+|\*)\]")
@@ -32,14 +34,30 @@ class Difference:
     after: Any
 
     def __str__(self) -> str:
+        return f"{self.path}: {self.change}"
+
+    @property
+    def change(self) -> str:
+        """What has changed, without the path."""
         if self.after is MISSING:
-            return f"{self.path}: removed, was {_shown(self.before)}"
+            return f"removed, was {_shown(self.before)}"
         if self.before is MISSING:
-            return f"{self.path}: added, {_shown(self.after)}"
-        return f"{self.path}: {_shown(self.before)} → {_shown(self.after)}"
+            return f"added, {_shown(self.after)}"
+        start = _common(self.before, self.after)
+        return f"{_shown(self.before, start)} → {_shown(self.after, start)}"
 
 
-def _shown(value: Any) -> str:
+def _common(before: Any, after: Any) -> int:
+    """Return how many characters at the start of two long texts need not be shown, as they are the same."""
+    if not (isinstance(before, str) and isinstance(after, str)) or max(len(before), len(after)) <= SHOWN:
+        return 0
+    shared = (index for index, (one, other) in enumerate(zip(before, after, strict=False)) if one != other)
+    return max(0, next(shared, min(len(before), len(after))) - CONTEXT)
+
+
+def _shown(value: Any, start: int = 0) -> str:
+    if start:
+        value = f"…{value[start:]}"
     try:
         text = json.dumps(value, ensure_ascii=False)
     except (ValueError, RecursionError):

@@ -18,7 +18,7 @@ from mcp_ws_ide.inspector.model.view import View
 
 MOST: Final = 1000
 """Rows that are kept."""
-SLICE: Final = 10_000
+SLICE: Final = 2_000
 """Rows that are ranked at a time."""
 
 Value = Callable[[Store, int], Any]

@@ -11,6 +11,7 @@ from typing import Final
 
 from mcp_ws_ide.inspector.model.quantiles import Quantiles
 from mcp_ws_ide.inspector.model.records import Lane, Status
+from mcp_ws_ide.inspector.model.sizes import tokens
 from mcp_ws_ide.inspector.model.store import OTHER, Store
 
 MAX_LINES: Final = 2000
@@ -20,7 +21,13 @@ BAD: Final = frozenset({Status.FAILED, Status.ERROR, Status.LOST})
 
 @dataclass(slots=True)
 class OperationStats:
-    """Statistics of one operation. Durations in milliseconds; ``size`` in bytes, in both directions."""
+    """Statistics of one operation. Durations in milliseconds.
+
+    Attributes:
+        size: bytes in both directions.
+        answers: how many responses there were.
+        answered: bytes of the responses.
+    """
 
     server: str
     method: str
@@ -28,9 +35,16 @@ class OperationStats:
     count: int = 0
     errors: int = 0
     size: int = 0
+    answers: int = 0
+    answered: int = 0
     upstream: float = 0.0
     upstream_count: int = 0
     durations: Quantiles = field(default_factory=Quantiles)
+
+    @property
+    def tokens(self) -> int | None:
+        """Mean estimated tokens of a response; None without one."""
+        return tokens(self.answered // self.answers) if self.answers else None
 
     @property
     def overhead(self) -> float | None:
@@ -60,6 +74,8 @@ class Statistics:
         answer = store.linked(store.pair, request)
         if answer is None:
             return
+        line.answers += 1
+        line.answered += store.size[answer - store.first]
         line.size += store.size[answer - store.first]
         self._duration(line, request)
 

@@ -22,6 +22,8 @@ TAIL: Final = 4096
 """Changed rows this close to the end are tested together, older ones one by one."""
 SLICE: Final = 20_000
 """Rows that are tested at a time."""
+FOLDED_SLICE: Final = 4_000
+"""Rows that are tested at a time in a folded view, where each that passes takes longer."""
 SLICE_BYTES: Final = 4 << 20
 """Bytes of text that are tested at a time, more only for one row."""
 
@@ -120,7 +122,8 @@ class View:
             return end
         limit = store.offset[end - 1 - store.first] + store.length[end - 1 - store.first] - SLICE_BYTES
         fitting = bisect_left(store.offset, max(0, limit)) + store.first
-        return max(store.first, end - SLICE, min(fitting, end - 1))
+        size = FOLDED_SLICE if self._folding else SLICE
+        return max(store.first, end - size, min(fitting, end - 1))
 
     def _fold(self, rows: Iterable[int], start: int, end: int) -> array[int]:
         wanted = {representative(self._store, row) for row in rows} | self._carried
