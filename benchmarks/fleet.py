@@ -195,7 +195,7 @@ async def seen(rig: FleetRig, clients: int, kills: int) -> str:
     """Return how long clients wait for a result when the gateway of all of them is killed."""
     seconds: list[float] = []
     for _ in range(kills):
-        await asyncio.to_thread(rig.proxy.until_up)
+        await asyncio.to_thread(rig.proxy.until_up, 0, 1, 2)
         rig.proxy.use(0)
         opened, callers = asyncio.Barrier(clients + 1), [Caller(rig) for _ in range(clients)]
         async with asyncio.TaskGroup() as group:

@@ -9,7 +9,8 @@ Streamable HTTP: POSTs of handshake-era sessions whose head repeats. System call
 ``connect`` opens a plain session per call, and ``resume`` resumes one, from the TCP connection on (``connecting.py``).
 
 ``stored`` is ``resumable`` with clients that wait for each answer, in a gateway that stores its sessions in an SQLite
-file; ``unstored`` is the same without an engine. Behind the name stands the number of clients, which work in lockstep.
+file. ``shared`` stores them in Redis, whose own work is not counted; ``unstored`` has no engine. Behind the name stands
+the number of clients, which work in lockstep.
 
 Usage: ``python benchmarks/instructions.py [WAY...]`` (needs valgrind; takes about half a minute for each way).
 """
@@ -52,6 +53,9 @@ from mcp_ws_ide.transports.base import Transport
 from mcp_ws_ide.transports.processes import Process
 from mcp_ws_ide.transports.stdio import StdioTransport
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.redis_server import RedisServer
+
 CALLS: Final = (700, 2100)
 """Calls of the two runs."""
 PAYLOAD: Final = b"x" * 900
@@ -59,7 +63,7 @@ CACHE: Final = Path(__file__).resolve().parents[1] / ".cache"
 """On the disk of the clone; the directory for temporary files may be in memory."""
 WAYS: Final = (
     *("modern", "handshake", "resumable", "wire", "watched", "http", "connect", "resume"),
-    *("unstored-1", "stored-1", "unstored-32", "stored-32"),
+    *("unstored-1", "stored-1", "shared-1", "unstored-32", "stored-32", "shared-32"),
 )
 CLIENTS: Final = 14
 """Clients of the ways ``wire`` and ``http``, each with one call at a time."""
@@ -216,18 +220,19 @@ async def lockstep_calls(clients: int, number: int, engine: Engine | None) -> No
     await ended
 
 
-async def stored_calls(clients: int, number: int) -> None:
-    """Make calls through sessions that are stored in a file."""
+async def stored_calls(clients: int, number: int, *, shared: bool) -> None:
+    """Make calls through sessions that are stored in a file, or in a Redis of their own."""
     with tempfile.TemporaryDirectory(dir=CACHE) as directory:
         folder = Path(directory)
-        settings = EngineSettings(
-            f"sqlite://{folder}/s.sqlite", NORMAL, 1 << 30, folder / "keys.json", folder
-        )
-        engine = open_engine(settings)
+        redis = RedisServer(folder) if shared else None
+        address = f"sqlite://{folder}/s.sqlite" if redis is None else redis.address
+        engine = open_engine(EngineSettings(address, NORMAL, 1 << 30, folder / "keys.json", folder))
         assert engine is not None
         await engine.start()
         await lockstep_calls(clients, number, engine)
         await engine.stop()
+        if redis is not None:
+            redis.stop()
 
 
 class Pipes:
@@ -372,8 +377,8 @@ def run(way: str, number: int) -> None:
         asyncio.run(http_calls(number))
     elif name in ("connect", "resume"):
         asyncio.run(connections(name, number))
-    elif name == "stored":
-        asyncio.run(stored_calls(int(clients), number))
+    elif name in ("stored", "shared"):
+        asyncio.run(stored_calls(int(clients), number, shared=name == "shared"))
     elif name == "unstored":
         asyncio.run(lockstep_calls(int(clients), number, None))
     else:

@@ -53,10 +53,12 @@ class HAProxy:
         """How many requests it has given to each gateway."""
         return [int(count) for count in self._column("stot")]
 
-    def until_up(self) -> None:
-        """Use all gateways, and wait until its checks have found them ready."""
+    def until_up(self, *places: int) -> None:
+        """Use all gateways, and wait until its checks have found these ready."""
         self.use(0, 1, 2)
-        wait_until(lambda: self._column("status") == ["UP"] * len(NAMES), what="HAProxy's checks")
+        wait_until(
+            lambda: all(self._column("status")[place] == "UP" for place in places), what="HAProxy's checks"
+        )
 
     def _column(self, name: str) -> list[str]:
         names, *rows = [line.split(",") for line in self.tell("show stat").splitlines() if "," in line]

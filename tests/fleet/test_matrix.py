@@ -115,7 +115,7 @@ def proxy(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HA
 @pytest.fixture
 async def whole(fleet, proxy):
     """Starts the first gateway again after a test that has ended or drained it."""
-    await asyncio.to_thread(proxy.until_up)
+    await asyncio.to_thread(proxy.until_up, 0, 1, 2)
     yield
     fleet.wake(0)
     if fleet.jupyters[0].process.poll() is None and not any(i["draining"] for i in fleet.instances(0)):

@@ -59,7 +59,7 @@ async def kill(behind: Behind) -> None:
     place = random.choice([place for place, count in enumerate(counts) if count])
     await fleet.killed(place)
     await fleet.started(place)
-    await asyncio.to_thread(behind.proxy.until_up)
+    await asyncio.to_thread(behind.proxy.until_up, place)
 
 
 async def roll(behind: Behind) -> None:
@@ -68,7 +68,7 @@ async def roll(behind: Behind) -> None:
         await behind.fleet.drained(place)
         await asyncio.to_thread(jupyter.stop)
         await behind.fleet.started(place)
-        await asyncio.to_thread(behind.proxy.until_up)
+        await asyncio.to_thread(behind.proxy.until_up, place)
 
 
 async def kill_engine(behind: Behind) -> None:
