@@ -230,7 +230,7 @@ def test_the_examples_of_the_guide_work_as_printed(kernel):
     expected = [
         "<demo: ",
         "hello",
-        "5.0 5.0",
+        "41",
         "",
         "user: Greet Ann kindly.",
         "fail said: Error executing tool fail: no luck",
