@@ -351,7 +351,7 @@ def test_what_a_form_cannot_show_stays_as_json_and_nothing_is_lost(tab):
     assert json.loads(raw.input_value()) == given
     raw.fill('{"customer": ')
     tab.page.get_by_role("button", name="Form").click()
-    tab.shows("not a JSON object", ".banner")
+    tab.shows("not valid JSON: line 1, column 14", ".banner")
     assert raw.input_value() == '{"customer": '
     raw.fill(json.dumps({**given, "customer": "Ada"}))
     tab.page.get_by_role("button", name="Form").click()

@@ -38,8 +38,8 @@ export function PasteField({ onPasted }: { onPasted: (pasted: Pasted) => void })
       <summary>Import from Claude, Cursor, VS Code …</summary>
       <div class="stack">
         <textarea rows={5} aria-label="Entry to paste" spellcheck={false} placeholder='{"mcpServers": {"git": {"command": "mcp-server-git"}}}' value={text} onInput={(event) => take(event.currentTarget.value)} />
-        <label class="inline">
-          or their file
+        <label>
+          Or choose the file of another program
           <input type="file" accept=".json,.jsonc,application/json" onChange={(event) => void choose(event.currentTarget.files?.[0])} />
         </label>
         <p class="muted description">

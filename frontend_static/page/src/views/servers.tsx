@@ -120,7 +120,13 @@ function Line({ server }: { server: Server }) {
       <td class="number">{memory ? bytes(memory) : ""}</td>
       <td class="number">{server.processes.length > 0 ? duration(Date.now() / 1000 - oldest) : ""}</td>
       <td class={`number ${server.restarts > 0 ? "bad" : ""}`}>{server.restarts || ""}</td>
-      <td>{isUsable(server) && <a href={href(["server", server.name])}>Open</a>}</td>
+      <td>
+        {isUsable(server) && (
+          <a class="button" href={href(["server", server.name])}>
+            Open
+          </a>
+        )}
+      </td>
     </tr>
   );
 }
