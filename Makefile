@@ -39,7 +39,7 @@ CLEAN := env -i $(foreach name,$(filter $(KEPT),$(.VARIABLES)),$(name)="$$$(name
 SIDE_BY_SIDE := -n 6 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 PYTEST := $(CLEAN) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: help run fuzz properties lab fleet frontend page environments test test-compiled test-quick check format coverage interop bounds interop-ides binder soak soak-fleet bench bench-instructions bench-http bench-scale bench-memory bench-tap bench-start bench-engine bench-stored bench-storm bench-fleet docs docs-serve screenshots clean
+.PHONY: help run fuzz properties lab fleet frontend page environments test test-compiled test-quick check format coverage interop bounds interop-ides binder soak soak-fleet bench bench-instructions bench-http bench-scale bench-memory bench-tap bench-inspector bench-start bench-engine bench-stored bench-storm bench-fleet docs docs-serve screenshots clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -226,6 +226,11 @@ bench-memory: $(STAMP) $(NODE_STAMP) ## memory of 32 agents on one shared server
 
 bench-tap: $(STAMP) ## what the tap costs a message, watched and not
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/tap.py
+
+bench-inspector: $(STAMP) ## how quickly the terminal answers keys with a million records, and what it costs, busy and idle
+	$(BIN)/python benchmarks/inspector_actions.py
+	$(BIN)/python benchmarks/inspector_tui.py
+	$(BIN)/python benchmarks/inspector_tui.py --rate 0 --seconds 30
 
 bench-engine: $(STAMP) ## what storing sessions costs a call, and how long it takes to open them again
 	$(BIN)/python benchmarks/engine.py

@@ -76,7 +76,9 @@ def waited(pid: int) -> float:
 
 
 def stream(rate: int) -> list[str]:
-    """One second's messages, made before the clock starts; ids repeat every 200 s of them."""
+    """One second's messages, made before the clock starts; ids repeat every 200 s of them. None for a rate of 0."""
+    if not rate:
+        return []
     records = [line for number in range(rate // 4) for line in lines(number)]
     size = len(records) // BATCHES
     return ["\n".join(records[start : start + size]) for start in range(0, len(records), size)]
@@ -85,14 +87,17 @@ def stream(rate: int) -> list[str]:
 async def main() -> None:
     """Run."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rate", type=int, default=5000)
+    parser.add_argument("--rate", type=int, default=5000, help="records a second; 0: idle")
     parser.add_argument("--seconds", type=int, default=60)
     options = parser.parse_args()
-    messages, sent = stream(options.rate), [0]
+    messages, sent, attached = stream(options.rate), [0], asyncio.Event()
 
     async def tap(link: ServerConnection) -> None:
+        attached.set()
         with contextlib.suppress(ConnectionClosed):
             while True:
+                if not messages:
+                    return await link.wait_closed()
                 start = time.perf_counter()
                 for number, message in enumerate(messages, 1):
                     await link.send(message)
@@ -102,19 +107,20 @@ async def main() -> None:
     def plain(link: ServerConnection, request: Request) -> Response | None:
         if request.headers.get("Upgrade"):
             return None
-        return link.respond(HTTPStatus.OK, json.dumps({"servers": [], "sessions": []}))
+        return link.respond(HTTPStatus.OK, json.dumps({"servers": [], "sessions": [], "instances": []}))
 
     async with serve(
         tap, "127.0.0.1", 0, process_request=plain, subprotocols=["mcp.tap.v1"], compression=None
     ) as server:
         port = server.sockets[0].getsockname()[1]
-        await measure(f"http://127.0.0.1:{port}/", options.seconds, sent)
+        clock = CLOCK if messages else 1.0  # asking for every 10 ms costs more than to be idle
+        await measure(f"http://127.0.0.1:{port}/", options.seconds, clock, sent, attached)
 
 
-async def measure(url: str, seconds: int, sent: list[int]) -> None:
+async def measure(url: str, seconds: int, clock: float, sent: list[int], attached: asyncio.Event) -> None:
     """Start the inspector and watch it."""
     report = tempfile.NamedTemporaryFile(prefix="lag-")  # noqa: SIM115 - the other process writes it
-    program = MEASURED.format(clock=CLOCK, report=report.name, url=url)
+    program = MEASURED.format(clock=clock, report=report.name, url=url)
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ.update(TERM="xterm-256color", COLUMNS="120", LINES="40")
@@ -132,8 +138,7 @@ async def measure(url: str, seconds: int, sent: list[int]) -> None:
 
     threading.Thread(target=drain, daemon=True).start()
     process = psutil.Process(pid)
-    while not sent[0]:  # noqa: ASYNC110 - it waits for another process
-        await asyncio.sleep(0.05)
+    await attached.wait()
     await asyncio.sleep(2)
     cpu, at, before = process.cpu_times(), time.perf_counter(), sent[0]
     starved = waited(pid)

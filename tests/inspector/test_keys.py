@@ -15,7 +15,7 @@ from textual.binding import Binding
 from mcp_ws_ide.client import Resumed, connect
 from mcp_ws_ide.inspector.app.app import InspectorApp
 from mcp_ws_ide.inspector.app.detail import wrapped
-from mcp_ws_ide.inspector.app.dialogs import Choice, Copying, Question, ReportScreen
+from mcp_ws_ide.inspector.app.dialogs import Choice, Copying, Editing, Question, ReportScreen
 from mcp_ws_ide.inspector.app.keys import HELP
 from mcp_ws_ide.inspector.app.rows import Rows
 from mcp_ws_ide.inspector.export import mark_line
@@ -335,6 +335,25 @@ async def test_r_sends_a_request_again_only_when_confirmed(jupyter):
         await person.press("enter")
         await person.until(lambda: sent() > before, "the request")
         await person.until(lambda: "the response is the same as before" in told(person), "the comparison")
+
+
+async def test_ctrl_e_edits_a_request_and_shows_how_the_response_differs(jupyter):
+    async with seat(jupyter) as person, client(jupyter) as peer:
+        await echo(peer, "once", "before")
+        await person.until(lambda: len(person.requests(Status.OK)) >= 2, "the answer")
+        person.app.jump(person.requests(Status.OK)[0])
+        await person.press("ctrl+e")
+        await person.until(lambda: isinstance(person.app.screen, Editing), "the editor")
+        area = person.app.screen.area
+        assert json.loads(area.text)["params"]["arguments"]["text"] == "before"
+        sound = area.text
+        area.text = sound[:-1]
+        await person.press("ctrl+s")
+        await person.until(lambda: "Expecting" in person.screen(), "what is wrong with it")
+        area.text = sound.replace("before", "after")
+        await person.press("ctrl+s")
+        await person.until(lambda: "The response differs" in person.screen(), "the comparison")
+        assert '"before" → "after"' in person.screen()
 
 
 async def test_c_shows_how_to_connect_without_the_token(jupyter):

@@ -51,6 +51,8 @@ THEME_VARIABLE: Final = "TEXTUAL_THEME"
 """The environment variable with which Textual sets a theme; it is stronger than the last choice."""
 POLL: Final = 2.0
 """Seconds between two requests for sessions and servers."""
+QUIET_POLL: Final = 10.0
+"""The same while no record comes: what changes a session is among the records."""
 
 
 class InspectorApp(CommandLine, DetailActions, SendActions):
@@ -162,12 +164,16 @@ class InspectorApp(CommandLine, DetailActions, SendActions):
         gateway = self.tap.gateway
         if gateway is None or self.tap.state != "live":
             return
+        now, end = time.monotonic(), self.journal.store.end
+        if (gateway, end) == self._polled[1:] and now < self._polled[0] + QUIET_POLL:
+            return
         client = GatewayClient(gateway)
         try:
             sessions = await in_thread(client.call, "GET", "sessions")
             servers = await in_thread(client.call, "GET", "servers")
         except ConnectError:
             return
+        self._polled = now, gateway, end
         live = sessions.get("sessions") or []
         self.sessions.refreshed(live)
         self.capabilities.refreshed(servers.get("servers") or [])

@@ -90,6 +90,8 @@ class AppBase(ShutdownApp):
         self._fresh: list[Changes] = []
         self._offset: float | None = None
         self._seen = (time.monotonic(), 0, 0)
+        self._polled: tuple[float, RunningGateway | None, int] = 0.0, None, 0
+        """When sessions and servers were last requested, of which gateway, and after which row."""
         self._rates = (0.0, 0.0)
 
     def compose(self) -> ComposeResult:

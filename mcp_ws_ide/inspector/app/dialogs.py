@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
@@ -9,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Input
+from textual.widgets import Input, TextArea
 
 from mcp_ws_ide.inspector.app.detail import Text
 from mcp_ws_ide.inspector.app.keys import HELP, HELP_INDENT
@@ -94,6 +95,53 @@ class Question(ModalScreen[bool]):
     def action_answer(self, yes: bool) -> None:
         """Close the dialog with the answer."""
         self.dismiss(yes)
+
+
+class Editing(ModalScreen[dict[str, Any]]):
+    """A message to edit; returns it as JSON once it is sent, None if it is not."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "send", "Send", priority=True),
+        Binding("escape", "dismiss", "Cancel", priority=True),
+    ]
+    DEFAULT_CSS = """
+    Editing { align: center middle; }
+    Editing Vertical {
+        width: 100%; max-width: 118; height: 100%; max-height: 36; border: round $warning; padding: 0 1;
+    }
+    Editing TextArea { height: 1fr; border: none; padding: 0; }
+    """
+
+    def __init__(self, title: str, text: str) -> None:
+        super().__init__()
+        self.heading, self.hint = Line(), Line()
+        self.area = TextArea(text, show_line_numbers=True, tab_behavior="indent")
+        self._title = title
+
+    def compose(self) -> ComposeResult:
+        """Lay out title, text and error."""
+        with Vertical():
+            yield self.heading
+            yield self.area
+            yield self.hint
+
+    def on_mount(self) -> None:
+        """Fill in the title."""
+        self.heading.show([(clean(self._title), "head"), ("   Ctrl+S sends, Esc cancels", "dim")])
+        self.area.focus()
+
+    def action_send(self) -> None:
+        """Close the dialog with the message, or show why it is not one."""
+        try:
+            content = json.loads(self.area.text)
+        except json.JSONDecodeError as error:
+            self.area.move_cursor((error.lineno - 1, error.colno - 1))
+            return self.hint.show([(f"line {error.lineno}: {error.msg}", "bad")])
+        except RecursionError:
+            return self.hint.show([("the message is nested too deeply", "bad")])
+        if not isinstance(content, dict) or not isinstance(content.get("method"), str):
+            return self.hint.show([('a request is an object with a "method"', "bad")])
+        self.dismiss(content)
 
 
 class Choice(ModalScreen[int]):

@@ -158,6 +158,11 @@ KEYS: Final[tuple[KeyHelp, ...]] = (
     ),
     KeyHelp("r", "send the request again and compare the responses", (Binding("r", "again", "Send again"),)),
     KeyHelp(
+        "Ctrl+E",
+        "edit the request, send it and compare the responses",
+        (Binding("ctrl+e", "edit", "Edit and send"),),
+    ),
+    KeyHelp(
         "E",
         "inject a fault into the session's link, if the gateway allows it",
         (Binding("E", "faults", "Inject a fault"),),

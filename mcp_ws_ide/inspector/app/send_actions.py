@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -12,7 +14,7 @@ from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.inspector import replay
 from mcp_ws_ide.inspector.app import connecting
 from mcp_ws_ide.inspector.app.app_base import AppBase
-from mcp_ws_ide.inspector.app.dialogs import Choice, Copying, Question, ReportScreen
+from mcp_ws_ide.inspector.app.dialogs import Choice, Copying, Editing, Question, ReportScreen
 from mcp_ws_ide.inspector.app.rows import Part, clean
 from mcp_ws_ide.inspector.model import copy_forms
 from mcp_ws_ide.inspector.model.difference import content_of
@@ -20,6 +22,7 @@ from mcp_ws_ide.inspector.model.records import Kind
 from mcp_ws_ide.inspector.model.store import TRUNCATED
 from mcp_ws_ide.inspector.playback import Playback
 from mcp_ws_ide.rest_client import GatewayClient, in_thread
+from mcp_ws_ide.sanitise import visible
 
 FAULTS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
     ("cut the link", "cut", {}),
@@ -66,20 +69,44 @@ class SendActions(AppBase):
             items += connecting.items(gateway.url, name, token) if gateway is not None else []
         self.push_screen(connecting.Connecting(items))
 
-    def action_again(self) -> None:
-        """Send the request again after confirmation."""
+    def _call(self) -> tuple[copy_forms.Call, int, str] | None:
+        """Return the request of the row, the row, and the gateway's token; None after a warning."""
         gateway, row = self.tap.gateway, self.row
         if isinstance(self.tap, Playback) or gateway is None or row is None:
-            return self._warn("a recording has no gateway; use: mcp-ws-inspect replay FILE --against URL")
+            self._warn("a recording has no gateway; use: mcp-ws-inspect replay FILE --against URL")
+            return None
         try:
-            call = copy_forms.call_of(self.journal, row, gateway.url)
+            return copy_forms.call_of(self.journal, row, gateway.url), row, gateway.token
         except copy_forms.NoCommandError as error:
-            return self._warn(str(error))
+            self._warn(str(error))
+            return None
+
+    def action_edit(self) -> None:
+        """Edit the request, and send it."""
+        if (found := self._call()) is None:
+            return
+        call, row, token = found
+
+        def edited(content: dict[str, Any] | None) -> None:
+            if content is not None:
+                message = copy_forms.ascii_json(json.dumps(content))
+                self.send_again(replace(call, content=content, message=message), row, token)
+
+        text = json.dumps(call.content, indent=2, ensure_ascii=False)
+        if any(visible(line) != line for line in text.split("\n")):
+            text = json.dumps(call.content, indent=2)  # control and direction characters as JSON escapes
+        self.push_screen(Editing(f"Edit and send to {call.server}", text), edited)
+
+    def action_again(self) -> None:
+        """Send the request again after confirmation."""
+        if (found := self._call()) is None:
+            return
+        call, row, token = found
         name = f"{call.content.get('method')} {self.journal.store.target_of(row)}".strip()
 
         def sure(yes: bool | None) -> None:
             if yes:
-                self.send_again(call, row, gateway.token)
+                self.send_again(call, row, token)
 
         self.push_screen(Question(f"Send {name} to {call.server} again?", "sends it"), sure)
 

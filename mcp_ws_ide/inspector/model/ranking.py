@@ -7,7 +7,7 @@ that are there already are ranked a slice at a time.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from heapq import nlargest, nsmallest
 from typing import Any, Final
 
@@ -18,8 +18,12 @@ from mcp_ws_ide.inspector.model.view import View
 
 MOST: Final = 1000
 """Rows that are kept."""
-SLICE: Final = 2_000
+SLICE: Final = 4_000
 """Rows that are ranked at a time."""
+LIMITED: Final = {"total": "latency", "size": "size"}
+"""The store's column with a number that must reach the last kept row's, or the row need not be ranked."""
+LIMITED_SLICE: Final = 20_000
+"""Rows at a time where most need not be ranked."""
 
 Value = Callable[[Store, int], Any]
 """Returns what a row is ranked by; None if it has no value."""
@@ -70,9 +74,11 @@ class Ranking:
     def step(self) -> None:
         """Rank further rows, newest first."""
         end = self._view.place(self._from)
-        rows = self._view.rows[max(0, end - SLICE) : end]
+        size = LIMITED_SLICE if self.name in LIMITED and len(self.rows) >= MOST else SLICE
+        rows = self._view.rows[max(0, end - size) : end]
         self._from = rows[0] if rows else self._store.first
-        self._rank(rows)
+        if promising := self._promising(rows):
+            self._rank(promising)
 
     def update(self, changes: Sequence[Changes]) -> None:
         """Rank new and changed rows again; the view must have been updated before."""
@@ -80,8 +86,25 @@ class Ranking:
         changed = {row for one in changes for row in one.changed if row >= self._from and self._view.has(row)}
         new = rows[bisect_left(rows, self._upto) :]
         self._upto = self._store.end
-        self.rows = [row for row in self.rows if self._view.has(row)]
-        self._rank({*changed, *new})
+        kept = [row for row in self.rows if self._view.has(row)]
+        promising = self._promising({*changed, *new})
+        if promising or len(kept) < len(self.rows) or not changed.isdisjoint(kept):
+            self.rows = kept
+            self._rank(promising)
+
+    def _promising(self, rows: Collection[int]) -> Collection[int]:
+        """Return the rows that may be among those that are kept: all, until there are enough of them."""
+        name = LIMITED.get(self.name)
+        if name is None or len(self.rows) < MOST:
+            return rows
+        column, first = getattr(self._store, name), self._store.first
+        last = self.rows[-1]
+        if not self._store.holds(last):
+            return rows
+        limit = column[last - first]
+        if self._greatest:
+            return [row for row in rows if column[row - first] >= limit]
+        return [row for row in rows if 0 <= column[row - first] <= limit]
 
     def _rank(self, rows: Iterable[int]) -> None:
         store, value = self._store, self._value

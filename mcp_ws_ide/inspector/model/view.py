@@ -189,6 +189,8 @@ class View:
 
     def has(self, row: int) -> bool:
         """Return whether a row passes."""
-        rows = self._own if self._own is not None else self.rows
+        rows = self._own
+        if rows is None:
+            return row in self.rows  # a range
         place = bisect_left(rows, row)
         return place < len(rows) and rows[place] == row
