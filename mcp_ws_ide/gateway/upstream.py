@@ -393,9 +393,8 @@ class Upstream(Conversation, ABC):
         if self._tap.active:
             self.observe(data, message)
         try:
-            if message.kind is messages.Kind.REQUEST and self._odd.take_echo(message):
-                return
-            self._received(message, now)
+            if message.kind is not messages.Kind.REQUEST or not self._odd.take_echo(message):
+                self._received(message, now)
         except Exception:  # an internal error costs one message, never the rest of what was read
             log.exception("a message of server %s could not be passed on", self.server.name)
             if message.kind is messages.Kind.RESPONSE:

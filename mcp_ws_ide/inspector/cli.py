@@ -189,7 +189,11 @@ def _parser() -> argparse.ArgumentParser:
     wrap_command.add(known, port)
     _json_option(_command(known, "servers", run_servers, "list the configured servers"))
     _json_option(_command(known, "sessions", run_sessions, "list your live sessions"))
+    _add_token(known)
+    return parser
 
+
+def _add_token(known: Any) -> None:
     token = known.add_parser("token", help="mint, list or revoke gateway tokens")
     actions = token.add_subparsers(required=True, metavar="ACTION")
     mint = _command(actions, "mint", run_mint, "mint a token and print it (shown only once)")
@@ -215,7 +219,6 @@ def _parser() -> argparse.ArgumentParser:
     _json_option(_command(actions, "list", run_list, "list your tokens, without their secrets"))
     revoke = _command(actions, "revoke", run_revoke, "revoke a token and close the links opened with it")
     revoke.add_argument("id", help="the token's id; see 'token list'")
-    return parser
 
 
 def _command(known: Any, name: str, run: Any, help_text: str) -> argparse.ArgumentParser:
