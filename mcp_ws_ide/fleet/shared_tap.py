@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -106,7 +106,7 @@ _decode = msgspec.json.Decoder(Observed).decode
 class PeerPosition(Position):
     """The place of another gateway in a feed of this one; it gets what was observed here, and no gaps of third ones."""
 
-    from_peer = True
+    from_peer: ClassVar[bool] = True
 
     def __init__(self, gateway: str) -> None:
         self.woken = asyncio.Event()

@@ -10,10 +10,11 @@ import secrets
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 import msgspec
 
+from mcp_ws_ide.compiling import mypyc_attr, plain_data
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.observe.scope import EVERYTHING, Asked, Scope
 from mcp_ws_ide.observe.tap_record import AttachedRecord, GapRecord, TapRecord, encode
@@ -55,6 +56,7 @@ class Missed(NamedTuple):
         return f"{self.number} records are missing: newer records displaced them before they were read"
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Position(ABC):
     """A place in a feed, and what was lost before it was read there.
 
@@ -70,7 +72,7 @@ class Position(ABC):
         from_peer: whether it reads for another gateway, which gets no records of third ones from here.
     """
 
-    from_peer = False
+    from_peer: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -199,12 +201,16 @@ class Watcher(Position):
         )
 
 
-class Held(msgspec.Struct, gc=False):
+@plain_data(acyclic=True)
+class Held:
     """A record of a feed, the gateway token of its session, and the bytes it is counted with."""
 
-    record: TapRecord
-    token: str | None
-    weight: int
+    __slots__ = ("record", "token", "weight")
+
+    def __init__(self, record: TapRecord, token: str | None, weight: int) -> None:
+        self.record = record
+        self.token = token
+        self.weight = weight
 
 
 class _Batch(NamedTuple):

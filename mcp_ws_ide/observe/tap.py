@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
+from mcp_ws_ide.compiling import plain_data
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.messages import REQUEST, RESPONSE, Message
@@ -39,7 +40,8 @@ _HEAD: Final = re.compile(
 """How most messages begin; only applied to data that is known to be a message."""
 
 
-class _Look(msgspec.Struct, gc=False):
+@plain_data(acyclic=True)
+class _Look:
     """The analysis of the newest message, reused when it passes again, unchanged or with another id.
 
     Attributes:
@@ -48,14 +50,27 @@ class _Look(msgspec.Struct, gc=False):
         payload: those parameters or that result; None if there is no ``message``.
     """
 
-    data: bytes | None
-    kind: str
-    method: str | None
-    id: msgspec.Raw
-    text: str
-    truncated: bool
-    message: Message | None = None
-    payload: bytes | None = None
+    __slots__ = ("data", "id", "kind", "message", "method", "payload", "text", "truncated")
+
+    def __init__(
+        self,
+        data: bytes | None,
+        kind: str,
+        method: str | None,
+        id: Raw,
+        text: str,
+        truncated: bool,
+        message: Message | None = None,
+        payload: bytes | None = None,
+    ) -> None:
+        self.data = data
+        self.kind = kind
+        self.method = method
+        self.id = id
+        self.text = text
+        self.truncated = truncated
+        self.message = message
+        self.payload = payload
 
 
 _NOTHING: Final = _Look(None, "", None, NO_ID, "", False)
