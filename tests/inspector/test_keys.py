@@ -33,6 +33,7 @@ from tests.inspector.test_commands import written
 
 DOCS = Path(__file__).parents[2] / "docs" / "reference" / "inspector.md"
 WRITTEN = {
+    "colon": ":",
     "slash": "/",
     "escape": "Esc",
     "semicolon": ";",

@@ -220,7 +220,7 @@ def test_a_view_that_is_updated_shows_what_a_new_one_would(text, folding):
 @pytest.mark.parametrize("folding", [False, True])
 @pytest.mark.parametrize("text", ["~[3-5]", "status:ok", "kind:response ~run"])
 def test_a_filter_that_is_applied_in_slices_while_records_come_misses_none(monkeypatch, text, folding):
-    monkeypatch.setattr(view_module, "SLICE", 7)
+    monkeypatch.setattr(view_module, "FOLDED_SLICE" if folding else "SLICE", 7)
     talk = Transcript(max_records=500)
     journal, view = talk.journal, View(talk.journal.store)
     for number in range(100):
