@@ -86,13 +86,12 @@ class AppBase(ShutdownApp):
         self._recorder: Recorder | None = None
         self._wanted_match = 0
         """The direction in which to go once the search has found all matches; 0 for none."""
-        self._frames = 0
+        self._frames, self._rates = 0, (0.0, 0.0)
         self._fresh: list[Changes] = []
         self._offset: float | None = None
         self._seen = (time.monotonic(), 0, 0)
         self._polled: tuple[float, RunningGateway | None, int] = 0.0, None, 0
         """When sessions and servers were last requested, of which gateway, and after which row."""
-        self._rates = (0.0, 0.0)
 
     def compose(self) -> ComposeResult:
         """Lay out the widgets from top to bottom."""
