@@ -22,6 +22,7 @@ from jupyter_core.paths import jupyter_runtime_dir
 from mcp_ws_ide.core.binding import ENDPOINT_NAME
 from mcp_ws_ide.core.names import address_of
 from mcp_ws_ide.errors import ConnectError, UnusableArgumentError
+from mcp_ws_ide.ide_entries import TOKEN_VARIABLE
 from mcp_ws_ide.proxy_environment import this_machine
 from mcp_ws_ide.tokens import TOKEN_PREFIX
 
@@ -228,7 +229,8 @@ def find_gateway(
     the newest running one. A server of this machine is addressed over loopback, in whatever spelling it was given.
 
     The token is, in order: ``token``; the content of ``token_file``; ``JUPYTER_TOKEN``; the one that the server has
-    recorded; ``JUPYTERHUB_API_TOKEN``. A token of the environment is used only for the address it belongs to.
+    recorded; ``MCP_WS_TOKEN``; ``JUPYTERHUB_API_TOKEN``. A token that Jupyter or a hub put into the environment is used
+    only for the address it belongs to.
 
     Raises:
         UnusableArgumentError: the address is invalid, or the token file cannot be read.
@@ -279,8 +281,8 @@ def environment_token(
         return token, ""
     if token:
         withheld = f"the token in JUPYTER_TOKEN was not sent, because it belongs to {owner}"
-    if gateway.token:
-        return gateway.token, ""
+    if token := gateway.token or environ.get(TOKEN_VARIABLE, ""):
+        return token, ""
     token = environ.get("JUPYTERHUB_API_TOKEN", "")
     if token and not (owner := _other_hub(gateway, environ)):
         return token, ""

@@ -23,6 +23,8 @@ Codes of the gateway lie outside -32768…-32000, which JSON-RPC 2.0 section 5.1
 
 from __future__ import annotations
 
+from mcp_ws_ide.sanitise import visible
+
 PARSE_ERROR = -32700
 """The message is not JSON; ``id`` is its own if that can be determined. Five malformed messages close the link with
 1002."""
@@ -53,8 +55,8 @@ RESPONSE_TOO_LARGE = -31004
 GATEWAY_CLOSING = -31005
 """The gateway is shutting down; ``data.outcome`` says whether the request may have run."""
 SESSION_LOST = -31006
-"""Link and session are lost. Written by the end that lost them: the client, or a gateway in front of this one.
-``data.outcome`` says whether the request may have run."""
+"""Link and session are lost. Written by the end that lost them: the client, or a gateway in front of this one, and over
+HTTP also the gateway that ends a session or a response. ``data.outcome`` says whether the request may have run."""
 CANCELLED = -31007
 """The client cancelled the request. Only over HTTP in the handshake era, where the open response has to end;
 ``data.outcome`` says whether the request may have run."""
@@ -132,6 +134,9 @@ class ConnectError(McpWsError):
 
     noticed: str = ""
     by_gateway: bool = False
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(visible(text))  # it may quote a server, a gateway or a proxy, and ends in a terminal
 
 
 class UnauthorizedError(ConnectError):

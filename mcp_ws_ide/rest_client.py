@@ -228,7 +228,7 @@ class GatewayClient:
             return (
                 "a gateway token does not open REST; give Jupyter's token with --token-file or JUPYTER_TOKEN"
             )
-        return "give a token with --token-file or JUPYTER_TOKEN"
+        return "give a token with --token-file, JUPYTER_TOKEN or MCP_WS_TOKEN"
 
     def attached(self) -> dict[str, Any]:
         """Return the first record of the tap, whose ``instance`` identifies the feed; proves access to the tap."""

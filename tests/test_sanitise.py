@@ -9,7 +9,9 @@ import sys
 import pytest
 
 from mcp_ws_ide.client.shim import _report
+from mcp_ws_ide.errors import ServerUnavailableError
 from mcp_ws_ide.sanitise import LONGEST_LINE, SafeRecords
+from mcp_ws_ide.transports.remote import status_message
 from tests.conftest import wait_until
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\u202egnp\r\n[E] forged line " + "x" * 100_000
@@ -75,3 +77,11 @@ async def test_the_log_of_jupyter_shows_no_escape_of_a_server(make_jupyter):
     wait_until(lambda: "server dies ended" in running.log.read_text(), what="the log")
     assert "\x1b[2J" not in running.log.read_text()
     assert "\x1b]0;" not in running.log.read_text()
+
+
+def test_errors_of_the_client_and_of_remote_servers_hold_no_escape_sequences():
+    assert str(ServerUnavailableError("stderr: \x1b[31mred")) == r"stderr: \x1b[31mred"
+    said = status_message("s", 500, b"\x1b]0;owned\x07 boom\n\nmore")
+    assert said.endswith(r"\x1b]0;owned\x07 boom more")
+    assert status_message("s", 500, b"<html><h1>Boom</h1>").endswith("'Boom'")
+    assert status_message("s", 500, b"\0\xff\xfe") == "s answered 500"

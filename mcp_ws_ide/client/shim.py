@@ -101,8 +101,13 @@ def _cure(error: ConnectError, options: argparse.Namespace) -> str:
         return "" if ADDRESS_CURE in str(error) else ADDRESS_CURE
     if isinstance(error, UnauthorizedError):
         withheld = f"; {options.withheld}" if getattr(options, "withheld", "") else ""
-        return f"{withheld}; give a token with --token-file or {TOKEN_VARIABLE}"
+        return f"{withheld}; give a token with --token-file or {_variables(options)}"
     return ""
+
+
+def _variables(options: argparse.Namespace) -> str:
+    """Return the variables that a token is read from: at an address only the one that is meant for any gateway."""
+    return TOKEN_VARIABLE if as_address(options.target) is not None else f"{TOKEN_VARIABLE} or JUPYTER_TOKEN"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -168,7 +173,9 @@ def _amount(text: str) -> float:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", help="base URL of the Jupyter server (default: the running one)")
     parser.add_argument(
-        "--token-file", help=f"file with the token (default: {TOKEN_VARIABLE}, or the running server's token)"
+        "--token-file",
+        help=f"file with the token (default: {TOKEN_VARIABLE}; for a name also JUPYTER_TOKEN, or the running server's "
+        "token)",
     )
 
 

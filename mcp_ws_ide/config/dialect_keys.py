@@ -29,7 +29,8 @@ WITHOUT_MEANING: Final = frozenset(
      "alwaysAllow", "autoApprove", "trust", "dev", "required", "default_tools_approval_mode",
      "available_tools_approval", "extensionName", "id", "$schema", "serverInstructions", "fromGalleryId", "official",
      "alwaysLoad", "timeoutMs", "timeout_ms", "timeout_seconds", "timeoutSeconds", "include_instructions",
-     "cache_tools_list", "server_label", "require_approval", "remote"}
+     "cache_tools_list", "server_label", "require_approval", "remote",
+     "stderr"}
 )  # fmt: skip
 """Keys that describe a server, or tell another program what to ask its user: ignored silently."""
 _OTHER_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -132,6 +133,7 @@ INSTEAD: Final[Mapping[str, str]] = {
         ("watch", "watchPaths", "restart", "keep_alive", "restartOnChange"),
         "not supported, ignored; restart a server on the gateway's page",
     ),
+    "tools": 'ignored; write "mcp_ws": {"tools": {"allow": [NAME], "deny": [NAME]}}',
     "shell": "not supported, ignored; no program is run by a shell",
     "settings": "belongs to an extension of Zed, ignored",
     "inputs": "ignored, because the gateway cannot ask; use ${env:NAME}",

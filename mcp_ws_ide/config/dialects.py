@@ -35,9 +35,15 @@ from mcp_ws_ide.config.manifests import is_manifest, read_manifest
 MAX_LINE: Final = 8192
 """Characters of the longest command line that is split into words."""
 _OPENCODE_VARIABLE: Final = re.compile(r"(?<!\$)\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
-_BARE_VARIABLE: Final = re.compile(r"\$[A-Z_][A-Z0-9_]*")
-_FOREIGN_FORM: Final = re.compile(r"\$\([^)]*\)|\{file:[^}]*\}|%[A-Z_]+%")
-"""What Crush, opencode and Windows replace."""
+_BARE_VARIABLE: Final = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)|(COPILOT_MCP_[A-Za-z0-9_]+)")
+"""A value that is a variable for Gemini CLI and Copilot."""
+_BARE_IN_ARGUMENT: Final = re.compile(r"(?<!\$)\$[A-Z_][A-Z0-9_]*")
+_SHELLS: Final = frozenset({"sh", "bash", "zsh", "dash", "ksh", "fish", "env"})
+"""Programs that fill in such variables themselves."""
+_FOREIGN_FORM: Final = re.compile(r"\$\([^)]*\)|%[A-Z_]+%")
+"""What Crush and Windows replace."""
+_FOREIGN_VALUE: Final = re.compile(r"(?<!\$)\{file:[^}]*\}|\{\{[A-Z_][A-Z0-9_]*\}\}")
+"""What opencode and LibreChat replace by a value that only they know."""
 _ADDRESS_TYPES: Final = frozenset({"remote", "mcp", "url"})
 """Types that say no more than that there is an address (opencode, OpenAI's API, Anthropic's API)."""
 _SWITCHES: Final = {"true": True, "false": False}
@@ -257,19 +263,46 @@ def _read_tools(translation: Translation) -> None:
 
 
 def _read_foreign_variables(translation: Translation) -> None:
-    """Read ``{env:NAME}`` (opencode), and point out ``$NAME`` (Gemini CLI) and the like, which may be values."""
+    """Read ``{env:NAME}`` (opencode) and ``$NAME`` (Gemini CLI); point out what else other programs would replace."""
     entry, notices = translation
     for key in ("env", "headers"):
         values = entry.get(key)
-        if not isinstance(values, dict):
-            continue
-        entry[key] = {name: _own_variables(value) for name, value in values.items()}
-        for name, value in values.items():
-            if isinstance(value, str) and (_BARE_VARIABLE.fullmatch(value) or _FOREIGN_FORM.search(value)):
-                reason = f"{value!r} is used literally; for a variable write ${{NAME}}"
-                notices.append(Notice(f"{key}.{name}", reason))
-    if isinstance(entry.get("url"), str):
-        entry["url"] = _own_variables(entry["url"])
+        if isinstance(values, dict):
+            entry[key] = {}
+            for name, value in values.items():
+                _read_foreign_value(translation, key, name, value)
+    url = entry.get("url")
+    if isinstance(url, str):
+        entry["url"] = _own_variables(url)
+        if foreign := _FOREIGN_VALUE.search(url):
+            notices.append(
+                Notice("url", f"{foreign[0]!r} has no value here and is used literally; write the value")
+            )
+    args = entry.get("args")
+    for index, arg in enumerate(args if isinstance(args, list) and not _is_shell(entry) else ()):
+        if isinstance(arg, str) and " " not in arg and (bare := _BARE_IN_ARGUMENT.search(arg)):
+            reason = f"{bare[0]!r} is passed to the program unchanged; for a variable write ${{NAME}}"
+            notices.append(Notice(f"args[{index}]", reason))
+
+
+def _read_foreign_value(translation: Translation, key: str, name: str, value: Any) -> None:
+    """Read one variable or header."""
+    (entry, notices), place = translation, f"{key}.{name}"
+    text = value if isinstance(value, str) else ""
+    if bare := _BARE_VARIABLE.fullmatch(text):
+        value = f"${{env:{bare[1] or bare[2]}}}"
+        notices.append(Notice(place, f"{text!r} was read as {value}; write it so"))
+    elif foreign := _FOREIGN_VALUE.search(text):
+        return notices.append(
+            Notice(place, f"left out: {foreign[0]!r} has no value here; write the value, or ${{NAME}}")
+        )
+    elif _FOREIGN_FORM.search(text):
+        notices.append(Notice(place, f"{text!r} is used literally; for a variable write ${{NAME}}"))
+    entry[key][name] = _own_variables(value)
+
+
+def _is_shell(entry: Mapping[str, Any]) -> bool:
+    return str(entry.get("command")).rpartition("/")[2] in _SHELLS
 
 
 def _own_variables(value: Any) -> Any:
@@ -280,6 +313,11 @@ def _own_variables(value: Any) -> Any:
 
 
 def _report_the_rest(translation: Translation) -> None:
+    tools = translation.entry.get("tools")
+    if isinstance(tools, dict) and all(
+        isinstance(t, dict) and set(t) <= {"approval_mode"} for t in tools.values()
+    ):
+        del translation.entry["tools"]  # what Codex asks its user
     for key in sorted(str(key) for key in translation.entry if key not in OWN_KEYS | WITHOUT_MEANING):
         translation.notices.append(Notice(key, INSTEAD.get(key) or _unknown(key)))
 

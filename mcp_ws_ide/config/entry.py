@@ -251,7 +251,7 @@ def _resolved_pairs(
     for name, text in pairs.items():
         value, reasons = substitute_known(text, variables)
         if reasons:
-            notice(f"{key}.{name}", f"{reasons[0]}; left out")
+            notice(f"{key}.{name}", f"left out: {reasons[0]}")
         else:
             resolved[name] = value.strip() if key == "headers" else value
     return resolved
@@ -295,6 +295,8 @@ def _kind(entry: Mapping[str, Any], url: str | None) -> str:
     if len(present) != 1:
         given = " and ".join(present) or "none"
         reason = f'exactly one of "command", "url", "python" and "group" is needed, given: {given}'
+        if not present and entry.get("source") == "extension":
+            reason = "an extension of Zed supplies it, which the gateway cannot use; write the program that it runs"
         raise EntryError("command", reason)
     declared = _declared_kind(entry)
     kind = _kind_at(url, declared) if present[0] == "url" else _KIND_OF_KEY[present[0]]

@@ -39,6 +39,11 @@ MAX_NAMED: Final = 12
 _VARIABLE: Final = re.compile(r"(\$?)\$\{(\{[^{}]*+\}(?=\})|[^}]*+)(?:(\})|\Z)")
 """``$${`` is the escape. Without a closing brace it matches the rest of the text, which keeps the time linear."""
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OTHER_CAUSE: Final = re.compile(
+    r"exited with code 0\b|"
+    r"\b(?:Attribute|Assertion|Import|Indentation|ModuleNotFound|Name|Recursion|Reference|Syntax|Type)Error\b"
+)
+"""Tells of a failed start that a fault of the program, or its regular end, is the cause; of Python and JavaScript."""
 _VSCODE_VARIABLES: Final = frozenset(
     {"cwd", "file", "fileBasename", "fileDirname", "fileWorkspaceFolder", "relativeFile", "workspaceRoot"}
 )
@@ -117,13 +122,18 @@ def withheld(environ: Mapping[str, str], child: Mapping[str, str], output: str =
 def hint_for(spec: ServerSpec, environ: Mapping[str, str], output: str) -> str:
     """Return what to tell the user about variables when a server's process failed to start; ``""`` if nothing.
 
+    Nothing if the failure has another cause, unless the process names a variable that it did not get.
+
     Args:
         environ: the gateway's own environment.
-        output: what the process wrote to stderr.
+        output: the reason of the failure, and what the process wrote to stderr.
     """
     if spec.kind != "stdio":
         return ""
-    return hint(withheld(environ, child_environment(spec, environ), output))
+    names = withheld(environ, child_environment(spec, environ), output)
+    if _OTHER_CAUSE.search(output) and not set(names).intersection(_NAME.findall(output)):
+        return ""
+    return hint(names)
 
 
 def hint(names: Sequence[str]) -> str:

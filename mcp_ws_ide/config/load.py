@@ -19,6 +19,7 @@ from typing import Any, Final
 from mcp_ws_ide.config.dialects import translate
 from mcp_ws_ide.config.entry import SWITCHED_OFF, EntryError, read_entry
 from mcp_ws_ide.config.environment import Variables
+from mcp_ws_ide.config.file_denials import unused_switches, without_denied
 from mcp_ws_ide.config.file_sections import Project, name_in_list, projects_of, sections_of
 from mcp_ws_ide.config.file_text import decoded
 from mcp_ws_ide.config.json_mistakes import ESCAPES, misread_escapes
@@ -185,6 +186,8 @@ class ConfigReader:
         sections, projects = sections_of(document), projects_of(document)
         for project in projects:
             self._read_project(path, project)
+        for switch in unused_switches(document):
+            self._report(path, switch.key, switch.reason, "notice")
         if not sections and not projects:
             self._report(path, "", 'none of the keys "mcpServers", "servers", "mcp_servers" is present')
         for key, value in sections:
@@ -195,7 +198,10 @@ class ConfigReader:
             if isinstance(value, list):
                 self._read_list(path, key, value)
             elif isinstance(value, dict):
-                self.read_object(path, key, value)
+                entries, denials = without_denied(document, value)
+                for denial in denials:
+                    self._report(path, denial.key, denial.reason, "notice")
+                self.read_object(path, key, entries)
             elif isinstance(value, str) and value.endswith(".json"):  # a plugin of Claude Code
                 reason = f"names another file, {value!r}, which is not read; add its path to server_files"
                 self._report(path, key, reason)
@@ -290,6 +296,8 @@ class ConfigReader:
             for known, spec in self.servers.items()
         }
         self._keys[moved], self._addresses[title] = self._keys.pop(address), moved
+        outdated = printable(f"{title!r} is reached as {address!r}")
+        self.problems = [problem for problem in self.problems if problem.reason != outdated]
         reason = f"{title!r} is reached as {moved!r}, because {address!r} is the name of another server"
         self._report(other.source, self._keys[moved], reason, "notice")
         return address

@@ -16,7 +16,7 @@ from msgspec import Raw
 
 from mcp_ws_ide.core import json_scan, messages
 from mcp_ws_ide.core.lenient_json import encode, members_of
-from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.core.messages import MAX_ID_BYTES, Kind, Message
 from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, MalformedMessageError
 
 MAX_ITEMS: Final = 1000
@@ -528,7 +528,8 @@ def _unreadable(text: bytes, code: int, reason: str, at: int, *, broken: bool = 
     named = answers and bool(top.ids) and _OF_LOGS.isdisjoint(top.names)
     may_answer = b"jsonrpc" in text or named or (broken and _names_members(text, top.names))
     may_answer = may_answer and (answers or b"method" not in top.names)
-    return Unreadable(code, reason, top.ids, may_answer, certain=top.ids_end <= at)
+    ids = [] if any(len(raw_id) > MAX_ID_BYTES for raw_id in top.ids) else top.ids
+    return Unreadable(code, reason, ids, may_answer, certain=top.ids_end <= at)
 
 
 def _names_members(text: bytes, names: set[bytes]) -> bool:

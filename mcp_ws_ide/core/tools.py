@@ -1,7 +1,7 @@
 """Allow and deny lists of a server and of a gateway token: the tools that a client may see and call. Pure.
 
 Patterns are those of :mod:`fnmatch`; they match whole names, case-sensitively. A denied tool is neither listed nor
-callable.
+callable, and neither is one whose name only looks different: in case, width, blanks around it or invisible characters.
 """
 
 from __future__ import annotations
@@ -37,8 +37,19 @@ class ToolRules(msgspec.Struct, frozen=True):
         """Return whether a tool of this name may be used; none of its other names may be denied either."""
         allowed = self.allow is None or any(fnmatchcase(name, pattern) for pattern in self.allow)
         return allowed and not any(
-            fnmatchcase(each, pattern) for each in (name, *others) for pattern in self.deny
+            _denies(pattern, each) for each in (name, *others) for pattern in self.deny
         )
+
+
+def _denies(pattern: str, name: str) -> bool:
+    """Return whether a pattern matches a name, or what a tolerant server may take it for."""
+    return fnmatchcase(name, pattern) or fnmatchcase(_plain(name), _plain(pattern))
+
+
+def _plain(name: str) -> str:
+    """Return a name without what servers may ignore: compatibility forms, case, invisible characters, outer blanks."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return "".join(c for c in folded if unicodedata.category(c) not in ("Cc", "Cf")).strip()
 
 
 class GroupNames(NamedTuple):

@@ -219,7 +219,7 @@ class Server:
             starting: whether it had still to answer the probe or the handshake.
         """
         read_nothing = transport is not None and transport.read_nothing
-        if starting or read_nothing or self.era is None:
+        if starting or read_nothing:
             reason = self.start_failure(owner, reason)
         if transport is None or not transport.remote:
             self.crashed(owner)

@@ -167,7 +167,10 @@ class ServerRegistry:
         mine = sum(each.processes_of(owner) for each in self.all) + max(wanted, 0) if owner else 0
         if 0 < limits.max_processes_per_principal < mine:
             trait = "max_processes_per_principal"
-            text = f"you have {mine - 1} server processes; stop one or raise MCPWebSocketApp.{trait}"
+            text = (
+                f"you have {mine - 1} processes; stop a server or end a session on the gateway's page, where one "
+                f"without a client keeps its process for {limits.grace:g} s (grace), or raise MCPWebSocketApp.{trait}"
+            )
             raise LimitExceededError(trait, text)
         count = sum(each.process_count(ending=False) for each in self.all) + wanted
         if count > limits.max_processes:

@@ -26,6 +26,7 @@ from mcp_ws_ide.errors import (
     GATEWAY_CLOSING,
     INTERNAL_ERROR,
     RESPONSE_TOO_LARGE,
+    SESSION_LOST,
     UPSTREAM_LOST,
     MalformedMessageError,
 )
@@ -389,8 +390,11 @@ class Session:
         self.end(self.shutdown_code, "the gateway is shutting down")
 
     def end(self, code: CloseCode, reason: str) -> None:
-        """End the session from this side."""
+        """End the session from this side. Over HTTP each waiting request fails: a response has no close code."""
         if not self.ended:
+            if self.info.link == "http":
+                for pending in list(self.core.pending.values()):
+                    self.attachments.fail(pending, SESSION_LOST, reason)
             self.close_link(code, reason)
             self.link_closed(code, reason)
 

@@ -341,7 +341,7 @@ class SessionRegistry:
     def token_expired(self, token_id: str) -> None:
         """Close the links that a gateway token opened; a resumable session may be resumed with another token."""
         for session in self._opened_by(token_id):
-            if session.http_link is not None:  # it has no link that could be resumed
+            if session.info.link == "http":  # it has no link that could be resumed
                 session.end(CloseCode.EXPIRED, "the gateway token has expired")
             else:
                 session.close_link(CloseCode.EXPIRED, "the gateway token has expired")

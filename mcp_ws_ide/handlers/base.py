@@ -18,7 +18,13 @@ from mcp_ws_ide.core.intermediaries import TEST, sentence
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.credentials import Watched, credential_of, is_jupyter_token, principal_of
 from mcp_ws_ide.gateway.elsewhere import PassedRequest
-from mcp_ws_ide.handlers.bodies import REFUSED_BYTES, REFUSED_SECONDS, body_seconds, limit_body
+from mcp_ws_ide.handlers.bodies import (
+    REFUSED_BYTES,
+    REFUSED_SECONDS,
+    body_seconds,
+    declared_length,
+    limit_body,
+)
 from mcp_ws_ide.handlers.origin import (
     browser_uses_https,
     from_no_foreign_page,
@@ -260,7 +266,11 @@ class GatewayHandler(JupyterHandler):
             await checks
             if self.runtime.not_ready and self.request.method != "OPTIONS":
                 await self._check_ready()
-            length = int(self.request.headers.get("Content-Length") or 0)
+            length = declared_length(self.request.headers)
+            if length is None:
+                raise web.HTTPError(
+                    400, "the header Content-Length is malformed; it must be one whole number"
+                )
             if length > self.max_body_bytes:
                 message = f"the body has {length} bytes; at most {self.max_body_bytes} are allowed"
                 raise web.HTTPError(413, message)
@@ -296,14 +306,18 @@ class GatewayHandler(JupyterHandler):
         """Read the body of a refused request, if it is short: a response before its end could be lost with a reset.
 
         Also if there is none: Tornado closes the connection of a request that is answered before it is read, and a
-        client that sends its next request at that moment loses it.
+        client that sends its next request at that moment loses it. A body that stops is not awaited: Tornado closes the
+        connection after the response.
         """
-        length = int(self.request.headers.get("Content-Length") or 0)
-        if self._prepared_future is None or length > REFUSED_BYTES:
+        length = declared_length(self.request.headers)
+        if self._prepared_future is None or length is None or length > REFUSED_BYTES:
             return
-        limit_body(self.request.connection, REFUSED_BYTES, REFUSED_SECONDS)
+        limit_body(self.request.connection, REFUSED_BYTES, 2 * REFUSED_SECONDS)
         future_set_result_unless_cancelled(self._prepared_future, None)  # from here on Tornado reads the body
         try:
-            await self.request._body_future
+            async with asyncio.timeout(REFUSED_SECONDS):
+                await asyncio.shield(self.request._body_future)
+        except TimeoutError:
+            return
         except StreamClosedError:
             raise web.Finish from None

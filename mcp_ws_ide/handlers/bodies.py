@@ -6,9 +6,11 @@ Tornado reads a whole body before it makes a handler, up to 512 MiB in Jupyter, 
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from tornado.http1connection import HTTP1Connection
+from tornado.httputil import HTTPHeaders
 
 REFUSED_BYTES: Final = 1 << 20
 """Bytes of a refused request's body that are read and discarded, so that the client sees the response, and no reset."""
@@ -21,6 +23,21 @@ SECONDS_PER_MIB: Final = 25.0
 (:mod:`mcp_ws_ide.links.half_open`)."""
 MAX_BODY_SECONDS: Final = 300.0
 """Seconds that any accepted body may take."""
+
+LENGTH_DIGITS: Final = 18
+"""Digits of a ``Content-Length`` that is read."""
+
+
+def declared_length(headers: HTTPHeaders) -> int | None:
+    """Return the bytes that ``Content-Length`` declares, 0 without that header; None if the header is malformed.
+
+    The same length several times is one (RFC 9110 section 8.6); Tornado reads the body by the same rule.
+    """
+    lengths = set(re.split(r",[ \t]*", headers.get("Content-Length", "0")))
+    text = lengths.pop()
+    if lengths or not (text.isascii() and text.isdigit() and len(text) <= LENGTH_DIGITS):
+        return None
+    return int(text)
 
 
 def body_seconds(most: int) -> float:

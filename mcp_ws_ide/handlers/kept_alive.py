@@ -26,6 +26,7 @@ from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream
 
 from mcp_ws_ide.admissions import Admission
+from mcp_ws_ide.handlers.bodies import LENGTH_DIGITS
 from mcp_ws_ide.handlers.post_headers import PostHead, read_head
 from mcp_ws_ide.links.streams import ByteStream, take_stream
 from mcp_ws_ide.tasks import TaskGroupOwner
@@ -294,7 +295,8 @@ class KeptAliveReader:
         """Note that Tornado has read the head of ``request``; return what continues its answer, if it has begun."""
         respond, self._respond = self._respond, None
         length = request.headers.get("Content-Length", "0")
-        plain = length.isascii() and length.isdigit() and "Transfer-Encoding" not in request.headers
+        plain = length.isascii() and length.isdigit() and len(length) <= LENGTH_DIGITS
+        plain = plain and "Transfer-Encoding" not in request.headers
         self._owed = int(length) - self._stream._read_buffer_size if plain else None
         start = f"POST {request.uri} HTTP/1.1\r\n".encode("latin-1", "replace")
         self._current = (self._candidate, request) if plain and self._candidate.startswith(start) else None

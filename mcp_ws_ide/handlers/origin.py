@@ -27,7 +27,7 @@ PROXY_HEADERS: Final = (
 def origin_of(handler: JupyterHandler) -> str | None:
     """The Origin that a request declares, if any."""
     headers = handler.request.headers
-    origin: str | None = headers.get("Origin") or headers.get("Sec-Websocket-Origin")
+    origin: str | None = headers.get("Origin", headers.get("Sec-Websocket-Origin"))
     return origin
 
 
@@ -44,12 +44,21 @@ def origin_allowed(handler: JupyterHandler) -> bool:
     if origin is None:
         return bool(headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin", "same-site"))
     origin = origin.lower()
-    if _authority(origin) == headers.get("Host", "").lower() and origin != "null":
-        return True
+    if _authority(origin) == headers.get("Host", "").lower() and origin not in ("", "null"):
+        return not _in_clear(handler, origin)
     if handler.allow_origin:
         return bool(handler.allow_origin.lower() == origin)
     pattern = handler.allow_origin_pat
     return bool(pattern and _matches(pattern, origin))
+
+
+def _in_clear(handler: JupyterHandler, origin: str) -> bool:
+    """Whether a page that came over http asks a server of https: whoever controls the network could have written it.
+
+    The other way round, a proxy has ended TLS, and need not have said so.
+    """
+    outside = handler.request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
+    return handler.request.protocol == "https" and origin.startswith("http://") and outside != "http"
 
 
 def needs_no_credential(handler: JupyterHandler) -> bool:
@@ -105,6 +114,8 @@ def refusal_message(handler: JupyterHandler) -> str:
     origin, noticed = origin_of(handler), interference(handler)
     if origin is None:
         return "the browser marks this request as cross-site (Sec-Fetch-Site) and it has no Origin to allow"
+    if origin == "":
+        return "the header Origin is empty, which no browser sends; leave it out"
     if noticed is not None:
         host = handler.request.headers.get("Host", "")
         return f"Origin {origin} is not allowed where Host is {host}: {sentence(*noticed)}"
@@ -128,7 +139,7 @@ def interference(handler: JupyterHandler) -> tuple[str, str] | None:
         A code of :mod:`mcp_ws_ide.core.intermediaries`, and its detail.
     """
     headers, origin = handler.request.headers, origin_of(handler)
-    if origin is None or origin == "null" or headers.get("Sec-Fetch-Site") == "cross-site":
+    if origin in (None, "", "null") or headers.get("Sec-Fetch-Site") == "cross-site":
         return None
     public, host = _authority(origin.lower()), headers.get("Host", "").lower()
     if _hostname(public) == _hostname(host) != "":

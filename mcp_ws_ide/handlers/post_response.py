@@ -17,6 +17,7 @@ from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.effects import Pending
 from mcp_ws_ide.credentials import Watched
+from mcp_ws_ide.errors import SESSION_LOST
 from mcp_ws_ide.handlers.post_headers import EVENT_STREAM, JSON
 from mcp_ws_ide.handlers.requester import Requester, refusal
 from mcp_ws_ide.links.http import Stream
@@ -90,8 +91,9 @@ class PendingResponse:
 class OpenResponse:
     """A response as :class:`~mcp_ws_ide.credentials.Watched`: it ends with the credential of its request."""
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+    def __init__(self, response: PendingResponse) -> None:
+        self._stream = response.stream
+        self._pending = response.pending
 
     @property
     def closed(self) -> bool:
@@ -99,8 +101,12 @@ class OpenResponse:
         return self._stream.last or not self._stream.reader
 
     def close(self, code: CloseCode, reason: str) -> None:
-        """End the response; HTTP has no place for code and reason."""
-        self._stream.finish()
+        """End the response, with an error if a request waits for it: its client waits for a message."""
+        if self._pending is None:
+            return self._stream.finish()
+        outcome = "unknown" if self._pending.sent else "not_sent"
+        error = messages.error_response(self._pending.raw_id, SESSION_LOST, reason, {"outcome": outcome})
+        self._stream.put("", error, last=True)
 
 
 class ResponseWriter:
@@ -129,7 +135,7 @@ class ResponseWriter:
         self.reading = response.stream
         try:
             if committed:
-                self._watch(response.stream)
+                self._watch(response)
             elif await self._answered_alone(response, patience):
                 return
             await self._write_events(response.stream)
@@ -155,7 +161,7 @@ class ResponseWriter:
                 self.answer(event[1], response.status())
                 return True
             if self._watched is None:  # only now: most answers are quicker than any credential ends
-                self._watch(stream)
+                self._watch(response)
             starting = event is None and not response.reached and time.monotonic() < patient_until
             if response.streams and not starting:
                 break
@@ -180,8 +186,8 @@ class ResponseWriter:
         self._responder.write(b": working\n\n" if event is None else _event(*event))
         await self._responder.flush()
 
-    def _watch(self, stream: Stream) -> None:
-        self._watched = OpenResponse(stream)
+    def _watch(self, response: PendingResponse) -> None:
+        self._watched = OpenResponse(response)
         self._responder.watch_credential(self._watched)
 
     def client_left(self) -> None:

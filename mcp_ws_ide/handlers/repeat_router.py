@@ -8,7 +8,7 @@ from tornado import httputil
 from tornado.routing import Router
 
 from mcp_ws_ide.admissions import Admission
-from mcp_ws_ide.handlers.bodies import body_seconds, limit_body
+from mcp_ws_ide.handlers.bodies import body_seconds, declared_length, limit_body
 from mcp_ws_ide.handlers.fresh_connections import FreshConnections
 from mcp_ws_ide.handlers.kept_alive import (
     Connection,
@@ -23,7 +23,6 @@ from mcp_ws_ide.handlers.post_headers import read_head
 from mcp_ws_ide.handlers.post_response import COMMIT_AFTER
 from mcp_ws_ide.handlers.repeated_post import (
     SHORT_BODY,
-    UNKNOWN_LENGTH,
     Repeat,
     RepeatedPost,
     RepeatedRequest,
@@ -68,7 +67,8 @@ class RepeatRouter(Router):
                 reader.admit(admission)
         if admission is None:
             return None
-        if int(request.headers.get("Content-Length") or UNKNOWN_LENGTH) > SHORT_BODY:
+        length = declared_length(request.headers) if "Content-Length" in request.headers else None
+        if length is None or length > SHORT_BODY:
             most = longest_body(self._runtime)
             limit_body(request.connection, most, body_seconds(most))
         head = read_head(request.headers)

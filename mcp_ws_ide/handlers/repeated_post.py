@@ -27,8 +27,6 @@ from mcp_ws_ide.tasks import SameDelay
 
 SHORT_BODY: Final = 65536
 """Bytes of a body that needs no limits."""
-UNKNOWN_LENGTH: Final = SHORT_BODY + 1
-"""The length of a body that does not declare one."""
 
 
 class RepeatedRequest:

@@ -225,7 +225,8 @@ def _command(known: Any, name: str, run: Any, help_text: str) -> argparse.Argume
     parser: argparse.ArgumentParser = known.add_parser(name, help=help_text, description=help_text)
     parser.add_argument("--url", help="base URL of the Jupyter server (default: the running one)")
     parser.add_argument(
-        "--token-file", help="file with the token (default: JUPYTER_TOKEN, or the running server's token)"
+        "--token-file",
+        help="file with the token (default: JUPYTER_TOKEN, the running server's token, or MCP_WS_TOKEN)",
     )
     parser.set_defaults(run=run, parser=parser)
     return parser

@@ -24,6 +24,7 @@ from mcp_ws_ide.config.spec import ServerSpec, http_socket
 from mcp_ws_ide.core.web_pages import title_of
 from mcp_ws_ide.errors import TransportError
 from mcp_ws_ide.proxy_environment import proxy_for, reason_of
+from mcp_ws_ide.sanitise import visible
 from mcp_ws_ide.transports.base import Authorizer, Supplies
 from mcp_ws_ide.transports.tasked import TaskedTransport
 from mcp_ws_ide.version import __version__
@@ -101,10 +102,11 @@ class _Progress:
 
     Attributes:
         sent: whether any part of it may have reached the server.
+        answered: whether the head of a response has arrived.
     """
 
     def __init__(self, seconds: float | None, on_sent: Callable[[], None] | None) -> None:
-        self.sent = False
+        self.sent = self.answered = False
         self._seconds = seconds
         self._on_sent = on_sent
         self._clock = asyncio.timeout(None)
@@ -123,6 +125,7 @@ class _Progress:
             if self._on_sent is not None:
                 self._on_sent()
         elif event.endswith("receive_response_headers.complete"):
+            self.answered = True
             self._clock.reschedule(None)
 
 
@@ -268,7 +271,7 @@ class Remote:
         except httpx2.SSEError as error:
             raise RequestFailedError(f"{self.where}: {error}", sent=True) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
-            raise RequestFailedError(self._explanation(error), sent=progress.sent) from None
+            raise RequestFailedError(self._explanation(error, progress), sent=progress.sent) from None
         except (OSError, ssl.SSLError) as error:
             raise RequestFailedError(f"{self.where}: {error}", sent=progress.sent) from None
 
@@ -298,7 +301,7 @@ class Remote:
                 raise TransportError(str(error)) from None
             raise
 
-    def _explanation(self, error: Exception) -> str:
+    def _explanation(self, error: Exception, progress: _Progress) -> str:
         where, timeout = self.where, self._timeout
         if isinstance(error, httpx2.ConnectTimeout):
             return f"{where} did not accept a connection within {timeout.connect:g} s (connect_timeout){self.via}"
@@ -312,14 +315,23 @@ class Remote:
         if isinstance(error, httpx2.ConnectError):
             hint = tls_hint(detail)
             return f"{where} cannot be reached{self.via}: {reason_of(error)}{hint and f'; {hint}'}"
-        in_clear = self.url.scheme == "http" and isinstance(
-            error, httpx2.ReadError | httpx2.RemoteProtocolError
-        )
-        return f"the request to {where} failed{self.via}: {detail}{f'; {TLS_HINT}' if in_clear else ''}"
+        wants_tls = self.url.scheme == "http" and not progress.answered and _like_tls(error)
+        return f"the request to {where} failed{self.via}: {visible(detail)}{f'; {TLS_HINT}' if wants_tls else ''}"
 
     async def aclose(self) -> None:
         """Close every connection."""
         await self._client.aclose()
+
+
+def _like_tls(error: Exception) -> bool:
+    """Return whether a plain HTTP request may have failed because the server expects TLS.
+
+    It then closes the connection without a byte, or sends a TLS alert: a record of type 21 with major version 3 (RFC
+    8446, sections 5.1 and 6).
+    """
+    if isinstance(error, httpx2.RemoteProtocolError):
+        return "without sending a response" in str(error) or "\\x15\\x03" in str(error)
+    return isinstance(error, httpx2.ReadError)
 
 
 def tls_hint(detail: str) -> str:
@@ -559,12 +571,12 @@ def status_message(where: str, status: int, body: bytes, hop: str = "") -> str:
 
 
 def body_text(body: bytes) -> str:
-    """Return a body for people: the title of a web page, or the beginning of a printable text; else ``""``."""
-    text = body[:200].decode(errors="replace").strip()
+    """Return a body for people, on one line: the title of a web page, or the beginning of a text; else ``""``."""
+    text = " ".join(body[:200].decode(errors="replace").split())
     if text.startswith("<"):
         shown = title_of(body)
         return f"a web page titled {shown!r}" if shown else ""
-    return text if text.isprintable() else ""
+    return "" if "\0" in text or "\ufffd" in text.rstrip("\ufffd") else visible(text)
 
 
 def origin(url: httpx2.URL) -> str:

@@ -21,6 +21,7 @@ from typing import Final, Self
 from mcp_ws_ide.config.environment import find_program
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.errors import TransportClosedError, TransportError
+from mcp_ws_ide.sanitise import visible
 from mcp_ws_ide.tasks import TaskGroupOwner
 from mcp_ws_ide.transports.base import Receiver, Supplies, Transport
 from mcp_ws_ide.transports.framing_probe import FramingProbe
@@ -369,7 +370,7 @@ class StdioTransport(Transport):
         tail = (
             " | ".join(line.strip() for line in self._stderr.last_lines) if self._stderr is not None else ""
         )
-        return f"{reason}; stderr: {tail[-MAX_STDERR_TAIL:]}" if tail and code != 0 else reason
+        return f"{reason}; stderr: {visible(tail[-MAX_STDERR_TAIL:])}" if tail and code != 0 else reason
 
     def _drop_stdin(self) -> None:
         if self._out and not self._fault:

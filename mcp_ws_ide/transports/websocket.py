@@ -44,6 +44,7 @@ from mcp_ws_ide.core.binding import (
 from mcp_ws_ide.core.resume import ClientEnd, Event, ProtocolViolationError
 from mcp_ws_ide.errors import TransportError
 from mcp_ws_ide.proxy_environment import proxy_failure, proxy_for, via
+from mcp_ws_ide.sanitise import visible
 from mcp_ws_ide.transports.base import Receiver, Supplies
 from mcp_ws_ide.transports.remote import status_message, tls_context, tls_hint
 from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, TaskedTransport, backoff, within
@@ -460,7 +461,7 @@ def _dial_failure(error: Exception, where: str, url: str, seconds: float) -> Tra
     if isinstance(error, (InvalidProxy, ValueError)):
         return TransportError(f"{where} cannot be reached: its URL, or that of its proxy, is invalid")
     if isinstance(error, InvalidHandshake):
-        return _OfferRefusedError(f"{where} is not a WebSocket server: {error}")
+        return _OfferRefusedError(f"{where} is not a WebSocket server: {visible(str(error))}")
     return TransportError(f"{where} cannot be reached: {error}")
 
 
@@ -477,4 +478,6 @@ def _close_reason(error: ConnectionClosed, limit: str = "") -> str:
     frame = error.rcvd if error.rcvd_then_sent or error.sent is None else error.sent
     if frame is None:
         return "1006"
-    return f"{frame.code:d} {frame.reason}".strip() + (limit if frame.code == CloseCode.TOO_BIG else "")
+    return f"{frame.code:d} {visible(frame.reason)}".strip() + (
+        limit if frame.code == CloseCode.TOO_BIG else ""
+    )

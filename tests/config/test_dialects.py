@@ -547,13 +547,61 @@ def test_what_means_one_thing_is_read_whatever_its_form(tmp_path, document, attr
         ({"oauthScopes": ["a"]}, "oauthScopes", "oauth"),
         ({"read_timeout_seconds": 3}, "read_timeout_seconds", "read_timeout"),
         ({"headers": {"A": "Bearer $(cat t)"}}, "headers.A", "literally"),
-        ({"headers": {"A": "{file:~/t}"}}, "headers.A", "literally"),
+        ({"headers": {"A": "{file:~/t}"}}, "headers.A", "left out"),
+        ({"headers": {"A": "{{LIBRECHAT_USER_ID}}"}}, "headers.A", "left out"),
+        ({"url": f"{HERE}/{{{{LIBRECHAT_USER_ID}}}}"}, "url", "write the value"),
+        ({"command": "x", "args": ["--host=$SENTRY_HOST"]}, "args[0]", "${NAME}"),
+        ({"tools": {"a": {"enabled": False}}}, "tools", "deny"),
         ({"env": {"A": "%APPDATA%"}}, "env.A", "literally"),
     ],
 )
 def test_what_another_program_does_is_named_where_it_is_not_done_here(entry, key, word):
     notices = dict(translate({"url": HERE, **entry}).notices)
     assert word in notices[key]
+
+
+def test_variables_without_braces_are_read_where_they_have_one_meaning():
+    entry = {
+        "command": "sh",
+        "args": ["-c", "$RUN"],
+        "env": {"A": "$MY_KEY", "B": "COPILOT_MCP_B", "C": "a$b"},
+    }
+    translated = translate({**entry, "stderr": "inherit", "tools": {"open": {"approval_mode": "approve"}}})
+    assert translated.entry["env"] == {"A": "${env:MY_KEY}", "B": "${env:COPILOT_MCP_B}", "C": "a$b"}
+    assert {notice.key for notice in translated.notices} == {"env.A", "env.B"}
+
+
+def test_a_variable_that_is_unknown_in_both_forms_gets_one_notice(tmp_path):
+    loaded = load(tmp_path, {"mcpServers": {"s": {"url": HERE, "headers": {"X": "${file:/etc/hostname}"}}}})
+    assert only_problem(loaded).reason.startswith("left out: ")
+    assert loaded.servers["s"].headers == {}
+
+
+def test_what_a_file_forbids_outside_its_entries_is_forbidden_here(tmp_path):
+    server = {"command": "x"}
+    gemini = {"mcp": {"allowed": ["a", "b"], "excluded": ["b"]}, "mcpServers": dict.fromkeys("abc", server)}
+    loaded = load(tmp_path, gemini)
+    assert [spec.name for spec in loaded.servers.values() if not spec.disabled_reason] == ["a"]
+    assert {"mcp.excluded", "mcp.allowed"} <= {problem.key for problem in loaded.problems}
+    tools = {"my-mcp*": False, "b_rm": False, "c_*": True, "*_x": False}
+    switch = {"off": {"enabled": False}}
+    loaded = load(tmp_path, {"mcp": {"my-mcp-1": server, "b": server, **switch}, "tools": tools})
+    assert loaded.servers["my-mcp-1"].disabled_reason
+    assert loaded.servers["b"].tools.deny == ("rm",)
+    assert {"mcp.off", "tools.my-mcp*", "tools.b_rm", "tools.*_x"} <= {
+        problem.key for problem in loaded.problems
+    }
+
+
+def test_an_entry_of_an_extension_of_zed_says_so(tmp_path):
+    entry = {"source": "extension", "enabled": True, "settings": {}}
+    loaded = load(tmp_path, {"context_servers": {"s": entry}})
+    assert any("extension of Zed" in problem.reason for problem in loaded.problems)
+
+
+def test_a_derived_address_that_moves_is_reported_once(tmp_path):
+    loaded = load(tmp_path, {"mcpServers": {"a b/c": {"command": "x"}, "a-b-c": {"command": "x"}}})
+    assert only_problem(loaded).reason.startswith("'a b/c' is reached as 'a-b-c-")
 
 
 # --- descriptions of servers ---------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mcp_ws_ide.config.environment import child_environment, hint, inherited, withheld
+import pytest
+
+from mcp_ws_ide.config.environment import child_environment, hint, hint_for, inherited, withheld
 from mcp_ws_ide.config.spec import ServerSpec
 from tests.config.loading import load
 
@@ -88,3 +90,17 @@ def test_a_hint_names_what_the_output_names_first_then_what_is_often_needed_and_
     assert "s3cret" not in said
     assert hint([]) == ""
     assert "and 88 more" in hint([f"V{number}" for number in range(100)])
+
+
+@pytest.mark.parametrize(
+    ("output", "named"),
+    [
+        ("exited with code 1; stderr: no key", True),
+        ("exited with code 0", False),
+        ("exited with code 1; stderr: AttributeError: 'x'", False),
+        ("exited with code 1; stderr: TypeError: SEARCH_API_KEY is None", True),
+    ],
+)
+def test_a_failure_with_another_cause_gets_no_hint_about_variables(output, named):
+    spec = ServerSpec("s", "test", command="x")
+    assert ("SEARCH_API_KEY" in hint_for(spec, {"SEARCH_API_KEY": "s3cret"}, output)) == named

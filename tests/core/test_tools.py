@@ -179,3 +179,10 @@ def test_params_whose_members_cannot_be_counted_are_refused():
         b'{"name":"a", "arguments":%b1%b}' % (b'{"a":' * depth, b"}" * depth) for depth in range(500, 1000)
     )
     assert any("cannot be searched" in (refused(params, *DENY) or "") for params in nested)
+
+
+@pytest.mark.parametrize("name", ["RM", "ｒｍ", " rm", "r\u200bm", "rm\n"])
+def test_a_name_that_only_looks_different_is_denied_as_well(name):
+    assert not ToolRules(None, ("rm",)).permit(name)
+    assert ToolRules(("R*",)).permit("RM")
+    assert ToolRules(None, ("rm",)).permit("rm2")

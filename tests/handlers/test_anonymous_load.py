@@ -82,6 +82,20 @@ async def test_a_short_refused_body_gets_its_answer(running):
     writer.close()
 
 
+@pytest.mark.parametrize("length", ["5x", "5\r\nContent-Length: 6", "9" * 5000, "", "٥"])
+@pytest.mark.parametrize("known", [False, True])
+async def test_a_malformed_length_is_a_client_error(running, length, known):
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+    credential = f"Authorization: token {running.token}\r\n" if known else ""
+    head = f"POST /mcp-ws/api/tokens HTTP/1.1\r\nHost: 127.0.0.1:{running.port}\r\n{credential}"
+    writer.write(f"{head}Content-Length: {length}\r\n\r\n12345".encode())
+    async with asyncio.timeout(BOUND):
+        answer = await reader.readuntil(b"\r\n")
+    writer.close()
+    assert answer.split()[1] == (b"400" if known else b"401")
+    assert "ValueError" not in running.log.read_text()
+
+
 async def test_silence_half_heads_and_half_bodies_do_not_stay(running):
     halves = [
         b"",
@@ -101,10 +115,14 @@ async def test_silence_half_heads_and_half_bodies_do_not_stay(running):
     assert b" 200 " in await idle.read(1000)
     started = time.monotonic()
     async with asyncio.timeout(BOUND):
-        for reader, writer in streams:
+        for number, (reader, writer) in enumerate(streams):
+            answer = b""
             with contextlib.suppress(OSError):
-                await reader.read()
+                answer = await reader.read()
             writer.close()
+            assert number < 2 or b" 401 " in answer.partition(b"\r\n")[0], (
+                "a half body is refused with a status"
+            )
     assert time.monotonic() - started <= 30
     writing.write(whole.encode())
     assert b" 200 " in await idle.read(1000), "a connection between two requests stays"

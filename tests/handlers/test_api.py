@@ -272,6 +272,12 @@ def test_an_impossible_lifetime_is_refused_with_a_reason(jupyter, value):
     assert "expires_in" in answer["message"]
 
 
+def test_a_name_that_is_no_string_is_refused(jupyter):
+    for path, body in (("tokens", {"servers": [1]}), ("tickets", {"server": {}}), ("tickets", {})):
+        status, answer = jupyter.rest("POST", path, body)
+        assert (status, "must be a string" in answer["message"]) == (400, True)
+
+
 def test_a_name_with_a_percent_sign_is_repeated_as_it_is(jupyter):
     status, answer = jupyter.rest("POST", "tickets", {"server": "a%b%%c"})
     assert status == 404

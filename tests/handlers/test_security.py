@@ -115,6 +115,7 @@ async def test_origins_on_the_endpoint(jupyter):
     [
         ({}, 200),
         ({"Origin": EVIL}, 403),
+        ({"Origin": ""}, 403),
         ({"Sec-Fetch-Site": "cross-site"}, 403),
         ({"Cookie": "none"}, 401),
     ],

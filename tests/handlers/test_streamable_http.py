@@ -204,6 +204,7 @@ async def test_errors_have_their_status(http):
         ("{", -32700, None),
         (b"\xff", -32700, None),
         ("[]", -32600, None),
+        ('{"jsonrpc":"2.0","id":"%s","method":"x"}' % ("i" * 2000), -32600, None),
         ('{"jsonrpc":"2.0","id":1,"id":2,"method":"x"}', -32600, None),
         ('{"jsonrpc":"1.0","id":1,"method":"x"}', -32600, 1),
         ('{"jsonrpc":"2.0","id":"a","method":"x","params":{"n":NaN}}', -32700, "a"),

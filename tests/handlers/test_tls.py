@@ -51,6 +51,8 @@ async def test_jupyter_ends_tls(jupyter_with_tls, size):
         text = "x" * size
         answer = await Peer(link).call(1, "tools/call", {"name": "echo", "arguments": {"text": text}})
         assert answer["result"]["content"][0]["text"] == text
+        with pytest.raises(InvalidStatus, match="403"):  # a page that anyone on the network may have written
+            await jupyter_with_tls.connect(origin=jupyter_with_tls.url.replace("https:", "http:").rstrip("/"))
         # Many at once, so that reads and writes interleave inside TLS records.
         for number in range(200):
             await Peer(link).send(

@@ -1156,6 +1156,17 @@ async def test_an_address_with_the_wrong_scheme_or_port_says_what_to_write(make)
         await refused.wait()
 
 
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", b"hello\r\n\r\n"])
+async def test_a_broken_response_is_not_taken_for_tls(make, answer):
+    async def broken(request: Request) -> None:
+        await request.raw(answer)
+        request.writer.close()
+
+    async with Server(broken) as server:
+        message = (await (await make(server.url)).ask("tools/list"))["error"]["message"]
+    assert "TLS" not in message, message
+
+
 # --- proxies --------------------------------------------------------------------------------------
 
 

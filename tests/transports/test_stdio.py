@@ -126,6 +126,7 @@ async def test_a_failed_start_is_reported(supervisor, receiver, options, word):
     ("code", "words"),
     [
         ("import sys; sys.exit('because')", "the process exited with code 1; stderr: because"),
+        ("import sys; sys.exit('\\x1b[31mred')", r"the process exited with code 1; stderr: \x1b[31mred"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "the process was killed by SIGKILL"),
     ],
 )

@@ -91,11 +91,15 @@ class ApiHandler(GatewayHandler, APIHandler):
         return session
 
     def server_named(self, name: object) -> Server:
-        """Return the configured server with this name, or raise 404."""
+        """Return the configured server with this name; raise 404 if there is none, 400 if it is not a string."""
+        if not isinstance(name, str):
+            raise web.HTTPError(
+                400, f"the name of a server must be a string, and not {json.dumps(name)[:100]}"
+            )
         gateway = self.runtime.gateway
-        server = gateway.servers.get(gateway.address(name)) if isinstance(name, str) else None
+        server = gateway.servers.get(gateway.address(name))
         if server is None:
-            raise web.HTTPError(404, not_configured(self.runtime, str(name)[:100]))
+            raise web.HTTPError(404, not_configured(self.runtime, name[:100]))
         return server
 
 
