@@ -133,7 +133,6 @@ INSTEAD: Final[Mapping[str, str]] = {
         ("watch", "watchPaths", "restart", "keep_alive", "restartOnChange"),
         "not supported, ignored; restart a server on the gateway's page",
     ),
-    "tools": 'ignored; write "mcp_ws": {"tools": {"allow": [NAME], "deny": [NAME]}}',
     "shell": "not supported, ignored; no program is run by a shell",
     "settings": "belongs to an extension of Zed, ignored",
     "inputs": "ignored, because the gateway cannot ask; use ${env:NAME}",

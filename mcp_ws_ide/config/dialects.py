@@ -313,11 +313,12 @@ def _own_variables(value: Any) -> Any:
 
 
 def _report_the_rest(translation: Translation) -> None:
-    tools = translation.entry.get("tools")
-    if isinstance(tools, dict) and all(
-        isinstance(t, dict) and set(t) <= {"approval_mode"} for t in tools.values()
-    ):
-        del translation.entry["tools"]  # what Codex asks its user
+    entry, notices = translation
+    if isinstance(tools := entry.get("tools"), dict):
+        del entry["tools"]
+        if not all(isinstance(tool, dict) and set(tool) <= {"approval_mode"} for tool in tools.values()):
+            reason = 'ignored; write "mcp_ws": {"tools": {"allow": [NAME], "deny": [NAME]}}'
+            notices.append(Notice("tools", reason))  # else it says what Codex asks its user
     for key in sorted(str(key) for key in translation.entry if key not in OWN_KEYS | WITHOUT_MEANING):
         translation.notices.append(Notice(key, INSTEAD.get(key) or _unknown(key)))
 
