@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import logging
-import re
 from typing import Final
 
-_UNSAFE: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
-)
+from mcp_ws_ide.escapes import visible as visible
 
 LONGEST_TRACEBACK: Final = 500
 """Lines of a traceback that are logged, from its end."""
 LONGEST_LINE: Final = 4000
 """Characters of a message from a peer that are shown or logged."""
-
-
-def visible(text: str) -> str:
-    """Return ``text`` with C0, C1, bidirectional and invisible characters as ``\\xNN`` or ``\\uNNNN``."""
-    return _UNSAFE.sub(_escape, text)
 
 
 def one_visible_line(text: str) -> str:
@@ -46,10 +38,3 @@ class SafeRecords(logging.Filter):
                 lines = self._formatter.formatException(record.exc_info).split("\n")
                 record.exc_text = "\n".join(one_visible_line(line) for line in lines[-LONGEST_TRACEBACK:])
         return True
-
-
-def _escape(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
