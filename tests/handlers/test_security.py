@@ -258,7 +258,7 @@ def test_a_cookie_post_needs_the_xsrf_token(jupyter):
         ("tokens", {"servers": ["fast"], "expires_in": "1"}, "expires_in"),
         ("tokens", {"servers": ["fast"], "note": 5}, "note"),
         ("tokens", {"servers": ["fast"], "note": "\ud800"}, "valid Unicode"),
-        ("tickets", {"server": 5}, "'5' is not configured"),
+        ("tickets", {"server": 5}, "a string, and not 5"),
         ("tokens", [], "object"),
         (
             "tokens",
