@@ -70,6 +70,7 @@ def _forbidden_tools(document: Mapping[str, Any]) -> list[str]:
 def _forbid(entries: dict[str, Any], pattern: str) -> list[Notice]:
     """Apply one pattern to the entries; ``server_tool`` is the name of a tool in opencode."""
     notices, key = [], f"tools.{pattern}"
+    literal, star, _ = pattern.partition("*")
     for name, entry in entries.items():
         prefix = f"{_NOT_IN_TOOL_NAME.sub('_', name)}_"
         if not isinstance(entry, dict):
@@ -81,7 +82,7 @@ def _forbid(entries: dict[str, Any], pattern: str) -> list[Notice]:
             denied = [*entry.get("disabledTools", ()), pattern.removeprefix(prefix)]
             entries[name] = {**entry, "disabledTools": denied}
             notices.append(Notice(key, f"denies {pattern.removeprefix(prefix)!r} of {name!r}"))
-        elif pattern.startswith(prefix) or "*" in pattern.partition("_")[0]:
+        elif pattern.startswith(prefix) or (star and prefix.startswith(literal)):
             reason = f'not applied to {name!r}; write "mcp_ws": {{"tools": {{"deny": [NAME]}}}} in its entry'
             notices.append(Notice(key, reason))
     return notices

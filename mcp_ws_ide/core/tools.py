@@ -48,6 +48,8 @@ def _denies(pattern: str, name: str) -> bool:
 
 def _plain(name: str) -> str:
     """Return a name without what servers may ignore: compatibility forms, case, invisible characters, outer blanks."""
+    if name.isascii() and name.isprintable():
+        return name.strip().lower()
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     return "".join(c for c in folded if unicodedata.category(c) not in ("Cc", "Cf")).strip()
 
