@@ -390,7 +390,7 @@ def test_servers_are_imported_from_the_file_of_another_program(shared):
     servers = {"git": {"command": "mcp-server-git"}, "web": {"url": "https://example.org/mcp"}}
     content = json.dumps({"mcpServers": servers, "theme": "dark"}).encode()
     chosen = {"name": "mcp.json", "mimeType": "application/json", "buffer": content}
-    shared.page.get_by_label("Or choose the file").set_input_files(chosen)
+    shared.page.get_by_label("Or choose a file").set_input_files(chosen)
     shared.page.get_by_role("button", name="web", exact=True).click()
     wait_until(lambda: shared.page.get_by_label("Name", exact=True).input_value() == "web")
     shared.page.get_by_role("button", name="JSON", exact=True).click()

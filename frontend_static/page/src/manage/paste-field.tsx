@@ -39,7 +39,7 @@ export function PasteField({ onPasted }: { onPasted: (pasted: Pasted) => void })
       <div class="stack">
         <textarea rows={5} aria-label="Entry to paste" spellcheck={false} placeholder='{"mcpServers": {"git": {"command": "mcp-server-git"}}}' value={text} onInput={(event) => take(event.currentTarget.value)} />
         <label>
-          Or choose the file of another program
+          Or choose a file
           <input type="file" accept=".json,.jsonc,application/json" onChange={(event) => void choose(event.currentTarget.files?.[0])} />
         </label>
         <p class="muted description">
