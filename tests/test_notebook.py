@@ -196,16 +196,20 @@ class Kernel:
         def show(message: dict[str, Any]) -> None:
             nonlocal interrupted
             content = message["content"]
-            shown.append(content.get("text", "") or content.get("data", {}).get("text/plain", ""))
-            shown.append("\n".join(content.get("traceback", [])))
-            if until and until in shown[-2] and not interrupted:
+            text = content.get("text", "") or content.get("data", {}).get("text/plain", "")
+            text += "\n".join(content.get("traceback", []))
+            if message["msg_type"] == "stream" and shown and shown[-1].endswith("\n"):
+                shown[-1] += text  # what a cell prints comes in pieces
+            elif text:
+                shown.append(text)
+            if until and until in text and not interrupted:
                 interrupted = True
                 self.interrupt()
 
         self._client.execute_interactive(
             code, allow_stdin=True, stdin_hook=answer, output_hook=show, timeout=BOUND
         )
-        return without_colours("\n".join(filter(None, shown)))
+        return without_colours("\n".join(shown))
 
     def complete(self, code: str) -> list[str]:
         return self._client.complete(code, reply=True, timeout=BOUND)["content"]["matches"]

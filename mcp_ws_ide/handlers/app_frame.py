@@ -76,5 +76,6 @@ class AppFrameHandler(ExtensionHandlerMixin, GatewayHandler):
     @authorized("execute", resource="mcp")
     async def get(self) -> None:
         """Get the document, which waits for the app from its parent window."""
+        self.check_policy()
         self.set_header("Cache-Control", "no-store")
         self.finish(DOCUMENT)

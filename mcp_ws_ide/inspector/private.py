@@ -244,11 +244,7 @@ class PrivateGateway:
             link.send(json.dumps(question))
             while True:
                 answer = json.loads(link.recv(FIRST_ANSWER))
-                if not isinstance(answer, dict) or answer.get("id") != 1:
-                    continue
-                if answer.get("method") == "initialize":
-                    raise ValueError("it echoes requests, so it is not an MCP server")
-                if "method" not in answer:
+                if isinstance(answer, dict) and answer.get("id") == 1 and "method" not in answer:
                     return answer
 
     def _failure(self, detail: str) -> CannotWrapError:

@@ -32,6 +32,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from mcp_ws_ide.core.reader import encoding_of
 from mcp_ws_ide.errors import McpWsError
+from mcp_ws_ide.inspector.model.records import LATEST
 from mcp_ws_ide.version import __version__
 
 FORMAT: Final = "mcp-ws-recording"
@@ -367,7 +368,7 @@ def _header(path: str, header: dict[str, Any]) -> Header:
         )
     moment, gateway, instance = header.get("time"), header.get("gateway"), header.get("instance")
     return Header(
-        float(moment) if isinstance(moment, (int, float)) else 0.0,
+        float(moment) if isinstance(moment, (int, float)) and 0 <= moment <= LATEST else 0.0,
         gateway if isinstance(gateway, str) else "",
         instance if isinstance(instance, str) else None,
         version,

@@ -162,7 +162,7 @@ def test_a_server_that_exits_at_once_is_reported_with_the_end_of_its_stderr(tmp_
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (["cat"], "it echoes requests, so it is not an MCP server"),
+        (["cat"], "the server sent the request back instead of answering it"),
         (["sh", "-c", "exec <&-; exit 4"], "the process exited with code 4"),
         (["sh", "-c", "kill -9 $$"], "the process was killed by SIGKILL"),
     ],
