@@ -39,7 +39,7 @@ CLEAN := env -i $(foreach name,$(filter $(KEPT),$(.VARIABLES)),$(name)="$$$(name
 SIDE_BY_SIDE := -n 6 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 PYTEST := $(CLEAN) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: help run fuzz properties lab fleet frontend page environments test test-compiled test-quick check format coverage interop bounds interop-ides binder soak soak-fleet bench bench-instructions bench-http bench-scale bench-memory bench-tap bench-inspector bench-start bench-engine bench-stored bench-storm bench-fleet docs docs-serve screenshots clean
+.PHONY: help run fuzz properties lab fleet frontend page compiled environments test test-compiled test-quick check format coverage interop bounds interop-ides binder soak soak-fleet bench bench-instructions bench-http bench-scale bench-memory bench-tap bench-inspector bench-start bench-engine bench-stored bench-storm bench-fleet docs docs-serve screenshots clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -122,7 +122,7 @@ $(AGENTS_STAMP): pyproject.toml | $(STAMP)
 
 # The wheel with compiled modules, built from the sdist as a release is: hatch-mypyc compiles next to the sources, and
 # from there an editable install would run it.
-$(COMPILED_STAMP): pyproject.toml hatch_build.py $(SOURCES) | $(STAMP)
+$(COMPILED_STAMP): pyproject.toml hatch_build.py $(SOURCES) | $(STAMP) $(FRONTEND_BUILT) $(PAGE_BUILT)
 	rm -rf $(COMPILED)/dist
 	HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(UV) build --quiet --python $(BIN)/python --out-dir $(COMPILED)/dist
 	$(PYTHON) -m venv --clear --without-pip .venv-compiled
@@ -150,6 +150,8 @@ lab: $(LAB_STAMP) ## start JupyterLab with the extension and the demo server
 frontend: $(FRONTEND_BUILT) $(PAGE_BUILT) ## build the TypeScript client and the page
 
 page: $(PAGE_BUILT) ## build the page alone
+
+compiled: $(COMPILED_STAMP) ## build and install the wheel with compiled modules, in .venv-compiled
 
 environments: $(ENVIRONMENTS) ## install what the tests need; make -j 3 does it side by side
 
