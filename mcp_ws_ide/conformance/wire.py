@@ -207,7 +207,8 @@ class Link:
         try:
             async with asyncio.timeout(seconds):
                 await self._socket.close(code)
-                await self._socket.recv()
+                while True:  # past the messages that came before
+                    await self._socket.recv()
         except TimeoutError:
             self.abort()
             return None
@@ -215,7 +216,6 @@ class Link:
             closed = _closed(ended)
             self.exchange.came(str(closed))
             return closed
-        return None
 
     def abort(self, *, noted: bool = False) -> None:
         """End the connection without a close frame."""
