@@ -21,6 +21,7 @@ from mcp_ws_ide.conformance.running import Run
 from mcp_ws_ide.conformance.server.run import check_server
 from mcp_ws_ide.conformance.server.target import Target, UnreachableError
 from mcp_ws_ide.conformance.verdicts import Verdict
+from mcp_ws_ide.conformance.wire import Exchange, Link, open_link
 from tests.conftest import DEMO, FAST_SERVER, SERVERS, free_port, wait_until
 from tests.handlers.test_no_token import OPEN
 from tests.interop.conftest import MCP1, PACKAGES, need, node
@@ -213,6 +214,22 @@ async def test_no_check_waits_for_ever_for_an_endpoint_that_says_nothing():
     assert run.count(Verdict.NOT_REACHED) > 10
     assert "era-fallback" in having(run, Verdict.FAIL)
     assert run.status == 1
+
+
+async def test_the_close_frame_is_found_behind_messages_that_nobody_has_read():
+    async def talk(connection: ServerConnection) -> None:
+        await connection.send("one")
+        await connection.send("two")
+        await connection.wait_closed()
+
+    async with serve(talk, "127.0.0.1", 0, compression=None) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        link = await open_link(f"ws://127.0.0.1:{port}/", Exchange(), PATIENCE)
+        assert isinstance(link, Link)
+        await link.receive(PATIENCE)
+        closed = await link.close(1000, PATIENCE)
+    assert closed is not None
+    assert closed.code == 1000
 
 
 async def test_an_endpoint_that_cannot_be_reached_is_no_failure_of_a_check(jupyter):
