@@ -10,7 +10,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.conftest import BOUND, FAST_SERVER, SHADOWED, Peer, wait_until
+from tests.conftest import BOUND, FAST_SERVER, SHADOWED, Peer, until, wait_until
 from tests.fleet.house import Fleet
 from tests.fleet.test_requests import go_to
 from tests.handlers.test_principals import PROVIDERS, ROOT, USERS, Belongings, someone
@@ -51,6 +51,11 @@ async def test_nothing_crosses_between_users_at_two_gateways(fleet, owner_name, 
                     shown += str(await records.recv())
         for one in (mine.http, mine.poller):
             go_to(one, there)
+        seen_by_owner = someone("token", there, owner_name)
+        await until(
+            lambda: mine.token["id"] in str(seen_by_owner.rest("GET", "tokens")),
+            what="the owner's token at the other gateway, which learns of it within a second",
+        )
         reached = await mine.reached_by(reader, client)
     assert reached == (EVERYTHING if reader_name == owner_name else set())
     assert (f"mark of {owner_name}" in shown) == (reader_name == owner_name)
