@@ -10,6 +10,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from types import FrameType
 from typing import Final
 
@@ -22,38 +23,29 @@ INTERRUPTED: Final = 130
 
 def inspect() -> int:
     """Run ``mcp-ws-inspect``; return its exit code."""
-    with (
-        _quiet_interrupt(),
-        many_imports(),
-        explained(Exception),
-    ):  # an unsuitable package can fail in any way
-        from mcp_ws_ide.inspector.cli import main
-    with explained(ImportError):  # of a module that is imported only when it is needed
-        return main()
+    return _run("mcp_ws_ide.inspector.cli")
 
 
 def connect() -> int:
     """Run ``mcp-ws-connect``; return its exit code."""
-    with (
-        _quiet_interrupt(),
-        many_imports(),
-        explained(Exception),
-    ):  # an unsuitable package can fail in any way
-        from mcp_ws_ide.client.shim import main
-    with explained(ImportError):  # of a module that is imported only when it is needed
-        return main()
+    return _run("mcp_ws_ide.client.shim")
 
 
 def conformance() -> int:
     """Run ``mcp-ws-conformance``; return its exit code."""
+    return _run("mcp_ws_ide.conformance.cli")
+
+
+def _run(module: str) -> int:
+    """Import a module, and run its function ``main``; return its exit code."""
     with (
         _quiet_interrupt(),
         many_imports(),
         explained(Exception),
     ):  # an unsuitable package can fail in any way
-        from mcp_ws_ide.conformance.cli import main
+        main = import_module(module).main
     with explained(ImportError):  # of a module that is imported only when it is needed
-        return main()
+        return int(main())
 
 
 def jupyter() -> None:

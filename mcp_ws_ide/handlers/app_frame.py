@@ -39,7 +39,7 @@ parent.postMessage({ type: "mcp-ws-app-frame" }, "*");
 
 
 def policy(connect: list[str], resource: list[str], frame: list[str]) -> str:
-    """Return the policy of an app. Each list has hosts that the app may reach; what is no host is left out.
+    """Return the policy of an app. Each list has hosts that the app may reach; other entries are left out.
 
     ``connect`` are for requests, ``resource`` for scripts, styles, pictures and fonts, ``frame`` for frames in the app.
     """

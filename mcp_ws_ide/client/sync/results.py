@@ -141,7 +141,7 @@ class ToolResult(Answer):
     def json(self) -> Any:
         """The structured content, else the text decoded as JSON.
 
-        Servers put what is no object into an object with the one key ``result``; this is the value of that key.
+        Servers wrap a value that is not an object in ``{"result": value}``; this returns the value.
 
         Raises:
             ValueError: it has neither.

@@ -1,6 +1,6 @@
 """From what a server lists to what Python shows of a function: its signature and its docstring. Performs no I/O.
 
-A server may list anything: what is no valid schema is left out, and never raises.
+A server may list anything: invalid schemas are left out and raise nothing.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Questions:
         """The threads that wait for a call, the newest last."""
 
     def callbacks(self) -> dict[str, Any]:
-        """Return the callbacks for the SDK; none for what nobody can be asked, so that a server learns that."""
+        """Return the callbacks for the SDK. The server does not ask what has none."""
         asks = questions.can_ask()
         found = {"elicitation_callback": self._elicit if asks or self._on_elicit else None}
         found["sampling_callback"] = self._sample if asks or self._on_sample else None

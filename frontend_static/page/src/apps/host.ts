@@ -44,7 +44,7 @@ export class AppHost {
     this.#shown = shown;
   }
 
-  /** Take a message of the app; what is no JSON-RPC is ignored. */
+  /** Handle a message of the app. Data that is not JSON-RPC is ignored. */
   receive(message: unknown): void {
     if (this.#closed || !isObject(message) || message["jsonrpc"] !== "2.0" || typeof message["method"] !== "string") return;
     const params = isObject(message["params"]) ? message["params"] : {};
