@@ -193,12 +193,9 @@ async def test_a_link_of_a_gateway_that_was_killed_is_known_to_have_ended(fleet,
 async def test_a_gateway_that_does_not_answer_is_not_taken_for_one_that_has_ended(fleet, client):
     http = await http_session(fleet, client)
     go_to(http, fleet.jupyters[1])
-    fleet.suspend(0)
-    try:
+    with fleet.silenced(0):
         answer = await http.legacy(1, "echo", {"text": "later"})
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
-    finally:
-        fleet.wake(0)
 
     async def answered() -> bool:
         return (await http.legacy(1, "echo", {"text": "now"})).status_code == 200
@@ -253,12 +250,9 @@ async def test_a_call_whose_gateway_does_not_answer_may_be_continued_later(fleet
     one = Http(fleet.jupyters[0], client, "demo")
     asked = response_in(await one.modern(1, "tools/call", ELICIT))["result"]
     go_to(one, fleet.jupyters[1])
-    fleet.suspend(0)
-    try:
+    with fleet.silenced(0):
         later = await one.modern(2, "tools/call", answered(asked, "Ada"))
         assert (later.status_code, later.headers["Retry-After"]) == (503, "1")
-    finally:
-        fleet.wake(0)
 
 
 async def test_a_call_whose_gateway_has_ended_is_left_to_the_server(fleet, client):

@@ -47,8 +47,5 @@ async def test_a_session_that_is_not_stored_can_be_ended_at_any_gateway(fleet):
 
 async def test_a_gateway_that_does_not_answer_is_named(fleet):
     suspended = fleet.instance(1)
-    fleet.suspend(1)
-    try:
+    with fleet.silenced(1):
         assert fleet.jupyters[0].rest("GET", "sessions")[1]["silent"] == [suspended]
-    finally:
-        fleet.wake(1)

@@ -116,11 +116,8 @@ async def test_a_gateway_that_is_silent_leaves_a_gap_until_it_answers_again(flee
     suspended = fleet.instance(0)
     first, second = fleet.jupyters
     async with tapped(second) as tap:
-        fleet.suspend(0)
-        try:
+        with fleet.silenced(0):
             gap = await tap.until(lambda r: r["kind"] == "gap")
-        finally:
-            fleet.wake(0)
         assert gap["gateway"] == suspended
         again = await tap.until(lambda r: r["event"] == "gateway_watched" and r["seq"] > gap["seq"])
         assert suspended in again["detail"]

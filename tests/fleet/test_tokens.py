@@ -57,23 +57,18 @@ def test_a_token_that_was_revoked_while_a_gateway_was_down_stays_revoked(fleet, 
     if loses:
         fleet.redis.lose_everything()
         wait_until(lambda: fleet.jupyters[0].rest("GET", "health")[1]["engine"]["writes"])
-        wait_until(lambda: b"1" in fleet.redis.ask("EXISTS", f"{prefix_of(fleet)}tokens"), what="tokens")
+        wait_until(lambda: b"1" in fleet.redis.ask("EXISTS", f"{fleet.prefix}tokens"), what="tokens")
     assert other["id"] in known(fleet, 0) & known(fleet, 1)
     assert minted["id"] not in known(fleet, 0) | known(fleet, 1)
 
 
 def test_nothing_of_a_token_is_in_redis(fleet):
     token = mint(fleet, 0)
-    prefix = prefix_of(fleet)
+    prefix = fleet.prefix
     stored = fleet.redis.ask("HGET", f"{prefix}tokens", token["id"])
     assert stored.startswith(b"$")
     assert b"principal" not in stored
     assert token["token"].encode() not in stored
-
-
-def prefix_of(fleet: Fleet) -> str:
-    (argument,) = [a for a in fleet.jupyters[0].arguments if "prefix=" in a]
-    return argument.partition("prefix=")[2]
 
 
 # --- tickets ----------------------------------------------------------------------------------------
@@ -108,11 +103,11 @@ async def test_a_ticket_opens_one_link_at_any_gateway(fleet):
 
 async def test_a_ticket_whose_gateway_does_not_answer_may_be_presented_again(fleet):
     ticket = issued(fleet, 0)
-    fleet.suspend(0)
-    try:
+    with fleet.silenced(0):
         assert await refused_with(fleet, 1, ticket) == 503
-    finally:
-        fleet.wake(0)
+    link = await with_ticket(fleet, 1, ticket)
+    assert (await echo(Peer(link), 1))["result"]
+    await link.close()
 
 
 async def test_what_a_ticket_has_opened_ends_with_the_gateway_that_watches_its_credential(fleet):
