@@ -210,8 +210,9 @@ soak-fleet: $(STAMP) ## three gateways and Redis, killed and restarted under loa
 	$(PYTEST) -m soak --timeout 3600 -s tests/fleet
 	$(MAKE) --no-print-directory bench-fleet
 
-bench: $(STAMP) $(PEERS_STAMP) ## CPU per call beside a stock Tornado echo and supergateway
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/bench.py --supergateway .peers/node_modules/supergateway/dist/index.js
+bench: $(STAMP) $(PEERS_STAMP) $(COMPILED_STAMP) ## CPU per call of both builds, beside a stock Tornado echo and supergateway
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/bench.py --supergateway .peers/node_modules/supergateway/dist/index.js \
+		--compiled .venv-compiled/bin/python
 
 bench-instructions: $(STAMP) ## instructions a call in the gateway's own code (valgrind), also on a busy machine
 	$(BIN)/python benchmarks/instructions.py

@@ -28,8 +28,9 @@ HERE = Path(__file__).parent
 TOKEN = "benchmark"
 ROWS = [(32, 1024), (256, 1024), (1, 1024), (1, 65536)]
 """Clients and request size in bytes."""
+OURS = {"gateway": "gateway", "compiled": "compiled"}
 PEERS = {"echo": "Tornado echo", "supergateway": "supergateway"}
-"""What is measured beside the gateway, and its name in the table."""
+"""What is measured, and its name in the table."""
 UNLIMITED = (
     "--MCPWebSocketApp.max_links_per_second=0",
     "--MCPWebSocketApp.max_sessions=100000",
@@ -44,6 +45,9 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=20_000, help="calls per round at 32 clients")
     parser.add_argument("--sessions", type=int, default=10_000, help="idle sessions for the memory figure")
     parser.add_argument("--supergateway", type=Path, help="its dist/index.js, to be measured as well")
+    parser.add_argument(
+        "--compiled", type=Path, help="Python of an environment with the compiled build, to be measured too"
+    )
     parser.add_argument("--only-memory", action="store_true", help="measure the memory, but not the CPU")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -51,7 +55,11 @@ def main() -> None:
         compile_programs(build)
         with Rig(build) as rig:
             if options.supergateway:
-                rig.start_supergateway(options.supergateway)
+                rig.start_supergateway(options.supergateway.absolute())
+            if options.compiled:
+                rig.start_gateway(
+                    "compiled", build / "mcp.json", *UNLIMITED, python=str(options.compiled.absolute())
+                )
             if not options.only_memory:
                 print_costs(rig, options.calls, options.rounds)
             print(f"\nKiB per idle session: {asyncio.run(memory(rig, options.sessions)):.1f}")
@@ -60,13 +68,15 @@ def main() -> None:
 def print_costs(rig: Rig, calls: int, rounds: int) -> None:
     """Print the CPU of a call for each row, and what resuming adds."""
     print(f"{rounds} interleaved rounds; median (min … max)\n")
-    peers = [peer for peer in PEERS if peer in rig.ports]
-    columns = "".join(f" {PEERS[peer]} µs/call | ratio |" for peer in peers)
-    print(f"| clients | bytes | gateway µs/call |{columns} load client µs/call |")
-    print("|---|---|---|" + "---|---|" * len(peers) + "---|")
+    ours, peers = [[name for name in names if name in rig.ports] for names in (OURS, PEERS)]
+    ratios = "".join(f" {OURS[name]}'s ratio |" for name in ours)
+    columns = "".join(f" {OURS[name]} µs/call |" for name in ours)
+    columns += "".join(f" {PEERS[peer]} µs/call |{ratios}" for peer in peers)
+    print(f"| clients | bytes |{columns} load client µs/call |")
+    print("|" + "---|" * (columns.count("|") + 3))
     for clients, size in ROWS:
         some = calls if clients > 1 else calls // 4 if size < 4096 else calls // 10
-        print(row(rig, peers, clients, size, some, rounds), flush=True)
+        print(row(rig, ours, peers, clients, size, some, rounds), flush=True)
     print("\n" + resume_cost(rig, 2 * calls, rounds + 2), flush=True)
 
 
@@ -76,20 +86,23 @@ def compile_programs(build: Path, *more: str) -> None:
         subprocess.run(["cc", "-O2", "-o", build / program, HERE / f"{program}.c"], check=True)
 
 
-def row(rig: Rig, peers: list[str], clients: int, size: int, calls: int, rounds: int) -> str:
-    """Measure the gateway and its peers in turn, ``rounds`` times and once to warm up."""
-    costs: dict[str, list[float]] = {name: [] for name in ("gateway", *peers)}
+def row(rig: Rig, ours: list[str], peers: list[str], clients: int, size: int, calls: int, rounds: int) -> str:
+    """Measure the gateway and its peers in turn, ``rounds`` times and once to warm up.
+
+    Every other round has the opposite order: what is measured right after a pause is cheaper on some machines.
+    """
+    costs: dict[str, list[float]] = {name: [] for name in (*ours, *peers)}
     load = []
     for number in range(rounds + 1):
-        for name, values in costs.items():
+        for name in list(costs)[:: -1 if number % 2 else 1]:
             cost, report = rig.measure(name, clients, size, calls)
             if number:  # the first round warms up
-                values.append(cost)
+                costs[name].append(cost)
                 load += [report["client_cpu_us"]] if name == "gateway" else []
-    ours = costs.pop("gateway")
-    cells = [spread(ours, 1)]
-    for theirs in costs.values():
-        cells += [spread(theirs, 1), spread([a / b for a, b in zip(ours, theirs, strict=True)], 2)]
+    cells = [spread(costs[name], 1) for name in ours]
+    for peer in peers:
+        cells.append(spread(costs[peer], 1))
+        cells += [spread([a / b for a, b in zip(costs[name], costs[peer], strict=True)], 2) for name in ours]
     return f"| {clients} | {size} | " + " | ".join([*cells, f"{statistics.median(load):.1f}"]) + " |"
 
 
@@ -152,10 +165,12 @@ class Rig:
         self._start("supergateway", [*command, "--healthEndpoint", "/status"], port)
         wait_for(f"http://127.0.0.1:{port}/status")
 
-    def start_gateway(self, name: str, configuration: Path, *arguments: str) -> None:
+    def start_gateway(
+        self, name: str, configuration: Path, *arguments: str, python: str = sys.executable
+    ) -> None:
         """Start a Jupyter with the gateway, on the port it had before, and wait until it answers."""
         port = self.ports.get(name) or free_port()
-        jupyter = [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root"]
+        jupyter = [python, "-m", "jupyter_server", "--no-browser", "--allow-root"]
         jupyter += [f"--ServerApp.port={port}", f"--ServerApp.root_dir={self._build}"]
         jupyter += [f"--MCPWebSocketApp.server_files={configuration}", *arguments]
         self._start(name, jupyter, port)
@@ -165,8 +180,9 @@ class Rig:
     def _start(self, name: str, command: list[str], port: int) -> None:
         environment = {**os.environ, "JUPYTER_TOKEN": TOKEN, "JUPYTER_RUNTIME_DIR": str(self._build)}
         environment |= {"JUPYTER_DATA_DIR": str(self._build), "JUPYTER_CONFIG_DIR": str(self._build)}
+        # Not in the directory of the sources, which Python would prefer to the compiled build.
         process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command, env=environment, cwd=self._build, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         os.sched_setaffinity(process.pid, {self._cores[0]})
         self._started.append(process)

@@ -60,13 +60,8 @@ async def test_sessions_whose_clients_do_not_come_back_after_their_gateway_was_k
             assert await ask(one, 1, text="before") == "before"
             balancer.shut()
             await fleet.killed(0)
-            await until(lambda: b":1" in engine.ask("ZCARD", f"{prefix_of(fleet)}expiry"), what="a time")
+            await until(lambda: b":1" in engine.ask("ZCARD", f"{fleet.prefix}expiry"), what="a time")
         await fleet.started(0)
-
-
-def prefix_of(fleet: Fleet) -> str:
-    (argument,) = [a for a in fleet.jupyters[0].arguments if "prefix=" in a]
-    return argument.partition("prefix=")[2]
 
 
 async def test_each_gateway_names_all_that_live(fleet):
