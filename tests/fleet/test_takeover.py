@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.conftest import until
-from tests.fleet.house import Fleet, caller
+from tests.fleet.house import caller
 from tests.handlers.test_restart import ask
 
 
