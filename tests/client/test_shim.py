@@ -323,61 +323,63 @@ def test_stdin_may_be_a_file_or_nothing(jupyter, tmp_path):
         assert expected in done.stdout
 
 
+class Launched:
+    """``mcp-ws-connect`` as a client of MCP launches it."""
+
+    def __init__(self, jupyter: Jupyter, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [*COMMAND, *arguments, jupyter.endpoint("fast")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**jupyter.environment, "MCP_WS_TOKEN": jupyter.token},
+        )
+
+    def say(self, **message: object) -> None:
+        self.process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+        self.process.stdin.flush()
+
+    def hear(self, own: object) -> dict:
+        while (answer := json.loads(self.process.stdout.readline())).get("id") != own:
+            pass
+        return answer
+
+    def shake_hands(self) -> None:
+        client = {"clientInfo": {"name": "t", "version": "1"}, "capabilities": {}}
+        self.say(id=0, method="initialize", params={"protocolVersion": "2025-11-25", **client})
+        self.hear(0)
+        self.say(method="notifications/initialized")
+
+
 @pytest.mark.parametrize(("era", "transport"), [("modern", "poll"), ("legacy", "websocket")])
 def test_open_requests_of_a_lost_session_are_answered_with_an_error(make_jupyter, era, transport):
     """The gateway is killed during the call; another one, without its sessions, takes its port."""
     first = make_jupyter({"fast": FAST_SERVER})
-    process = subprocess.Popen(
-        [*COMMAND, "--transport", transport, first.endpoint("fast")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**first.environment, "MCP_WS_TOKEN": first.token},
-    )
-
-    def say(**message: object) -> None:
-        process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
-        process.stdin.flush()
-
-    def hear(own: object) -> dict:
-        while (answer := json.loads(process.stdout.readline())).get("id") != own:
-            pass
-        return answer
-
-    with process:
-        meta = {"_meta": MODERN} if era == "modern" else {}
-        if era == "legacy":
-            hello = {
-                "protocolVersion": "2025-11-25",
-                "capabilities": {},
-                "clientInfo": {"name": "t", "version": "1"},
-            }
-            say(id=0, method="initialize", params=hello)
-            hear(0)
-            say(method="notifications/initialized")
+    one = Launched(first, "--transport", transport)
+    modern = era == "modern"
+    meta = {"_meta": MODERN} if modern else {}
+    with one.process:
+        if not modern:
+            one.shake_hands()
         slow = {"name": "slow", "arguments": {"steps": 1, "delay": 3600}, **meta}
-        say(id="long", method="tools/call", params=slow)
-        if era == "modern":
-            say(id="listen", method="subscriptions/listen", params=meta)
-        running = [1 + (era == "modern")]
+        one.say(id="long", method="tools/call", params=slow)
+        if modern:
+            one.say(id="listen", method="subscriptions/listen", params=meta)
+        running = [1 + modern]
         wait_until(lambda: [s["in_flight"] for s in first.rest("GET", "sessions")[1]["sessions"]] == running)
         first.process.kill()
         first.process.wait()
-        while b"reconnecting in" not in process.stderr.readline():
+        while b"reconnecting in" not in one.process.stderr.readline():
             pass
-        say(id="late", method="tools/call", params={**slow, "arguments": {"steps": 1, "delay": 0}})
+        one.say(id="late", method="tools/call", params={**slow, "arguments": {"steps": 1, "delay": 0}})
         make_jupyter({"fast": FAST_SERVER}, port=first.port)
-        lost = {own: hear(own) for own in (["long", "listen"] if era == "modern" else ["long"])}
+        lost = {own: one.hear(own) for own in (["long", "listen"] if modern else ["long"])}
         assert {answer["error"]["data"]["outcome"] for answer in lost.values()} == {"unknown"}
         assert {answer["error"]["code"] for answer in lost.values()} == {-31006}
-        if era == "modern":
-            assert hear("late")["result"]["content"][0]["text"] == "1 steps", (
-                "a new session takes what was not sent"
-            )
-            process.stdin.close()
-            assert process.wait(BOUND) == 0
-        else:
-            assert hear("late")["error"]["data"]["outcome"] == "not_sent"
-            assert process.wait(BOUND) == 1, (
-                "what was negotiated is lost: whoever launched this must begin anew"
-            )
+        if modern:  # a new session takes what was not sent
+            assert one.hear("late")["result"]["content"][0]["text"] == "1 steps"
+            one.process.stdin.close()
+            assert one.process.wait(BOUND) == 0
+        else:  # what was negotiated is lost: whoever launched this must begin anew
+            assert one.hear("late")["error"]["data"]["outcome"] == "not_sent"
+            assert one.process.wait(BOUND) == 1

@@ -396,37 +396,11 @@ class World:
 
     def check_bounds(self) -> None:
         if self.session is not None and not self.session.over:
-            channel = self.session.end.channel
-            if len(channel._entries) > self.window.frames * 4 + 1:
-                raise BrokenError("the buffer grows without bound")
-            if channel.unacked_bytes != sum(len(data) for data, _, _ in channel._entries):
-                raise BrokenError("bytes are miscounted")
-            if channel.unacked != sum(weight for _, weight, _ in channel._entries):
-                raise BrokenError("positions are miscounted")
+            check_bounds(self.session, self.window)
 
     def check_session(self, complete: bool = False) -> None:
-        """Check that a finished session delivered exactly once and in order, both ways."""
-        session = self.session
-        if session is None:
-            return
-        sent = self.sent_in[-1]
-        if session.heard != sent[: len(session.heard)]:
-            raise BrokenError("the server heard something else than the client sent")
-        if complete and session.heard != sent:
-            raise BrokenError("something the client sent was lost")
-        position = 0
-        for item in self.got:
-            if isinstance(item, int):
-                given_up = session.said[position : position + item]
-                if len(given_up) < item or any('"id"' in text for text in given_up):
-                    raise BrokenError("an answer gave way, or a gap is too wide")
-                position += item
-            elif position >= len(session.said) or session.said[position] != item:
-                raise BrokenError("the client got something else than the server said")
-            else:
-                position += 1
-        if complete and position != len(session.said):
-            raise BrokenError("something the server said was lost")
+        if self.session is not None:
+            check_delivery(self.session, self.sent_in[-1], self.got, complete)
 
     def check_end(self) -> None:
         if not self.over:
@@ -446,6 +420,38 @@ class World:
             unfinished = [number for number in self.requests if number not in self.outcomes]
             if unfinished:
                 raise BrokenError(f"requests without an end: {unfinished}")
+
+
+def check_bounds(session: Session, window: binding.Window) -> None:
+    """Check that a session's buffer is bounded, and counted rightly."""
+    channel = session.end.channel
+    if len(channel._entries) > window.frames * 4 + 1:
+        raise BrokenError("the buffer grows without bound")
+    if channel.unacked_bytes != sum(len(data) for data, _, _ in channel._entries):
+        raise BrokenError("bytes are miscounted")
+    if channel.unacked != sum(weight for _, weight, _ in channel._entries):
+        raise BrokenError("positions are miscounted")
+
+
+def check_delivery(session: Session, sent: list[str], got: list[Any], complete: bool) -> None:
+    """Check that a session delivered exactly once and in order, both ways; numbers in ``got`` are widths of gaps."""
+    if session.heard != sent[: len(session.heard)]:
+        raise BrokenError("the server heard something else than the client sent")
+    if complete and session.heard != sent:
+        raise BrokenError("something the client sent was lost")
+    position = 0
+    for item in got:
+        if isinstance(item, int):
+            given_up = session.said[position : position + item]
+            if len(given_up) < item or any('"id"' in text for text in given_up):
+                raise BrokenError("an answer gave way, or a gap is too wide")
+            position += item
+        elif position >= len(session.said) or session.said[position] != item:
+            raise BrokenError("the client got something else than the server said")
+        else:
+            position += 1
+    if complete and position != len(session.said):
+        raise BrokenError("something the server said was lost")
 
 
 def run(seed: int, steps: int = 150, resume_module: ModuleType = resume) -> None:

@@ -305,55 +305,62 @@ def check_client(case: dict) -> None:
 
 def check_gateway(case: dict) -> None:
     link = sys.intern("link 1")
-    digest = str.encode
-    end = GatewayEnd(link, digest("T1"), binding.Window(*case["window"]), case["grace"])
+    end = GatewayEnd(link, str.encode("T1"), binding.Window(*case["window"]), case["grace"])
     for number, step in enumerate(case["steps"]):
         where = f"{case['name']}, step {number}"
         (does,) = set(step) & {"say", "receive", "detach", "resume", "ack"}
-        value = step[does]
         if does == "say":
-            if step.get("overflow"):
-                with pytest.raises(WindowOverflowError):
-                    end.push(value.encode(), step.get("droppable", False))
-            else:
-                end.push(value.encode(), step.get("droppable", False))
+            check_say(end, step)
         elif does == "receive":
-            counts = end.received(sys.intern(step.get("link", link)))
-            assert counts == step.get("counts", True), where
-            control = binding.parse_control(value.encode())
-            if not counts:
-                continue
-            if "violation" in step:
-                with pytest.raises(ProtocolViolationError):
-                    end.control(control)
-                continue
-            write = end.control(control) if control is not None else []
-            if control is None and end.channel.accept(len(value)):
-                write = [end.channel.take_ack()]
-            assert [json.loads(frame) for frame in write] == step.get("write", []), where
+            check_receive(end, step, sys.intern(step.get("link", link)), where)
         elif does == "ack":
-            assert json.loads(end.channel.take_ack()) == value, where
+            assert json.loads(end.channel.take_ack()) == step["ack"], where
         elif does == "detach":
-            assert end.detach(sys.intern(step.get("link", link)), value) == step.get("detached", True), where
+            detached = end.detach(sys.intern(step.get("link", link)), step["detach"])
+            assert detached == step.get("detached", True), where
         else:
-            assert end.knows(digest(value["token"])) == step.get("known", True), where
-            if not step.get("known", True):
-                continue
-            fresh = sys.intern(step["link"])
-            if "refused" in step:
-                with pytest.raises(resume.ResumeRefusedError):
-                    end.resume(fresh, digest(value["token"]), value["recv"], "x", b"x", step["now"])
-                continue
-            frames = end.resume(
-                fresh,
-                digest(value["token"]),
-                value["recv"],
-                step["new_token"],
-                digest(step["new_token"]),
-                step["now"],
-            )
-            link = fresh
-            assert [json.loads(frame) for frame in frames] == step["write"], where
+            link = check_resume(end, step, where) or link
+
+
+def check_say(end: GatewayEnd, step: dict) -> None:
+    if step.get("overflow"):
+        with pytest.raises(WindowOverflowError):
+            end.push(step["say"].encode(), step.get("droppable", False))
+    else:
+        end.push(step["say"].encode(), step.get("droppable", False))
+
+
+def check_receive(end: GatewayEnd, step: dict, link: str, where: str) -> None:
+    counts = end.received(link)
+    assert counts == step.get("counts", True), where
+    control = binding.parse_control(step["receive"].encode())
+    if not counts:
+        return
+    if "violation" in step:
+        with pytest.raises(ProtocolViolationError):
+            end.control(control)
+        return
+    write = end.control(control) if control is not None else []
+    if control is None and end.channel.accept(len(step["receive"])):
+        write = [end.channel.take_ack()]
+    assert [json.loads(frame) for frame in write] == step.get("write", []), where
+
+
+def check_resume(end: GatewayEnd, step: dict, where: str) -> str | None:
+    """Return the new link; None if there is none."""
+    token, received = str.encode(step["resume"]["token"]), step["resume"]["recv"]
+    assert end.knows(token) == step.get("known", True), where
+    if not step.get("known", True):
+        return None
+    fresh = sys.intern(step["link"])
+    if "refused" in step:
+        with pytest.raises(resume.ResumeRefusedError):
+            end.resume(fresh, token, received, "x", b"x", step["now"])
+        return None
+    new = step["new_token"]
+    frames = end.resume(fresh, token, received, new, str.encode(new), step["now"])
+    assert [json.loads(frame) for frame in frames] == step["write"], where
+    return fresh
 
 
 def check_control(case: dict) -> None:

@@ -415,20 +415,36 @@ def gossip() -> Iterator[str]:
     server.server_close()
 
 
-async def test_planted_secrets_appear_in_no_record_file_log_or_metric(make_jupyter, gossip, tmp_path):
+def leaky_servers(gossip: str) -> dict[str, Any]:
+    """Servers whose configuration, output and answers contain what is planted."""
     run_fast = f"runpy.run_path({str(TESTS / 'servers' / 'fast.py')!r}, run_name='__main__')"
-    jupyter = make_jupyter(
-        {
-            "leaky": {
-                "command": sys.executable,
-                "args": ["-c", LEAKY + run_fast],
-                "env": {"DB_PASSWORD": PLANTED["env"]},
-            },
-            "far": {"url": gossip, "headers": {"Authorization": f"Bearer {PLANTED['header']}"}},
-        },
-        "--debug",
-        r"--MCPWebSocketApp.redact_patterns=PLANT-\d+",
-    )
+    leaky = {
+        "command": sys.executable,
+        "args": ["-c", LEAKY + run_fast],
+        "env": {"DB_PASSWORD": PLANTED["env"]},
+    }
+    return {
+        "leaky": leaky,
+        "far": {"url": gossip, "headers": {"Authorization": f"Bearer {PLANTED['header']}"}},
+    }
+
+
+async def say_secrets(jupyter: Jupyter, token: str, ticket: str) -> None:
+    """Have secrets in the URL, in a header, in arguments, in a server's stderr and in its answer."""
+    url = f"{jupyter.endpoint('leaky')}?ticket={ticket}"
+    async with connect(url, subprotocols=["mcp"], user_agent_header=f"x {token}") as link:
+        peer = Peer(link)
+        words = f"{token} and {jupyter.token}, {PLANTED['env']} at wss://h/x?ticket={ticket} PLANT-77777777"
+        arguments = {"text": words, "password": PLANTED["argument"], PLANTED["env"]: 1}
+        await peer.call("a", "tools/call", {"name": "echo", "arguments": arguments})
+        await peer.call("b", "tools/call", {"name": "crash"})
+    async with with_token_at(jupyter, token, "far") as link:
+        answer = await Peer(link).call("c", "tools/call", {"name": "x", "arguments": {}})
+        assert PLANTED["header"] in json.dumps(answer), "the secret was really repeated"
+
+
+async def test_planted_secrets_appear_in_no_record_file_log_or_metric(make_jupyter, gossip, tmp_path):
+    jupyter = make_jupyter(leaky_servers(gossip), "--debug", r"--MCPWebSocketApp.redact_patterns=PLANT-\d+")
     token = jupyter.rest("POST", "tokens", {"servers": ["leaky", "far"]})[1]["token"]
     ticket = jupyter.rest("POST", "tickets", {"server": "leaky"})[1]["ticket"]
     secrets = {**PLANTED, "gateway token": token, "Jupyter token": jupyter.token, "ticket": ticket}
@@ -440,38 +456,20 @@ async def test_planted_secrets_appear_in_no_record_file_log_or_metric(make_jupyt
     )
     await inspector.stdout.readline()
     async with tapped(jupyter) as tap:
-        async with connect(
-            f"{jupyter.endpoint('leaky')}?ticket={ticket}",
-            subprotocols=["mcp"],
-            user_agent_header=f"x {token}",
-        ) as link:
-            peer = Peer(link)
-            words = (
-                f"{token} and {jupyter.token}, {PLANTED['env']} at wss://h/x?ticket={ticket} PLANT-77777777"
-            )
-            arguments = {"text": words, "password": PLANTED["argument"], PLANTED["env"]: 1}
-            await peer.call("a", "tools/call", {"name": "echo", "arguments": arguments})
-            await peer.call("b", "tools/call", {"name": "crash"})
-        async with with_token_at(jupyter, token, "far") as link:
-            answer = await Peer(link).call("c", "tools/call", {"name": "x", "arguments": {}})
-            assert PLANTED["header"] in json.dumps(answer), "the secret was really repeated"
+        await say_secrets(jupyter, token, ticket)
         await tap.until(lambda r: r["id"] == "c" and r["kind"] == "response" and r["leg"] == "client")
         await tap.until(lambda r: r["kind"] == "noise")
         records = json.dumps(tap.seen, ensure_ascii=False)
     inspector.send_signal(signal.SIGINT)
     async with asyncio.timeout(BOUND):
         printed = (await inspector.communicate())[0].decode()
-    rest = [
-        jupyter.rest("GET", path)[1]
-        for path in ("servers", "servers/leaky", "servers/far", "sessions", "tokens")
-    ]
+    paths = ("servers", "servers/leaky", "servers/far", "sessions", "tokens")
+    rest = [jupyter.rest("GET", path)[1] for path in paths]
     assert any("using" in line for line in rest[1]["stderr"]), "stderr is shown"
     places = {
-        "records": records,
-        "inspector": printed,
-        "REST": json.dumps(rest),
-        "metrics": jupyter.request("GET", "metrics", None, authorized(jupyter))[2].decode(),
-        "log": jupyter.log.read_text(),
+        **{"records": records, "inspector": printed, "REST": json.dumps(rest)},
+        **{"metrics": jupyter.request("GET", "metrics", None, authorized(jupyter))[2].decode()},
+        **{"log": jupyter.log.read_text()},
         **written(jupyter),
     }
     assert "echo" in places["records"]

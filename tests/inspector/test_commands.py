@@ -79,6 +79,28 @@ def inspect(*arguments: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess([], code, out.getvalue(), err.getvalue())
 
 
+async def make_traffic(jupyter: Jupyter) -> None:
+    """Calls with progress, a question of the server, which the replay answers as this client did, and a secret."""
+    async with jupyter.connect("fast") as link:
+        peer = Peer(link)
+        await peer.initialize()
+        for number in range(3):
+            params = {"name": "echo", "arguments": {"text": f"text {number}"}}
+            await peer.send(id=number, method="tools/call", params=params)
+            await peer.receive()
+        params = {"name": "slow", "arguments": {"steps": 2, "delay": 0.01}, "_meta": {"progressToken": 1}}
+        await peer.send(id="s", method="tools/call", params=params)
+        while "id" not in await peer.receive():
+            pass
+        await peer.send(id="q", method="tools/call", params={"name": "question"})
+        question = await peer.receive()
+        await peer.send(id=question["id"], result={"roots": [{"uri": "file:///here"}]})
+        assert "file:///here" in json.dumps(await peer.receive())
+        secret = {"name": "echo", "arguments": {"text": "x", "password": "hunter2"}}
+        await peer.send(id="h", method="tools/call", params=secret)
+        await peer.receive()
+
+
 @pytest.mark.parametrize("name", ["r.jsonl", "r.jsonl.zst"])
 async def test_a_recording_replays_the_same_and_differs_after_the_server_changed(
     make_jupyter, tmp_path, name
@@ -88,28 +110,7 @@ async def test_a_recording_replays_the_same_and_differs_after_the_server_changed
     jupyter = make_jupyter({"fast": {"command": sys.executable, "args": ["-I", "-S", str(changing)]}})
     path = tmp_path / "r.jsonl.zst"
 
-    async def traffic() -> None:
-        async with jupyter.connect("fast") as link:
-            peer = Peer(link)
-            await peer.initialize()
-            for number in range(3):
-                params = {"name": "echo", "arguments": {"text": f"text {number}"}}
-                await peer.send(id=number, method="tools/call", params=params)
-                await peer.receive()
-            params = {"name": "slow", "arguments": {"steps": 2, "delay": 0.01}, "_meta": {"progressToken": 1}}
-            await peer.send(id="s", method="tools/call", params=params)
-            while "id" not in await peer.receive():
-                pass
-            # A question of the server, which the replay answers as this client did.
-            await peer.send(id="q", method="tools/call", params={"name": "question"})
-            question = await peer.receive()
-            await peer.send(id=question["id"], result={"roots": [{"uri": "file:///here"}]})
-            assert "file:///here" in json.dumps(await peer.receive())
-            secret = {"name": "echo", "arguments": {"text": "x", "password": "hunter2"}}
-            await peer.send(id="h", method="tools/call", params=secret)
-            await peer.receive()
-
-    ended = await record(jupyter, path, traffic)
+    ended = await record(jupyter, path, lambda: make_traffic(jupyter))
     assert ended.returncode == 130, ended.stderr
     assert "records" in ended.stderr
     assert b"hunter2" not in unpacked(path)

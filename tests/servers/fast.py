@@ -64,63 +64,149 @@ def step(request_id, token, number, total, delay):
         )
 
 
+def echo(request_id, arguments, token):
+    result(request_id, arguments["text"])
+
+
+def slow(request_id, arguments, token):
+    running.add(request_id)
+    step(request_id, token, 0, arguments["steps"], arguments["delay"])
+
+
+def pid(request_id, arguments, token):
+    result(request_id, str(os.getpid()))
+
+
+def crash(request_id, arguments, token):
+    os._exit(3)
+
+
+def change(request_id, arguments, token):
+    for listener in listeners:
+        send({"method": "notifications/tools/list_changed", "params": {"_meta": {SUBSCRIPTION: listener}}})
+    result(request_id, str(len(listeners)))
+
+
+def raw(request_id, arguments, token):
+    out.extend(arguments["line"].encode("utf-8", "surrogateescape") + b"\n")
+    result(request_id, "written")
+
+
+def answer(request_id, arguments, token):
+    out.extend(arguments["line"].replace("ID", json.dumps(request_id)).encode("latin-1") + b"\n")
+
+
+def take_back(request_id, arguments, token):
+    for listener in listeners:
+        send({"method": "notifications/cancelled", "params": {"requestId": listener}})
+    result(request_id, str(len(listeners)))
+    listeners.clear()
+
+
+def question(request_id, arguments, token):
+    questions["q"] = request_id
+    send({"id": "q", "method": "roots/list"})
+
+
+def work(request_id, arguments, token):
+    key, steps = arguments["key"], arguments["steps"]
+    worked[key] = worked.get(key, 0) + 1
+    if ledger is not None:
+        os.write(ledger, f"{key}\n".encode())
+    for number in range(steps):
+        send({"method": "notifications/progress", "params": {"progressToken": token, "progress": number}})
+    result(request_id, key)
+
+
+def tally(request_id, arguments, token):
+    twice = [key for key, count in worked.items() if count > 1]
+    result(request_id, json.dumps({"runs": sum(worked.values()), "twice": twice}))
+
+
+def flood(request_id, arguments, token):
+    data = "x" * arguments["size"]
+    for number in range(arguments["count"]):
+        note = {"progressToken": token, "progress": number, "message": data}
+        send({"method": "notifications/progress", "params": note})
+        if len(out) > 1 << 16:
+            flush()
+    result(request_id, "flooded")
+
+
+def stuck(request_id, arguments, token):
+    flush()
+    time.sleep(3600)
+
+
+TOOLS = {
+    **{
+        "echo": echo,
+        "slow": slow,
+        "pid": pid,
+        "crash": crash,
+        "change": change,
+        "raw": raw,
+        "answer": answer,
+    },
+    **{
+        "take back": take_back,
+        "question": question,
+        "work": work,
+        "tally": tally,
+        "flood": flood,
+        "stuck": stuck,
+    },
+}
+
+
 def call(request_id, params):
-    name, arguments = params["name"], params.get("arguments", {})
-    if name == "echo":
-        result(request_id, arguments["text"])
-    elif name == "slow":
-        running.add(request_id)
-        token = params.get("_meta", {}).get("progressToken")
-        step(request_id, token, 0, arguments["steps"], arguments["delay"])
-    elif name == "pid":
-        result(request_id, str(os.getpid()))
-    elif name == "crash":
-        os._exit(3)
-    elif name == "change":
-        for listener in listeners:
-            send(
-                {"method": "notifications/tools/list_changed", "params": {"_meta": {SUBSCRIPTION: listener}}}
-            )
-        result(request_id, str(len(listeners)))
-    elif name == "raw":
-        out.extend(arguments["line"].encode("utf-8", "surrogateescape") + b"\n")
-        result(request_id, "written")
-    elif name == "answer":
-        out.extend(arguments["line"].replace("ID", json.dumps(request_id)).encode("latin-1") + b"\n")
-    elif name == "take back":
-        for listener in listeners:
-            send({"method": "notifications/cancelled", "params": {"requestId": listener}})
-        result(request_id, str(len(listeners)))
-        listeners.clear()
-    elif name == "question":
-        questions["q"] = request_id
-        send({"id": "q", "method": "roots/list"})
-    elif name == "work":
-        key, steps = arguments["key"], arguments["steps"]
-        worked[key] = worked.get(key, 0) + 1
-        if ledger is not None:
-            os.write(ledger, f"{key}\n".encode())
-        token = params.get("_meta", {}).get("progressToken")
-        for number in range(steps):
-            send({"method": "notifications/progress", "params": {"progressToken": token, "progress": number}})
-        result(request_id, key)
-    elif name == "tally":
-        twice = [key for key, count in worked.items() if count > 1]
-        result(request_id, json.dumps({"runs": sum(worked.values()), "twice": twice}))
-    elif name == "flood":
-        token = params.get("_meta", {}).get("progressToken")
-        data = "x" * arguments["size"]
-        for number in range(arguments["count"]):
-            note = {"progressToken": token, "progress": number, "message": data}
-            send({"method": "notifications/progress", "params": note})
-            if len(out) > 1 << 16:
-                flush()
-        result(request_id, "flooded")
-    elif name == "stuck":
-        flush()
-        time.sleep(3600)
+    tool = TOOLS.get(params["name"])
+    if tool is None:
+        send({"id": request_id, "error": {"code": -32602, "message": f"no tool {params['name']}"}})
     else:
-        send({"id": request_id, "error": {"code": -32602, "message": f"no tool {name}"}})
+        tool(request_id, params.get("arguments", {}), params.get("_meta", {}).get("progressToken"))
+
+
+def initialize(request_id, params):
+    capabilities, info = {"tools": {}, "logging": {}}, {"name": "fast", "version": "1"}
+    agreed = {"protocolVersion": params["protocolVersion"], "capabilities": capabilities, "serverInfo": info}
+    send({"id": request_id, "result": agreed})
+
+
+CACHED = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+
+
+def discover(request_id, params):
+    offered = {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {"listChanged": True}}}
+    send({"id": request_id, "result": {**CACHED, **offered}})
+
+
+def list_tools(request_id, params):
+    send(
+        {
+            "id": request_id,
+            "result": {**CACHED, "tools": [{"name": "echo", "inputSchema": {"type": "object"}}]},
+        }
+    )
+
+
+def listen(request_id, params):
+    listeners.append(request_id)
+    acknowledged = {"_meta": {SUBSCRIPTION: request_id}}
+    send({"method": "notifications/subscriptions/acknowledged", "params": acknowledged})
+
+
+def cancel(request_id, params):
+    if params["requestId"] in listeners:
+        listeners.remove(params["requestId"])
+    elif params["requestId"] in running:
+        cancelled.add(params["requestId"])
+
+
+METHODS = {
+    **{"initialize": initialize, "server/discover": discover, "tools/list": list_tools, "tools/call": call},
+    **{"subscriptions/listen": listen, "notifications/cancelled": cancel},
+}
 
 
 def handle(message):
@@ -128,55 +214,8 @@ def handle(message):
     if method is None:
         if request_id in questions:
             result(questions.pop(request_id), json.dumps(message.get("result")))
-    elif method == "initialize":
-        info = {"name": "fast", "version": "1"}
-        capabilities = {"tools": {}, "logging": {}}
-        send(
-            {
-                "id": request_id,
-                "result": {
-                    "protocolVersion": params["protocolVersion"],
-                    "capabilities": capabilities,
-                    "serverInfo": info,
-                },
-            }
-        )
-    elif method == "server/discover":
-        send(
-            {
-                "id": request_id,
-                "result": {
-                    "resultType": "complete",
-                    "supportedVersions": ["2026-07-28"],
-                    "capabilities": {"tools": {"listChanged": True}},
-                    "ttlMs": 0,
-                    "cacheScope": "private",
-                },
-            }
-        )
-    elif method == "tools/list":
-        tools = [{"name": "echo", "inputSchema": {"type": "object"}}]
-        send(
-            {
-                "id": request_id,
-                "result": {"resultType": "complete", "tools": tools, "ttlMs": 0, "cacheScope": "private"},
-            }
-        )
-    elif method == "tools/call":
-        call(request_id, params)
-    elif method == "subscriptions/listen":
-        listeners.append(request_id)
-        send(
-            {
-                "method": "notifications/subscriptions/acknowledged",
-                "params": {"_meta": {SUBSCRIPTION: request_id}},
-            }
-        )
-    elif method == "notifications/cancelled":
-        if params["requestId"] in listeners:
-            listeners.remove(params["requestId"])
-        elif params["requestId"] in running:
-            cancelled.add(params["requestId"])
+    elif method in METHODS:
+        METHODS[method](request_id, params)
     elif request_id is not None:
         send({"id": request_id, "error": {"code": -32601, "message": "Method not found"}})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -23,7 +24,7 @@ _SUGGESTED: Final = 10
 Function = Callable[..., Any]
 
 
-class Namespace:
+class Namespace(ABC):
     """The functions of one kind that a server offers, as attributes.
 
     A name that is no identifier has ``_`` for each other character; ``[…]`` takes any name as it is. The list is read
@@ -38,13 +39,13 @@ class Namespace:
         self._functions: dict[str, Function] = {}
         self._refresh()
 
+    @abstractmethod
     def _fetch(self) -> list[dict[str, Any]]:
         """Return what the server lists."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _function(self, item: dict[str, Any]) -> Function:
         """Return the function for one item of the list."""
-        raise NotImplementedError
 
     def _refresh(self) -> None:
         """Read the list of the server again."""
@@ -129,8 +130,9 @@ class Namespace:
             else html.note(f"{self._session.name} has no {self._kind}s")
         )
 
+    @abstractmethod
     def _html(self, items: list[dict[str, Any]]) -> str:
-        raise NotImplementedError
+        """Return the list as a table."""
 
 
 class Tools(Namespace):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from importlib import import_module
@@ -16,7 +17,7 @@ from mcp_ws_ide.client.sync.plain import as_json, base64_of, bounded, described,
 from mcp_ws_ide.client.sync.tracebacks import short
 
 
-class Answer:
+class Answer(ABC):
     """An answer of a server. A notebook shows it as tables, text and images; ``repr`` shows the beginning of its text.
 
     Attributes:
@@ -31,9 +32,9 @@ class Answer:
     def _plain(self) -> dict[str, Any]:
         return plain(self.raw)
 
+    @abstractmethod
     def _parts(self) -> list[dict[str, Any]]:
         """The parts of the content, as on the wire."""
-        raise NotImplementedError
 
     @property
     def text(self) -> str:
