@@ -347,14 +347,8 @@ class World:
                 return
 
     def stranger(self) -> None:
-        """Check that a replaced token resumes nothing once the client has shown that it has the newer one."""
-        session = self.session
-        if session is None or session.over:
-            return
-        if any(session.end.knows(digest(token)) for token in session.dead):
-            raise BrokenError("an old token still opens the session")
-        if session.end.knows(digest("guess")):
-            raise BrokenError("any token opens the session")
+        if self.session is not None and not self.session.over:
+            check_tokens(self.session)
 
     def reconnect(self) -> None:
         if self.over or self.link is not None:
@@ -379,20 +373,15 @@ class World:
             self.client_acks()
             self.gateway_acks()
             session = self.session
-            if (
-                self.client.live
-                and session is not None
-                and not session.over
-                and not self.client.channel.unacked
-                and not session.end.channel.unacked
-                and not any(
-                    link.up or link.down for link in self.links if link.gateway_sees and link.client_sees
-                )
-            ):
+            if self.client.live and session is not None and not session.over and self._rests(session):
                 return
             if session is not None and session.over and self.client.live and self.link is not None:
                 self.drop(self.link)
         raise BrokenError("did not come to rest")
+
+    def _rests(self, session: Session) -> bool:
+        in_flight = any(link.up or link.down for link in self.links if link.gateway_sees and link.client_sees)
+        return not (in_flight or self.client.channel.unacked or session.end.channel.unacked)
 
     def check_bounds(self) -> None:
         if self.session is not None and not self.session.over:
@@ -420,6 +409,14 @@ class World:
             unfinished = [number for number in self.requests if number not in self.outcomes]
             if unfinished:
                 raise BrokenError(f"requests without an end: {unfinished}")
+
+
+def check_tokens(session: Session) -> None:
+    """Check that a replaced token resumes nothing once the client has shown that it has the newer one."""
+    if any(session.end.knows(digest(token)) for token in session.dead):
+        raise BrokenError("an old token still opens the session")
+    if session.end.knows(digest("guess")):
+        raise BrokenError("any token opens the session")
 
 
 def check_bounds(session: Session, window: binding.Window) -> None:
