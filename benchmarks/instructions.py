@@ -12,7 +12,7 @@ Streamable HTTP: POSTs of handshake-era sessions whose head repeats. System call
 file. ``shared`` stores them in Redis, whose own work is not counted; ``unstored`` has no engine. Behind the name stands
 the number of clients, which work in lockstep.
 
-Usage: ``python benchmarks/instructions.py [WAY...]`` (needs valgrind; takes about half a minute for each way).
+Usage: ``python benchmarks/instructions.py [MODE...]`` (needs valgrind; takes about half a minute for each mode).
 """
 
 from __future__ import annotations

@@ -165,7 +165,8 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     hello_timeout = Float(
         LIMITS.hello_timeout,
         min=0.1,
-        help="""Seconds in which a resumable link must send open or resume. Default 30. Then it is closed with 4400.""",
+        help="""Seconds within which the client of a resumable link must send its first frame. Default 30. After that
+        the link is closed with 4400.""",
     ).tag(config=True)
     drain_timeout = Float(
         LIMITS.drain_timeout,
@@ -183,8 +184,9 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         LIMITS.probe_timeout,
         min=0.1,
         help="""How long a server may take to answer the gateway's era probe, in seconds. Default 10. After that the
-        gateway offers it a handshake. The response to that, or to a client's, may take six times as long; a process has
-        nine times after its last line on stderr, thirty times at most. Then requests get error -31002.""",
+        gateway offers it a handshake. A remote server may take six times as long to answer a handshake; a process may
+        take nine times as long after its last line on stderr, and thirty times in all. After that requests get error
+        -31002.""",
     ).tag(config=True)
     park_timeout = Float(
         LIMITS.park_timeout,
@@ -195,8 +197,8 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     task_timeout = Float(
         LIMITS.task_timeout,
         min=0.0,
-        help="""How long a shared process without sessions is kept for an unfinished task after a client last heard of
-        it, at most the task's ttlMs, in seconds. Default 3600. 0 leaves it to idle_timeout.""",
+        help="""How long a shared process without sessions is kept for an unfinished task, in seconds, counted from the
+        last message about the task, but never longer than its ttlMs. Default 3600. 0 leaves it to idle_timeout.""",
     ).tag(config=True)
     websocket = Bool(
         True,
@@ -219,7 +221,8 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         Unicode(),
         help="""Regular expressions (of the package "regex") for text to redact on the tap, in addition to the built-in
         rules: in strings of messages, in events and in stderr of servers. Default: none. If there is any pattern, every
-        watched message is parsed. If a pattern takes longer than 20 ms, the tap withholds all text.""",
+        watched message is parsed. If a pattern takes longer than 20 ms, the tap withholds all text
+        until you fix the pattern and restart Jupyter.""",
     ).tag(config=True)
     tap_grace = Float(
         LIMITS.tap_grace,
@@ -237,7 +240,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         True,
         help="""Whether entries of the user's own mcp.json may be added, changed and removed over REST and on the page.
         Default True. Callers also need the authorizer's "write" on "mcp"; nothing is started from such an entry until a
-        user has agreed to what it runs. False leaves the file to editors.""",
+        user has agreed to what it runs. If False, the file can be changed in a text editor only.""",
     ).tag(config=True)
     consents_file = Unicode(
         help="""File with the consents of users to start entries (mode 0600). Default: mcp_ws_ide/consents.json in
@@ -264,8 +267,8 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     peer_address = Unicode(
         "127.0.0.1:0",
         help="""Where the other gateways on the same Redis reach this one, as host:port. Default "127.0.0.1:0": on this
-        machine, at any free port. Set the address of the machine or pod where they run on several. Their connections
-        are sealed with the keys of engine_keys_file.""",
+        machine, at any free port. If the gateways run on several machines or pods, set this one's own address. Their
+        connections are sealed with the keys of engine_keys_file.""",
     ).tag(config=True)
     engine_durability = Enum(
         DURABILITIES,
@@ -302,7 +305,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     public_url = Unicode(
         help="""Address of this Jupyter server as browsers and clients see it, with the base URL: authorization servers
         send the browser back to {public_url}mcp-ws/oauth/callback, and clients sign in there. Default: the address it
-        listens on, and for clients the one that they use, by Host, X-Forwarded-Host and X-Forwarded-Proto.""",
+        listens on; clients see the address in their request's Host, X-Forwarded-Host and X-Forwarded-Proto.""",
     ).tag(config=True)
     oauth_directory = Unicode(
         help="""Directory with the OAuth tokens of remote servers (mode 0700, files 0600). Default: mcp_ws_ide/oauth

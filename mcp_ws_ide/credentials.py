@@ -213,7 +213,7 @@ class CredentialWatch:
         try:
             user = await self._user(handler)
         except Exception:  # an unreachable hub must not end all users' work
-            log.warning("a credential could not be checked; its links stay open", exc_info=True)
+            log.warning("a Jupyter credential could not be checked; its links stay open", exc_info=True)
             return True
         return user is not None and principal_of(handler, user) == principal
 

@@ -96,7 +96,8 @@ class NegotiatingTransport:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._own_task is None:
-            raise RuntimeError(f"the transport of {self._url.partition('?')[0]} is not open")
+            address = self._url.partition("?")[0]
+            raise RuntimeError(f"the transport of {address} is not open; open it first, with `async with`")
         await self._own_task.__aexit__(kind, error, trace)
 
     @asynccontextmanager

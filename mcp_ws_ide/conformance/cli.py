@@ -112,7 +112,7 @@ def _common_options(parser: argparse.ArgumentParser, timeout: float) -> None:
         type=_positive(float),
         default=timeout,
         metavar="SECONDS",
-        help="wait for each answer (default %(default)g)",
+        help="seconds to wait for each response (default %(default)g)",
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write the report in JUnit's format")

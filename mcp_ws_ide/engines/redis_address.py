@@ -98,7 +98,7 @@ def redis_address(address: str) -> RedisAddress | None:
         named = f"it has the unknown option {unknown[0]!r}" if unknown else "it has a fragment"
         raise _malformed(f"{named}; options are {', '.join(OPTIONS)}")
     if parts.password and options.get("password_file"):
-        raise _malformed("it has a password and a password_file")
+        raise _malformed("it has a password and a password_file; keep one of them")
     if options.get("ca_file") and not SCHEMES[scheme]:
         raise _malformed("it has a ca_file, but is not encrypted")
     return RedisAddress(

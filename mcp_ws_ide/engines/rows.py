@@ -104,7 +104,7 @@ class Rows:
             except UnknownKeyError as error:
                 raise LostLogError(str(error)) from None
             except TamperedError:
-                raise DamagedRowError("a row is not what was stored") from None
+                raise DamagedRowError(f"row {number} of the log is damaged") from None
             except msgspec.DecodeError as error:
                 raise DamagedRowError(str(error)) from None
         return entries

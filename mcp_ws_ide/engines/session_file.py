@@ -344,7 +344,7 @@ def _number(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise DamagedFileError("a number in it is not what was stored") from None
+        raise DamagedFileError(f"it has {text[:40]!r} in place of a number") from None
 
 
 def _size(path: Path) -> int:

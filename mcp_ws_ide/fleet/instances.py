@@ -147,7 +147,11 @@ class Instances:
                 await self._look()
             except EngineUnavailableError as error:
                 if not self._failing:
-                    log.warning("the lease of this gateway cannot be renewed: %s", error)
+                    log.warning(
+                        "the lease of this gateway cannot be renewed; after %g s others may take its sessions over: %s",
+                        LEASE_SECONDS,
+                        error,
+                    )
                 self._failing = True
             else:
                 self._failing = False

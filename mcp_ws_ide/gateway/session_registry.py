@@ -91,14 +91,15 @@ class SessionRegistry:
             raise LimitExceededError("draining", DRAINING)
         most = self._limits.max_sessions
         if len(self.sessions) >= most:
-            text = f"max_sessions ({most}) is reached; close a session or raise MCPWebSocketApp.max_sessions"
+            text = f"max_sessions ({most}) is reached; end a session or raise MCPWebSocketApp.max_sessions"
             raise LimitExceededError("max_sessions", text)
         most = self._limits.max_sessions_per_principal
         elsewhere = 0 if taken_over or not most else self.sessions_elsewhere(principal)
         if 0 < most <= self._rates.sessions(principal) + elsewhere:
             raise LimitExceededError(
                 "max_sessions_per_principal",
-                f"you have {most} sessions open; close one or raise MCPWebSocketApp.max_sessions_per_principal",
+                f"you have {most} sessions; end one on the page under Sessions, or raise "
+                "MCPWebSocketApp.max_sessions_per_principal",
             )
 
     def busiest(self, most: int) -> dict[str, int]:

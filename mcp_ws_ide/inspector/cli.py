@@ -233,7 +233,7 @@ def _command(known: Any, name: str, run: Any, help_text: str) -> argparse.Argume
 
 
 def _json_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print the gateway's answer as one JSON object")
+    parser.add_argument("--json", action="store_true", help="print the gateway's response as one JSON object")
 
 
 def duration(text: str) -> float:

@@ -22,7 +22,9 @@ WAIT_SECONDS: Final = 60.0
 
 def add(known: Any, command: AddCommand, duration: Callable[[str], float]) -> None:
     """Add the command to the command line."""
-    drain = command(known, "drain", run_drain, "have a gateway give its sessions to the others of its engine")
+    drain = command(
+        known, "drain", run_drain, "move a gateway's sessions to the gateways that share its engine"
+    )
     drain.add_argument(
         "--instance",
         metavar="ID",

@@ -234,7 +234,8 @@ def as_text(verdict: Verdict) -> str:
     """Return a line per finding, and a summary."""
     lines = [visible(_line(finding)) for finding in verdict.shown]
     summary = ", ".join(f"{count} {name}" for name, count in verdict.counts.items()) or "nothing found"
-    lines.append(f"{'ok' if verdict.passed else 'FAILED'}: {summary} in {verdict.records} records")
+    looked_at = f" in {verdict.records} records" if verdict.records else ""
+    lines.append(f"{'ok' if verdict.passed else 'FAILED'}: {summary}{looked_at}")
     lines += [f"note: {note}" for note in notes(verdict)]
     return "\n".join(lines)
 

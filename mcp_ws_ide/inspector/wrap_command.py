@@ -104,7 +104,7 @@ async def _shim(private: PrivateGateway) -> int:
 
 def add(commands: Any, port: Callable[[str], int]) -> None:
     """Add the command to the parser."""
-    text = "be a stdio server that runs COMMAND, and can be inspected"
+    text = "run COMMAND as a stdio server whose traffic mcp-ws-inspect can show"
     usage = "mcp-ws-inspect wrap [OPTIONS] -- COMMAND [ARGS …]"
     wrap = commands.add_parser("wrap", help=text, description=text, usage=usage)
     gateway_arguments(wrap, port)

@@ -250,7 +250,9 @@ class StdioTransport(Transport):
 
     def _check_queue(self) -> None:
         if self._queued > self._max_queued:
-            self._fail(f"{self._queued} bytes are queued for the server, which does not read them")
+            self._fail(
+                f"{self._queued} bytes wait for the server, which does not read them; at most {self._max_queued} may"
+            )
         elif not self._paused and self._receiver is not None:
             self._paused = True
             self._receiver.write_paused(True)

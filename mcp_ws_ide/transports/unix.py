@@ -137,7 +137,10 @@ class UnixTransport(Transport, asyncio.Protocol):
         self._wire.write(message + b"\n")
         self._sent += len(message) + 1
         if self.queued_bytes > self._max_queued:
-            self._fail(f"{self.queued_bytes} bytes are queued for the server, which does not read them")
+            self._fail(
+                f"{self.queued_bytes} bytes wait for the server, which does not read them; "
+                f"at most {self._max_queued} may"
+            )
 
     @property
     def queued_bytes(self) -> int:

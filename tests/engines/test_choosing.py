@@ -49,7 +49,7 @@ def test_an_address_names_a_file_or_none(address, path):
         ("redis://host?pasword_file=/x", "it has the unknown option 'pasword_file'; options are ca_file,"),
         ("redis://host?prefix", "it cannot be read"),
         ("redis://host#fragment", "it has a fragment"),
-        ("redis://:hunter2@host?password_file=/x", "it has a password and a password_file"),
+        ("redis://:hunter2@host?password_file=/x", "it has a password and a password_file; keep one of them"),
         ("redis://host?ca_file=/x", "it has a ca_file, but is not encrypted"),
         ("memory", "engine is 'memory'; use ''"),
         ("SQLite3", "engine is 'SQLite3'; use ''"),

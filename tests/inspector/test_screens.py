@@ -91,10 +91,10 @@ async def test_sessions_show_client_and_end_in_columns_and_the_era_without_a_gat
         line = person.lines(Sessions)[0]
         assert line[heading.index("client") :].strip() == "agent/2 10.0.0.7"
         assert line[heading.index("link") :].startswith("○ 4408 went to sleep")
-        assert line[heading.index("era") :].startswith("legacy 2025-06-18")
+        assert line[heading.index("era") :].startswith("handshake 2025-06-18")
         assert "queue" not in heading
         narrow = person.app.sessions.parts(0, 79)
-        assert " legacy  ○ 4408 wen…" in "".join(text for text, _ in narrow)
+        assert " handshake ○ 4408 wen…" in "".join(text for text, _ in narrow)
         await person.press("v")
         assert "10.0.0.7" in person.screen()
 

@@ -160,7 +160,7 @@ export async function answerOf(path: string, options: RequestOptions = {}): Prom
     response = await fetch(`${baseUrl}mcp-ws/api/${path}`, init);
   } catch (error) {
     if (options.signal?.aborted) throw error;
-    throw new ApiError(0, "the gateway cannot be reached");
+    throw new ApiError(0, "Jupyter does not answer: check that it runs, then reload the page");
   }
   const text = await response.text();
   const answer = text ? parsed(text) : {};

@@ -150,5 +150,5 @@ async function refusal(): Promise<string> {
     if (error instanceof ApiError && [401, 403].includes(error.status)) return REFUSED + error.message;
     if (error instanceof ApiError && error.status === 0) return error.message;
   }
-  return "the connection could not be opened";
+  return "the WebSocket was refused: see Servers for problems that proxies cause";
 }

@@ -143,7 +143,7 @@ class CommandLine(FilterActions, FileActions):
 
     def _command_sort(self, text: str) -> None:
         if text and text not in SORTED:
-            raise CommandError(f"there is no column {text!r} to sort by; {', '.join(SORTED)}")
+            raise CommandError(f"there is no column {text!r} to sort by; columns: {', '.join(SORTED)}")
         self._close_prompt()
         self._to_traffic()
         self.traffic.sort(text)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from rich.cells import cell_len
 
+from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.inspector.app.columns import (
     amount,
     clock,
@@ -164,12 +165,13 @@ def _count(number: Any) -> str:
 
 def _session_widths(width: int) -> tuple[int, int]:
     """Return the widths of ``era``, which includes the revision in wide windows, and of ``link``."""
-    return (17, 24) if width >= WIDE else (7, 11)
+    return (20, 24) if width >= WIDE else (9, 11)
 
 
 def _era(session: SeenSession, live: dict[str, Any] | None, whole: bool = True) -> str:
     era = session.era or str((live or {}).get("era") or "")
-    return f"{era} {session.revision}".strip() if whole else era
+    shown = "handshake" if era == Era.LEGACY else era
+    return f"{shown} {session.revision}".strip() if whole else shown
 
 
 def _client(session: SeenSession, live: dict[str, Any] | None) -> str:

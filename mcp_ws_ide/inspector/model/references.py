@@ -55,7 +55,7 @@ def _fault(schema: Any, reference: str, anchors: set[str]) -> str:
     at = reference
     while at.startswith("#"):
         if at in passed:
-            return f"{reference[:MAX_SHOWN]!r} leads only to itself"
+            return f"the reference {reference[:MAX_SHOWN]!r} is circular"
         passed.add(at)
         target = _target(schema, at, anchors)
         if target is None:
