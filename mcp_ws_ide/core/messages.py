@@ -46,6 +46,9 @@ MAX_MEMBERS: Final = 100
 FEW_QUOTES: Final = 4 * MAX_MEMBERS
 """Quotes in a message up to which its members need not be counted before they are looked at."""
 
+MAX_LONE_HALVES: Final = 100_000
+"""Halves of surrogate pairs that are replaced in one message, which takes about 30 ms; more are no text."""
+
 TOO_DEEP: Final = "JSON is nested too deeply"
 """Reason of a message that exceeds the recursion limit."""
 
@@ -89,11 +92,19 @@ _MEMBER_END: Final = re.compile(rb"[ \t\r\n]*([,}])")
 _OFFSET: Final = re.compile(r"\(byte (\d+)\)")
 """How an error of the parser names an offset."""
 
-_ESCAPE: Final = re.compile(
-    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair
-    rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"  # half of one
-    rb"|\\."  # any other escape, so that \\\\ud800 is not taken for half a pair
+_HEX: Final = rb"[0-9a-fA-F]{2}"
+_LONE_HALF: Final = re.compile(
+    rb"\\u[dD](?:[89abAB]"
+    + _HEX
+    + rb"(?!\\u[dD][c-fC-F])|[c-fC-F]"
+    + _HEX
+    + rb"(?<!\\u[dD][89abAB]..\\u....))"
 )
+"""An escaped half of a surrogate pair without the other half, in text without escaped backslashes."""
+_BACKSLASH: Final = b"\\\\"
+"""An escaped backslash."""
+_NOT_UTF8: Final = b"\xff\xff"
+"""Stands for an escaped backslash: of the same length, and in no UTF-8 text."""
 
 _decode_envelope: Final = msgspec.json.Decoder(Envelope).decode
 _decode_params: Final = msgspec.json.Decoder(Params).decode
@@ -195,9 +206,19 @@ def _from_envelope(data: bytes, envelope: Envelope) -> Message:
 
 
 def _without_lone_surrogates(data: bytes) -> bytes:
-    if b"\\ud" not in data and b"\\uD" not in data:
+    """Return ``data`` with U+FFFD for each escaped half of a surrogate pair that is alone.
+
+    Raises:
+        MalformedMessageError: there are more than :data:`MAX_LONE_HALVES`.
+    """
+    if (b"\\ud" not in data and b"\\uD" not in data) or b"\xff" in data:
         return data
-    return _ESCAPE.sub(lambda match: match[0] if match[1] is None else b"\\ufffd", data)
+    text = data.replace(_BACKSLASH, _NOT_UTF8)
+    text, number = _LONE_HALF.subn(rb"\\ufffd", text, MAX_LONE_HALVES + 1)
+    if number > MAX_LONE_HALVES:
+        reason = f"not valid JSON: it has more than {MAX_LONE_HALVES} halves of surrogate pairs"
+        raise MalformedMessageError(PARSE_ERROR, reason)
+    return text.replace(_NOT_UTF8, _BACKSLASH) if number else data
 
 
 def _is_canonical(message: Message, version: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 
 import pytest
@@ -236,6 +237,22 @@ def test_half_a_surrogate_pair_is_repaired(text, expected):
     parsed = messages.parse(b'{"jsonrpc":"2.0","id":1,"result":{"text":"%b"}}' % text)
     assert json.loads(parsed.result) == {"text": expected}
     assert json.loads(parsed.data)["result"] == {"text": expected}
+
+
+def test_every_half_that_is_alone_is_repaired_and_no_other_escape():
+    rng = random.Random(1)
+    pieces = [r"\ud83d", r"\uD83D", r"\ude00", r"\uDE00", r"\\", r"\n", r"\u00e9", r"\"", "ud83d", "é"]
+    for _ in range(2000):
+        text = "".join(['{"a": "', *rng.choices(pieces, k=rng.randrange(12)), '"}'])
+        parsed = messages.parse(b'{"jsonrpc":"2.0","id":1,"result":%b}' % text.encode())
+        exact = json.loads(text)["a"].encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        assert json.loads(parsed.result) == {"a": exact}, text
+
+
+def test_a_message_of_nothing_but_halves_is_refused_with_the_reason():
+    halves = rb"\udc80" * (messages.MAX_LONE_HALVES + 1)
+    with pytest.raises(MalformedMessageError, match="more than 100000 halves of surrogate pairs"):
+        messages.parse(b'{"jsonrpc":"2.0","id":1,"result":{"text":"%b"}}' % halves)
 
 
 @pytest.mark.parametrize("number", ["9" * 5000, "1." + "0" * 5000])
