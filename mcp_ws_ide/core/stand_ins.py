@@ -1,6 +1,7 @@
-"""Text that a server sends in place of a message, where each message has a frame or an event of its own. Pure.
+"""Text that a server sends in place of a message. Pure.
 
-Tells a failed response from what only keeps a stream open; knows nothing of requests.
+Where each message has a frame or an event of its own, it tells a failed response from what only keeps a stream open;
+among lines, from a log. Knows nothing of requests.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import re
 from typing import Final
 
 from mcp_ws_ide.core import json_scan
+from mcp_ws_ide.core.lenient_json import members_of
 from mcp_ws_ide.errors import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND
 
 SUSPICION: Final = 3.5
@@ -29,6 +31,27 @@ _STATUS: Final = re.compile(
 _DONE: Final = b"[DONE]"
 """The end of a stream of completions, as servers of language models write it."""
 
+NO_RESPONSE: Final = 0
+PERHAPS_RESPONSE: Final = 1
+"""A program may also print this while it handles a request."""
+SURELY_RESPONSE: Final = 2
+
+SEARCHED: Final = 64 << 10
+"""Bytes of a line in which binary data are looked for."""
+_CONTROL: Final = re.compile(rb"[\x01-\x03\x05\x06\x10-\x1a\x1c\x1d\x1f]")
+"""Control characters that no text has, and that no program writes to a terminal."""
+_FRAME: Final = re.compile(rb"Content-Length: \d+(?: |\Z)")
+"""How a frame without a message begins, as :mod:`.frames` reports it."""
+_MARKUP: Final = re.compile(
+    rb"(?is)<\?xml\b|<!doctype\b|<html\b|HTTP/\d(?:\.\d)? \d{3}\b"
+    rb"|<([a-z_][\w.:-]*)(?:\s[^<>]*)?>.*</\1\s*>\Z|</[a-z_][\w.:-]*\s*>\Z"
+)
+"""The beginning or the end of a document in XML or HTML, a whole element, or the status line of an HTTP response."""
+_OF_FAILURES: Final = frozenset(
+    {"error", "code", "message", "status", "statusCode", "detail", "details", "data", "type", "success", "ok"}
+)
+"""Members of the objects with which programs report a failure; log records have others, such as ``level``."""
+
 
 def replaces_response(name: str, data: bytes) -> bool:
     """Return whether an event that is no message stands in place of a response, not to keep the stream open."""
@@ -41,6 +64,37 @@ def replaces_response(name: str, data: bytes) -> bool:
     if data[:1] in (b"{", b"[", b'"'):
         return data != b"{}" and json_scan.is_whole(data)
     return any(map(str.isalpha, data.decode(errors="replace"))) and _STATUS.fullmatch(data) is None
+
+
+def stands_for_response(line: bytes) -> int:
+    """Return whether a line that is no message stands in place of a response, which a line of a log does not.
+
+    Returns:
+        :data:`SURELY_RESPONSE` for binary data and for a frame without a message; :data:`PERHAPS_RESPONSE` for a
+        document in XML or HTML and for an object with nothing but an error; else :data:`NO_RESPONSE`.
+    """
+    first = line[:1]
+    if first == b"{":
+        return PERHAPS_RESPONSE if _is_failure(line) else NO_RESPONSE
+    if (first == b"<" or first == b"H") and _MARKUP.match(line) is not None:
+        return PERHAPS_RESPONSE
+    if first == b"C" and _FRAME.match(line) is not None:
+        return SURELY_RESPONSE
+    return SURELY_RESPONSE if is_binary_line(line) else NO_RESPONSE
+
+
+def is_binary_line(line: bytes) -> bool:
+    """Return whether a line is no text, such as a compressed message. NUL is in UTF-16, too."""
+    return _CONTROL.search(line, 0, SEARCHED) is not None
+
+
+def _is_failure(value: bytes) -> bool:
+    """Return whether a JSON object reports an error and nothing else."""
+    members = {name: bytes(raw) for name, raw in members_of(value).items()}
+    error = members.get("error", b"")
+    if not members.keys() <= _OF_FAILURES:
+        return False
+    return (error[:1] in (b'"', b"{") and len(error) > 2) or (error == b"true" and "message" in members)
 
 
 def _is_binary(data: bytes) -> bool:

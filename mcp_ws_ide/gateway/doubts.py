@@ -40,6 +40,8 @@ class Doubts:
         self._open_ids = open_ids
         self._fail = fail
         self._timers: set[asyncio.TimerHandle] = set()
+        self._suspicions: set[tuple[frozenset[bytes], bool]] = set()
+        """Requests that text stands for, perhaps, and whether that is certain."""
 
     def add(self, error: bytes) -> bool:
         """Handle a response to an unknown request; return whether any request is open.
@@ -62,19 +64,27 @@ class Doubts:
         if candidates:
             self._look(set(candidates), error, self._loop.time() + SUSPICION, fail, sure=0)
 
-    def suspect_log(self, error: bytes) -> None:
-        """Handle what is either a response to one of the open requests or a line of a log.
+    def suspect_text(self, error: bytes, *, certain: bool) -> None:
+        """Handle text that stands in place of a response, perhaps to one of the open requests.
 
-        If one of them is then answered, it was a line about that one.
+        Args:
+            certain: whether it cannot be a line of a log. If it may be one, and one of the requests is then answered,
+                it was a line about that one, and none fails.
         """
-        candidates = set(self._open_ids())
+        candidates = frozenset(self._open_ids())
+        suspicion = candidates, certain
+        if not candidates or suspicion in self._suspicions:
+            return  # the earlier one decides sooner, and about the same requests
 
         def decide() -> None:
             self._timers.discard(timer)
-            if candidates <= set(self._open_ids()):
-                for raw_id in candidates:
+            self._suspicions.discard(suspicion)
+            left = candidates.intersection(self._open_ids())
+            if certain or left == candidates:
+                for raw_id in left:
                     self._fail(raw_id, error)
 
+        self._suspicions.add(suspicion)
         timer = self._loop.call_later(SUSPICION, decide)
         self._timers.add(timer)
 

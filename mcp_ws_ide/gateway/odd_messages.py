@@ -17,7 +17,15 @@ from mcp_ws_ide.core import messages, reader
 from mcp_ws_ide.core.lenient_json import encode, error_code, error_text
 from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.core.reader import ReportedKinds, Unreadable
-from mcp_ws_ide.core.stand_ins import TO_NOTIFICATIONS, replaces_response
+from mcp_ws_ide.core.stand_ins import (
+    NO_RESPONSE,
+    PERHAPS_RESPONSE,
+    SURELY_RESPONSE,
+    TO_NOTIFICATIONS,
+    is_binary_line,
+    replaces_response,
+    stands_for_response,
+)
 from mcp_ws_ide.core.usable_answers import usable
 from mcp_ws_ide.errors import (
     INTERNAL_ERROR,
@@ -29,8 +37,10 @@ from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.observe.tap import Tap
 from mcp_ws_ide.transports.lines import printable
 
-_FRAMED: Final = frozenset({"ws", "sse"})
+_FRAMED: Final = frozenset({"ws", "sse", "python"})
 """Kinds of servers that mark where a message begins and ends, so that they write nothing else."""
+QUOTED_BYTES: Final = 16
+"""Bytes quoted of binary data."""
 _OF_CLIENTS: Final = (
     *(b'"initialize"', b'"server/', b'"tools/', b'"resources/', b'"prompts/', b'"completion/', b'"logging/'),
     *(b'"subscriptions/', b'"tasks/'),
@@ -117,7 +127,8 @@ class OddMessages:
         """Handle text that :func:`mcp_ws_ide.core.messages.parse` refuses."""
         upstream = self._upstream
         reading = reader.read_server(data)
-        self._note_mended(reading.notices)
+        if reading.messages or reading.unreadable:
+            self._note_mended(reading.notices)
         for noise in reading.noise:
             source = "stdout" if upstream.server.spec.kind == "stdio" else "transport"
             upstream.noise_received(source, printable(noise))
@@ -128,14 +139,18 @@ class OddMessages:
             upstream.parsed_received(message)
         for fault in reading.unreadable:
             self._fail(fault)
-        if not reading.messages and not reading.unreadable and upstream.server.spec.kind in _FRAMED:
-            self._doubt_text(data)
+        if not reading.messages and not reading.unreadable:
+            self._doubt_text(data.strip())
 
-    def _doubt_text(self, data: bytes) -> None:
-        """Fail the open requests, unless a response follows this text, which stands in place of a message."""
-        if replaces_response("message", data.strip()):
-            reason = f"the server sent text that is not a JSON-RPC message: {reader.quote(data.strip(), 0)}"
-            self._doubts.suspect_log(_unknown_outcome(self._tap.redactor.text(reason)))
+    def _doubt_text(self, text: bytes) -> None:
+        """Fail the open requests, unless responses follow this text, if it stands in place of one."""
+        if self._upstream.server.spec.kind in _FRAMED:
+            doubt = PERHAPS_RESPONSE if replaces_response("message", text) else NO_RESPONSE
+        else:
+            doubt = stands_for_response(text)
+        if doubt != NO_RESPONSE:
+            error = _unknown_outcome(self._tap.redactor.text(_not_a_message(text)))
+            self._doubts.suspect_text(error, certain=doubt == SURELY_RESPONSE)
 
     def _note_mended(self, notices: dict[str, str]) -> None:
         """Report, once for each kind, that an invalid message from this server was mended."""
@@ -174,7 +189,7 @@ class OddMessages:
             if fault.certain and upstream.was_used(fault.ids[0]):
                 return  # a late response
         if fault.doubtful:
-            return self._doubts.suspect_log(error)
+            return self._doubts.suspect_text(error, certain=False)
         self._doubts.add(error)
 
     def take_echo(self, request: Message) -> bool:
@@ -265,6 +280,14 @@ class OddMessages:
     def _fail_misnamed(self, raw_id: bytes, error: bytes) -> None:
         self._misnames = True
         self._upstream.fail_open(raw_id, error)
+
+
+def _not_a_message(text: bytes) -> str:
+    """Say what a server sent in place of a message."""
+    if is_binary_line(text):
+        shown = f"{text[:QUOTED_BYTES].hex(' ')}{' …' if len(text) > QUOTED_BYTES else ''}"
+        return f"the server sent binary data that is not a JSON-RPC message: {shown}"
+    return f"the server sent text that is not a JSON-RPC message: {reader.quote(text, 0)}"
 
 
 def _misnamed(answer: Message) -> bytes:

@@ -25,6 +25,7 @@ from mcp_ws_ide.gateway.gateway import Gateway
 from mcp_ws_ide.gateway.patience import Patience
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.transports import Transport
+from mcp_ws_ide.transports.lines import printable
 from mcp_ws_ide.version import __version__
 
 HANDSHAKE_VERSION: Final = "2025-11-25"
@@ -83,6 +84,9 @@ class _Conversation:
     def message_received(self, message: bytes) -> None:
         """See :class:`~mcp_ws_ide.transports.base.Receiver`."""
         reading = reader.read_server(message)
+        source = "stdout" if self.transport is not None and self.transport.process else "transport"
+        for noise in reading.noise:
+            self.noise_received(source, printable(noise))
         for answer in reading.messages:
             own = messages.alike(answer.id or b"null", self._answers)
             waiting = self._answers.get(own)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from mcp_ws_ide.core import fragments, json_scan, messages, reader
+from mcp_ws_ide.core import fragments, json_scan, messages, reader, stand_ins
 from mcp_ws_ide.core.fragments import Fragment
 from mcp_ws_ide.core.frames import FrameSplitter, is_header
 from mcp_ws_ide.core.line_splitter import LineSplitter
@@ -108,7 +108,9 @@ class MessageLines:
         whole = stripped[-1:] in b"}]"
         if not whole and fragments.begins(stripped):
             self._fragment = Fragment(line)
-        elif stripped[:1] == b"{" or reader.may_be_message(stripped):
+        elif (
+            stripped[:1] == b"{" or reader.may_be_message(stripped) or stand_ins.stands_for_response(stripped)
+        ):
             receiver.message_received(messages.one_line(stripped))
         else:
             receiver.noise_received(self._source, printable(stripped))
@@ -129,7 +131,7 @@ class MessageLines:
         assert isinstance(self._splitter, LineSplitter)
         rest = b"".join(line + b"\n" for line in lines) + self._splitter.partial
         self.in_frames = True
-        self._splitter = FrameSplitter(self._limit)
+        self._splitter = FrameSplitter(self._limit, with_headers=True)
         receiver.noise_received(
             "transport", "the server writes frames with Content-Length instead of lines; both are read"
         )
@@ -152,9 +154,9 @@ class MessageLines:
     def _look(self, receiver: Receiver, looks: int, fed: int) -> None:
         """Check the part of an unfinished line or message that has arrived."""
         self._watch = None
-        partial = self._splitter.partial
-        if self._fragment is None and not partial:
+        if self._fragment is None and not self._splitter.has_partial:
             return
+        partial = self._splitter.partial
         if self._fed != fed or not self._reading():
             return self._look_later(receiver, 0, self._fed)
         if not looks and _is_whole(partial):
@@ -164,7 +166,19 @@ class MessageLines:
         elif looks + 1 >= STALLED_LOOKS:
             self._give_up(receiver)
         else:
+            if not looks:
+                self._show_stand_in(partial.strip(), receiver)
             self._look_later(receiver, looks + 1, fed)
+
+    def _show_stand_in(self, begun: bytes, receiver: Receiver) -> None:
+        """Pass on what stands in place of a response and has no line end, or is a header without its message."""
+        if begun[:1] == b"{":
+            return
+        begun = begun[:NOISE_CHARACTERS]
+        if isinstance(self._splitter, FrameSplitter) and self._splitter.announced:
+            begun = b"%b %b" % (self._splitter.announced, begun)
+        if stand_ins.stands_for_response(begun):
+            receiver.message_received(messages.one_line(begun))
 
     def _give_up(self, receiver: Receiver) -> None:
         """Pass on the beginning of a message whose rest does not come; the rest, if it comes after all, is dropped."""
@@ -175,6 +189,8 @@ class MessageLines:
             text = f"{len(begun)} bytes of a message arrived, then nothing for {STALLED_LOOKS * LOOK_INTERVAL:g} s"
             receiver.noise_received("transport", f"{text}; does the server flush its output?")
             receiver.message_received(messages.one_line(begun))
+        elif not begun and isinstance(self._splitter, FrameSplitter):
+            self._splitter.abandon_partial()  # a header without its message: what follows is read as lines
 
     def finish(self, receiver: Receiver) -> None:
         """Pass on what came without a line end: nothing follows."""

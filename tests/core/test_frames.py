@@ -57,3 +57,17 @@ def test_a_line_of_brackets_or_strings_costs_little(unit):
     began = time.process_time()
     assert not Fragment(line).add(b"")
     assert time.process_time() - began < 2.5
+
+
+def test_a_line_is_read_whole_behind_a_header_that_announces_less():
+    line = '{"text": "größe"}\n'
+    counted = FrameSplitter(limit=100, with_headers=True)
+    assert counted.feed(b"Content-Length: %d\r\n\r\n%b" % (len(line) - 1, line.encode())) == [line.encode()]
+    other = FrameSplitter(limit=100, with_headers=True)
+    assert other.feed(b"Content-Length: 5\r\n\r\n" + line.encode()) == [b"Content-Length: 5 ", line.encode()]
+
+
+def test_a_body_that_is_no_message_comes_with_its_header_where_that_is_wanted():
+    frame = b"Content-Length: 6\r\n\r\nkaputt"
+    assert FrameSplitter(limit=100).feed(frame) == [b"kaputt"]
+    assert FrameSplitter(limit=100, with_headers=True).feed(frame) == [b"Content-Length: 6 kaputt"]

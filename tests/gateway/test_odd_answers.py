@@ -381,7 +381,30 @@ async def test_a_result_without_its_message_ends_the_open_request(client, transp
     await asyncio.gather(*map(answered, mangled.BARE))
 
 
-@pytest.mark.parametrize("transport", ["ws", "sse", "http events", "http body"])
+@pytest.mark.parametrize("transport", ["stdio", "unix"])
+@in_both_eras
+async def test_what_no_log_has_ends_the_open_request(client, transport, era):
+    async def answered(how: str) -> None:
+        made = await client(transport, era)
+        error = (await made.call(how))["error"]
+        assert "not a JSON-RPC message" in error["message"], (how, error)
+        assert "result" in await made.call("plain"), how
+
+    await asyncio.gather(*map(answered, mangled.JUNK))
+
+
+@pytest.mark.parametrize("how", ["gzip", "header"])
+@in_both_eras
+async def test_what_is_surely_no_log_ends_every_request_that_gets_no_response(client, how, era):
+    made = await client("stdio", era)
+    numbers = [
+        made.begin("tools/call", {"name": "t", "arguments": {"how": one, "seed": 0, "n": n}})
+        for n, one in enumerate(("silent", how, "plain"))
+    ]
+    assert ["error" in await made.ended(number, how) for number in numbers] == [True, True, False]
+
+
+@pytest.mark.parametrize("transport", ["ws", "sse", "http events", "http body", "python"])
 @in_both_eras
 async def test_text_in_place_of_a_message_ends_the_open_request_where_messages_are_framed(
     client, transport, era
@@ -393,12 +416,12 @@ async def test_text_in_place_of_a_message_ends_the_open_request_where_messages_a
 
 @pytest.mark.usefixtures("short_doubts")
 @in_both_eras
-async def test_logs_in_json_end_no_request(client, era):
+async def test_logs_end_no_request(client, era):
     made = await client("stdio", era)
-    call = made.begin("tools/call", {"name": "t", "arguments": {"how": "logs"}})
+    calls = [made.begin("tools/call", {"name": "t", "arguments": {"how": how}}) for how in ("logs", "prints")]
     assert "result" in await made.call("logs, then answer")
     await asyncio.sleep(2 * doubts.SUSPICION)
-    assert made.answer(call) is None
+    assert [made.answer(call) for call in calls] == [None, None]
 
 
 async def test_an_error_without_an_id_after_a_notification_ends_the_request_that_follows(client):

@@ -6,10 +6,12 @@ response, for other transports. Uses only the standard library.
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -169,16 +171,39 @@ LOGGED = {
 }
 """Lines of a log in JSON."""
 
+JUNK: dict[str, Callable[[random.Random, dict[str, Any]], bytes]] = {
+    "gzip": lambda rng, a: gzip.compress(line(a)),
+    "zlib": lambda rng, a: zlib.compress(line(a), rng.randrange(10)),
+    "header": lambda rng, a: b"Content-Length: %d\r\n\r" % rng.randrange(99),
+    "framed text": lambda rng, a: b"Content-Length: 6\r\n\r\nkaputt",
+    "framed object": lambda rng, a: b'Content-Length: 10\r\n\r\n{"ok": 1 }',
+    "document": lambda rng, a: b'<?xml version="1.0"?>\n<response>\n<id>%d</id>\n</response>' % a["id"],
+    "element": lambda rng, a: b"<response><id>%d</id></response>" % a["id"],
+    "page": lambda rng, a: b"<!DOCTYPE html><title>502 Bad Gateway</title>",
+    "status": lambda rng, a: b"HTTP/1.1 500 Internal Server Error",
+    "error text": lambda rng, a: line({"error": "it broke"}),
+    "error true": lambda rng, a: line({"error": True, "code": 500, "message": "it broke"}),
+}
+"""Responses that are no JSON-RPC, and that no log has."""
+
+PRINTED = (
+    *(b"<Response [200]>", b"<class 'int'>", b"<main> ready", b"Content-Type: text", b"{'error': 'x'}"),
+    *(b"\x1b[32mok\x1b[0m\x07", b"50%|##  |\r100%|####|", "größe".encode("latin-1"), "┌──┐".encode()),
+    *("started".encode("utf-16-le"), b"<<< MCP >>>", b"HTTP Request: POST /", b'{"error": 0.5, "step": 1}'),
+)
+"""Lines that are printed while a request is handled."""
+
 MISNAMED: dict[str, Callable[[random.Random, dict[str, Any]], bytes]] = {
     "silent": lambda rng, a: b"",
     "first id": lambda rng, a: line({**a, "id": 1}),
     "prose": lambda rng, a: b"the server is kaputt",
     "logs": lambda rng, a: b"\n".join(line(logged) for logged in LOGGED.values()),
+    "prints": lambda rng, a: b"\n".join(PRINTED),
     "logs, then answer": lambda rng, a: line({"result": {"step": 1}}) + b"\n" + line(a),
 }
 """Not at all, under the id of a request that was answered before, and with lines of a log."""
 
-HOW = READABLE | FAILING | BARE | MISNAMED
+HOW = READABLE | FAILING | BARE | JUNK | MISNAMED
 
 
 def mangled(message: dict[str, Any]) -> bytes:
