@@ -52,6 +52,9 @@ MAX_LONE_HALVES: Final = 100_000
 TOO_DEEP: Final = "JSON is nested too deeply"
 """Reason of a message that exceeds the recursion limit."""
 
+WITHOUT_VERSION: Final = 'member "jsonrpc" must be "2.0"'
+"""Reason of a message that does not name JSON-RPC 2.0."""
+
 _MEMBERS: Final = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
 _LF: Final = ord("\n")
 _CR: Final = ord("\r")
@@ -155,6 +158,8 @@ def parse_server(data: bytes) -> Message:
     """
     message = _parse_usual(data, by_server=True)
     if message is None:
+        if b"jsonrpc" not in data and b"\\u" not in data:  # a line of a log, as a rule
+            raise MalformedMessageError(INVALID_REQUEST, WITHOUT_VERSION)
         message = _parse_unusual(data)
         if message.kind is RESPONSE:
             _check_answer(message)
@@ -311,7 +316,7 @@ def _not_an_object(data: bytes) -> str:
 
 def _classify(message: Message, version: bytes) -> Kind:
     if version != _VERSION:
-        raise MalformedMessageError(INVALID_REQUEST, 'member "jsonrpc" must be "2.0"')
+        raise MalformedMessageError(INVALID_REQUEST, WITHOUT_VERSION)
     if message.id:
         _check_id(message.id)
     if message.method:

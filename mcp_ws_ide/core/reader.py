@@ -61,6 +61,11 @@ _RESULTS: Final = {
 """The members of the results of MCP: one that each has, a list of objects or an object, and those beside it."""
 _ID: Final = re.compile(rb'"id"\s*:\s*(-?\d+|"[^"\\]*")')
 
+_OF_MESSAGES: Final = re.compile(
+    rb"(?i)jsonrpc|\b(?:id|method|result|error|%b)[\"']?\s*:|\\u" % "|".join(_RESULTS).encode()
+)
+"""What a message, or the result of one, has."""
+
 _WHOLE: Final = re.compile(rb'"?(-?\d{1,15})(?:\.0+)?"?')
 
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -164,6 +169,13 @@ def may_be_message(text: bytes) -> bool:
     if text.startswith(_BYTE_ORDER_MARK) or (text[:1] == b"[" and text[1:].lstrip()[:1] == b"{"):
         return True
     return b"jsonrpc" in text or (b'"id"' in text and any(b'"%b"' % name in text for name in _ANSWERS))
+
+
+def is_log_record(text: bytes) -> bool:
+    """Return whether a text that begins with a brace surely is neither a message nor a result, without a long look."""
+    if _OF_MESSAGES.search(text) is not None:
+        return False
+    return not text.startswith(b'{"') or json_scan.is_whole(text)
 
 
 def cut_answer(head: bytes, tail: bytes) -> bytes:

@@ -66,8 +66,11 @@ def replaces_response(name: str, data: bytes) -> bool:
     return any(map(str.isalpha, data.decode(errors="replace"))) and _STATUS.fullmatch(data) is None
 
 
-def stands_for_response(line: bytes) -> int:
+def stands_for_response(line: bytes, *, in_frames: bool = True) -> int:
     """Return whether a line that is no message stands in place of a response, which a line of a log does not.
+
+    Args:
+        in_frames: whether the server writes frames: elsewhere, a line may begin like one.
 
     Returns:
         :data:`SURELY_RESPONSE` for binary data and for a frame without a message; :data:`PERHAPS_RESPONSE` for a
@@ -78,7 +81,7 @@ def stands_for_response(line: bytes) -> int:
         return PERHAPS_RESPONSE if _is_failure(line) else NO_RESPONSE
     if (first == b"<" or first == b"H") and _MARKUP.match(line) is not None:
         return PERHAPS_RESPONSE
-    if first == b"C" and _FRAME.match(line) is not None:
+    if in_frames and first == b"C" and _FRAME.match(line) is not None:
         return SURELY_RESPONSE
     return SURELY_RESPONSE if is_binary_line(line) else NO_RESPONSE
 

@@ -126,12 +126,13 @@ class OddMessages:
     def read(self, data: bytes) -> None:
         """Handle text that :func:`mcp_ws_ide.core.messages.parse` refuses."""
         upstream = self._upstream
+        if data[:1] == b"{" and upstream.server.spec.kind not in _FRAMED and reader.is_log_record(data):
+            return self._note_noise(data)
         reading = reader.read_server(data)
         if reading.messages or reading.unreadable:
             self._note_mended(reading.notices)
         for noise in reading.noise:
-            source = "stdout" if upstream.server.spec.kind == "stdio" else "transport"
-            upstream.noise_received(source, printable(noise))
+            self._note_noise(noise)
         if reading.unreadable:
             upstream.server.counters.dropped += 1
             upstream.observe(data, None)
@@ -141,6 +142,10 @@ class OddMessages:
             self._fail(fault)
         if not reading.messages and not reading.unreadable:
             self._doubt_text(data.strip())
+
+    def _note_noise(self, text: bytes) -> None:
+        source = "stdout" if self._upstream.server.spec.kind == "stdio" else "transport"
+        self._upstream.noise_received(source, printable(messages.one_line(text)))
 
     def _doubt_text(self, text: bytes) -> None:
         """Fail the open requests, unless responses follow this text, if it stands in place of one."""

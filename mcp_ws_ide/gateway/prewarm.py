@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
+from operator import methodcaller
 from typing import Final
 
 from mcp_ws_ide.errors import LimitExceededError, NotAttemptedError, TransportError
@@ -50,7 +51,10 @@ class _Relay:
 
     def noise_received(self, source: str, text: str) -> None:
         """See :class:`~mcp_ws_ide.transports.base.Receiver`."""
-        self._pass(lambda receiver: receiver.noise_received(source, text))
+        if self._taker is not None:
+            return self._taker.noise_received(source, text)
+        for line in text.split("\n")[-KEPT_EVENTS:]:
+            self._kept.append(methodcaller("noise_received", source, line))
 
     def write_paused(self, paused: bool) -> None:
         """See :class:`~mcp_ws_ide.transports.base.Receiver`."""

@@ -40,11 +40,16 @@ class StderrLog:
         self._size = 0
 
     def add(self, pid: int | None, text: str) -> None:
-        """Append a line; the oldest lines make room for it."""
+        """Append a line, or several with a line feed between them; the oldest lines make room for them."""
+        lines, now = text.split("\n"), time.time()
+        self.seq += len(lines[:-STDERR_LINES])
+        for line in lines[-STDERR_LINES:]:
+            self._append(StderrLine(self.seq + 1, now, pid, line[:STDERR_CHARACTERS]))
+
+    def _append(self, line: StderrLine) -> None:
         if len(self._lines) == STDERR_LINES:
             self._size -= len(self._lines[0].text)
-        self.seq += 1
-        line = StderrLine(self.seq, time.time(), pid, text[:STDERR_CHARACTERS])
+        self.seq = line.seq
         self._lines.append(line)
         self._size += len(line.text)
         while self._size > STDERR_CHARACTERS:

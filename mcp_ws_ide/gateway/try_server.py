@@ -101,7 +101,9 @@ class _Conversation:
 
     def noise_received(self, source: str, text: str) -> None:
         """See :class:`~mcp_ws_ide.transports.base.Receiver`."""
-        self.stderr = [*self.stderr, text if source == "stderr" else f"{source}: {text}"][-MAX_STDERR:]
+        lines = text.split("\n")[-MAX_STDERR:]
+        self.stderr += lines if source == "stderr" else [f"{source}: {line}" for line in lines]
+        del self.stderr[:-MAX_STDERR]
         if self._patience is not None and not self._clock.expired():
             self._patience.note_writing()
             self._clock.reschedule(self._patience.end)

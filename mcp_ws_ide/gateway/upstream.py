@@ -438,7 +438,8 @@ class Upstream(Conversation, ABC):
         tap = self._tap
         tap.noise(self.owner, self.server.name, self._label, source, text)
         if log.isEnabledFor(logging.DEBUG):
-            log.debug("%s of server %s: %s", source, self.server.name, tap.redactor.text(text))
+            for line in tap.redactor.lines(text):
+                log.debug("%s of server %s: %s", source, self.server.name, line)
 
     def pause_reading(self) -> None:
         """Stop reading from the server while a client reads slowly; not before it is ready, which requires reading."""

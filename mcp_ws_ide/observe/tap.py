@@ -320,14 +320,19 @@ class Tap:
         feed.append(record, token)
 
     def noise(self, owner: str, server: str, session: str | None, source: str, text: str) -> None:
-        """Report output of a server that is not a message; ``source`` is its event. Hidden from gateway tokens."""
+        """Report output of a server that is not a message, each line in a record; ``source`` is its event.
+
+        Hidden from gateway tokens.
+        """
         feed = self._feeds.get(owner)
         if feed is None:
             return
-        record = TapRecord(feed.seq + 1, *clock(), server, session, "upstream", "in", "noise")
-        record.event, record.size, record.raw = source, len(text), self._redactor.text(text)
-        record.gateway = self.gateway or msgspec.UNSET
-        feed.append(record, None)
+        wall, mono = clock()
+        gateway = self.gateway or msgspec.UNSET
+        for line, raw in zip(text.split("\n"), self._redactor.lines(text), strict=True):
+            record = TapRecord(feed.seq + 1, wall, mono, server, session, "upstream", "in", "noise")
+            record.event, record.size, record.raw, record.gateway = source, len(line), raw, gateway
+            feed.append(record, None)
 
 
 def _differ_in_id(one: Message, other: Message) -> bool:

@@ -32,7 +32,7 @@ class Receiver(Protocol):
         """
 
     def noise_received(self, source: str, text: str) -> None:
-        """Handle text that is worth showing and is not a message.
+        """Handle text that is worth showing and is not a message: a line, or several with a line feed between them.
 
         ``source`` is ``"stdout"`` or ``"stderr"`` for output of the server, and ``"transport"`` for reports of the
         transport itself (a lost stream, a resumed link).

@@ -23,12 +23,20 @@ NOISE_CHARACTERS: Final = 2000
 """Characters passed on of a line that is not a message."""
 LOOK_INTERVAL: Final = 0.5
 """Seconds between two checks of a line that has not ended."""
+LOG_BYTES: Final = 512
+"""Least number of bytes of lines that are passed on together."""
 STALLED_LOOKS: Final = 4
 """Checks without new data after which a line or a message counts as cut off."""
 
 _PLAIN_MESSAGE: Final = re.compile(rb'\{"(?:jsonrpc|id|method|result|error)"')
 """How a message in UTF-8 begins; a text in UTF-16 or UTF-32 has no such bytes."""
 _CLOSING_BRACE: Final = ord("}")
+_UNUSUAL_START: Final = re.compile(
+    rb"\n[ \t\r\v\f]*(?:[{<\xef\xfe\xff]|\[[ \t\r\v\f]*(?:[{\n]|\Z)|HTTP/|(?i:content-length))"
+)
+"""A line that may begin a message, a frame, or what stands in place of a response."""
+_NO_TEXT: Final = re.compile(rb"[\x00-\x03\x05\x06\x10-\x1a\x1c\x1d\x1f]")
+"""Characters of binary data, and of other encodings than UTF-8."""
 
 
 class MessageLines:
@@ -54,6 +62,8 @@ class MessageLines:
         self._decoder: codecs.IncrementalDecoder | None = None
         self._fragment: Fragment | None = None
         self._watch: asyncio.TimerHandle | None = None
+        self._noisy = False
+        """Whether the server has just written a line that is not a message."""
         self._fed = 0
         """Number of calls of :meth:`feed`, which shows whether data still arrives."""
 
@@ -61,6 +71,8 @@ class MessageLines:
         """Pass on the lines that ``data`` completes."""
         if not self._begun or self._decoder is not None:
             data = self._as_utf8(data, receiver)
+        if self._noisy:
+            data = self._take_log(data, receiver)
         self._fed += 1
         lines = self._splitter.feed(data)
         for number, line in enumerate(lines):
@@ -74,6 +86,19 @@ class MessageLines:
             self._report_skipped(receiver)
         if self._watch is None and (self._splitter.has_partial or self._fragment is not None):
             self._look_later(receiver, 0, self._fed)
+
+    def _take_log(self, data: bytes, receiver: Receiver) -> bytes:
+        """Pass on the lines of a flood of text together; return what else there is."""
+        self._noisy = False
+        start, end = data.find(b"\n") + 1, data.rfind(b"\n") + 1
+        if end - start < LOG_BYTES or len(data) > self._limit or not _is_log(data, start, end):
+            return data
+        self.feed(data[:start], receiver)  # the end of a line
+        if self._fragment is not None or self.in_frames:
+            return data[start:]
+        receiver.noise_received(self._source, text_of_lines(data[start:end], str.strip))
+        self._noisy = True
+        return data[end:]
 
     def _as_utf8(self, data: bytes, receiver: Receiver) -> bytes:
         """Convert a stream that begins like UTF-16 or UTF-32, in which lines cannot be found."""
@@ -108,12 +133,14 @@ class MessageLines:
         whole = stripped[-1:] in b"}]"
         if not whole and fragments.begins(stripped):
             self._fragment = Fragment(line)
-        elif (
-            stripped[:1] == b"{" or reader.may_be_message(stripped) or stand_ins.stands_for_response(stripped)
-        ):
+        elif stripped[:1] == b"{" or reader.may_be_message(stripped) or self._stands_in(stripped):
             receiver.message_received(messages.one_line(stripped))
         else:
+            self._noisy = True
             receiver.noise_received(self._source, printable(stripped))
+
+    def _stands_in(self, line: bytes) -> bool:
+        return stand_ins.stands_for_response(line, in_frames=self.in_frames) != stand_ins.NO_RESPONSE
 
     def _add_to_fragment(self, line: bytes, receiver: Receiver) -> None:
         assert self._fragment is not None
@@ -177,7 +204,7 @@ class MessageLines:
         begun = begun[:NOISE_CHARACTERS]
         if isinstance(self._splitter, FrameSplitter) and self._splitter.announced:
             begun = b"%b %b" % (self._splitter.announced, begun)
-        if stand_ins.stands_for_response(begun):
+        if self._stands_in(begun):
             receiver.message_received(messages.one_line(begun))
 
     def _give_up(self, receiver: Receiver) -> None:
@@ -212,6 +239,16 @@ def _is_whole(text: bytes) -> bool:
     return text.strip()[:1] in (b"{", b"[") and json_scan.is_whole(text.strip())
 
 
+def _is_log(data: bytes, start: int, end: int) -> bool:
+    """Return whether each of the whole lines from ``start`` to ``end`` is surely nothing but text."""
+    return (
+        _UNUSUAL_START.search(data, start - 1, end) is None
+        and data.find(b"jsonrpc", start, end) < 0
+        and data.find(b'"id"', start, end) < 0
+        and _NO_TEXT.search(data, start, end) is None
+    )
+
+
 def over_limit(limit: int) -> str:
     """Say which limit was exceeded, in bytes."""
     return f"it exceeds max_message_bytes ({limit})"
@@ -225,3 +262,9 @@ def too_large(raw_id: bytes, what: str, limit: int) -> bytes:
 def printable(line: bytes) -> str:
     """Return the beginning of a line as text."""
     return line[: NOISE_CHARACTERS * 4].decode(errors="replace")[:NOISE_CHARACTERS]
+
+
+def text_of_lines(data: bytes, strip: Callable[[str], str]) -> str:
+    """Return lines as text, without blank ones; each is cut as :func:`printable` does."""
+    lines = map(strip, data.decode(errors="replace").split("\n"))
+    return "\n".join([line[:NOISE_CHARACTERS] for line in lines if line])

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from mcp_ws_ide.transports.lines import printable
+from mcp_ws_ide.transports.lines import text_of_lines
 
 READ_BYTES: Final = 16 << 10
 """Maximum number of bytes taken from stderr in one read."""
@@ -34,15 +34,15 @@ class StderrReader:
 
     Args:
         descriptor: non-blocking read end of the pipe; closed by :meth:`close`.
-        on_line: takes each line that is not blank.
+        on_lines: takes the lines of each read that are not blank, with a line feed between them.
 
     Attributes:
         last_lines: the newest :data:`LAST_LINES` lines.
     """
 
-    def __init__(self, descriptor: int, on_line: Callable[[str], None]) -> None:
+    def __init__(self, descriptor: int, on_lines: Callable[[str], None]) -> None:
         self._descriptor = descriptor
-        self._on_line = on_line
+        self._on_lines = on_lines
         self._loop = asyncio.get_running_loop()
         self._partial_line = b""
         self._pause: asyncio.TimerHandle | None = None
@@ -68,15 +68,13 @@ class StderrReader:
         if data is None:
             return True
         if not data:
-            lines, self._partial_line = [self._partial_line], b""
+            lines, self._partial_line = self._partial_line, b""
         else:
-            *lines, rest = (self._partial_line + data).split(b"\n")
+            lines, _, rest = (self._partial_line + data).rpartition(b"\n")
             self._partial_line = rest[-LINE_BYTES:]
-        for line in lines:
-            if line.strip():
-                text = printable(line.rstrip())
-                self.last_lines.append(text)
-                self._on_line(text)
+        if text := text_of_lines(lines, str.rstrip):
+            self.last_lines.extend(text.rsplit("\n", LAST_LINES)[-LAST_LINES:])
+            self._on_lines(text)
         return bool(data)
 
     def read_rest(self) -> None:

@@ -151,7 +151,7 @@ class StdioTransport(Transport):
             os.set_blocking(descriptor, False)
         for descriptor in (self._stdin, self._stdout):
             _enlarge(descriptor)
-        self._stderr = StderrReader(stderr, self._stderr_line)
+        self._stderr = StderrReader(stderr, self._stderr_lines)
         try:
             self._process = await self._supervisor.spawn(
                 argv, self._env, self._cwd, (child_in, child_out, child_err), self._exited
@@ -210,11 +210,11 @@ class StdioTransport(Transport):
         """Whether the server has read everything that it was sent."""
         return not self._queued and self._stdin >= 0 and _bytes_in(self._stdin) == 0
 
-    def _stderr_line(self, line: str) -> None:
+    def _stderr_lines(self, lines: str) -> None:
         if self._framing is not None:
             self._framing.note_sign()
         if self._receiver is not None:
-            self._receiver.noise_received("stderr", line)
+            self._receiver.noise_received("stderr", lines)
 
     def pause_reading(self) -> None:
         """Stop reading stdout."""

@@ -187,7 +187,7 @@ JUNK: dict[str, Callable[[random.Random, dict[str, Any]], bytes]] = {
 """Responses that are no JSON-RPC, and that no log has."""
 
 PRINTED = (
-    *(b"<Response [200]>", b"<class 'int'>", b"<main> ready", b"Content-Type: text", b"{'error': 'x'}"),
+    *(b"<Response [200]>", b"<class 'int'>", b"<main> ready", b"Content-Length: 5 bytes", b"{'error': 'x'}"),
     *(b"\x1b[32mok\x1b[0m\x07", b"50%|##  |\r100%|####|", "größe".encode("latin-1"), "┌──┐".encode()),
     *("started".encode("utf-16-le"), b"<<< MCP >>>", b"HTTP Request: POST /", b'{"error": 0.5, "step": 1}'),
 )

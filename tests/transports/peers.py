@@ -36,7 +36,7 @@ class Recorder:
         self.messages.append(message)
 
     def noise_received(self, source: str, text: str) -> None:
-        self.noise.append((source, text))
+        self.noise += [(source, line) for line in text.split("\n")]
 
     def transport_closed(self, reason: str) -> None:
         self.reasons.append(reason)

@@ -83,6 +83,56 @@ async def test_text_in_brackets_and_braces_is_noise_at_once():
     assert receiver.messages == [b"{started}"]
 
 
+PRINTED = [
+    *(
+        b"2026-01-01 INFO ready",
+        b"",
+        b"  indented  ",
+        b"[INFO] {x} ready",
+        b"[",
+        b"[ {",
+        b"x" * 3000,
+        b"\tat <main>",
+    ),
+    *(
+        "größe".encode(),
+        "größe".encode("latin-1"),
+        b"a\rb\r",
+        b"<p>x</p>",
+        b"a\x01b",
+        b'say "id": 7',
+        b"Http/1.1 200",
+    ),
+]
+WRITTEN = [
+    LINE,
+    json.dumps(ANSWER, indent=1).encode(),
+    b"  " + LINE,
+    b"text " + LINE,
+    b'{"level": "info"}',
+    b"{",
+    b"}",
+]
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_a_flood_of_text_is_read_as_its_lines_are(seed):
+    rng = random.Random(seed)
+    flood = [rng.choices(PRINTED[: rng.choice([3, len(PRINTED)])], k=rng.randrange(200)) for _ in range(5)]
+    lines = [line for some in flood for line in (*some, rng.choice(WRITTEN))]
+    together, one_by_one = (Recorder(), Recorder())
+    for receiver, pieces in (
+        (together, [b"\n".join(lines[at : at + 97]) + b"\n" for at in range(0, len(lines), 97)]),
+        (one_by_one, [line + b"\n" for line in lines]),
+    ):
+        stream = MessageLines(1 << 20, "stdout")
+        for piece in pieces:
+            stream.feed(piece, receiver)
+        stream.finish(receiver)
+    assert together.messages == one_by_one.messages
+    assert together.noise == one_by_one.noise
+
+
 async def test_a_message_without_a_line_end_is_taken_after_a_while(monkeypatch):
     monkeypatch.setattr(lines_module, "LOOK_INTERVAL", 0.05)
     receiver, stream = Recorder(), MessageLines(10_000, "stdout")
