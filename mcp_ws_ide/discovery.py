@@ -32,6 +32,8 @@ _PAGES = re.compile(
 """The address of a Jupyter page as copied from a browser; note that a user may be called ``lab``."""
 
 
+ENDPOINTS: Final = "/mcp-ws/servers/"
+"""Ends the base URL of a gateway in the addresses of its servers; the name of the server follows."""
 ENDPOINT_SCHEMES: Final = ("ws", "wss", "http", "https")
 """Schemes of addresses that the clients connect to."""
 ON_SOCKET: Final = "http+unix://"
@@ -236,11 +238,12 @@ def find_gateway(
         UnusableArgumentError: the address is invalid, or the token file cannot be read.
         ConnectError: no server is running, or it has no TCP port.
     """
-    token = token or _read_token(token_file)
+    if not token and token_file is not None:
+        token = token_of_file(token_file)
     running = running_gateways()
     gateway = _named(url, running) if url is not None else _meant(running, environ)
     _check_for_port(gateway.url)
-    if token is not None:
+    if token:
         return replace(gateway, token=token)
     token, withheld = environment_token(gateway, running, environ)
     return replace(gateway, token=token, withheld=withheld)
@@ -346,9 +349,12 @@ def text_of_file(path: str, what: str) -> str:
         ) from None
 
 
-def _read_token(path: str | None) -> str | None:
-    if path is None:
-        return None
+def token_of_file(path: str) -> str:
+    """Return the token in a file.
+
+    Raises:
+        UnusableArgumentError: the file cannot be read, or holds no token.
+    """
     token = text_of_file(path, "token file").strip()
     if not token:  # falling back to another credential would be a surprise
         raise UnusableArgumentError(f"the token file {path} is empty")
@@ -431,6 +437,14 @@ def as_address(target: str) -> str | None:
             "name"
         )
     return f"{scheme.lower()}://{rest}"
+
+
+def base_of(address: str) -> str:
+    """Return the base URL of the gateway behind whose address of a server this is; ``""`` if it is none."""
+    base, mark, name = address.partition(ENDPOINTS)
+    if not mark or not name:
+        return ""
+    return f"http{base.removeprefix('ws')}" if base.startswith("ws") else base
 
 
 def check_name(server: str) -> None:

@@ -18,13 +18,11 @@ from mcp_ws_ide.core.binding import CLIENT_USER_AGENT, PING_INTERVAL, SUBPROTOCO
 from mcp_ws_ide.core.headers import check_headers
 from mcp_ws_ide.core.intermediaries import KINDS, SEEN, SENDS, of_status
 from mcp_ws_ide.core.web_pages import title_of
-from mcp_ws_ide.discovery import split_address
+from mcp_ws_ide.discovery import ENDPOINTS, split_address
 from mcp_ws_ide.errors import ConnectError, ServerUnavailableError, UnauthorizedError, UnknownServerError
 from mcp_ws_ide.proxy_environment import proxy_failure, route, untrusted, via
 from mcp_ws_ide.version import __version__
 
-ENDPOINTS: Final = "/mcp-ws/servers/"
-"""What precedes the name of a server in its address behind a gateway."""
 ADDRESS_CURE: Final = f"; the address of a server behind a gateway ends in {ENDPOINTS}NAME"
 """What to do about an error of Jupyter at any other address."""
 CLOSE_TIMEOUT: Final = 5.0

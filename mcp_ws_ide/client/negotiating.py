@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from mcp_ws_ide.client.arguments import check_options
-from mcp_ws_ide.client.links import ADDRESS_CURE, ENDPOINTS, LinkOpener, NoTlsError, Opener, Token, refusal
+from mcp_ws_ide.client.links import ADDRESS_CURE, LinkOpener, NoTlsError, Opener, Token, refusal
 from mcp_ws_ide.client.own_task import OwnTask
 from mcp_ws_ide.client.states import Negotiated, Reconnect, State
 from mcp_ws_ide.client.transport import SessionTransport, verbatim
 from mcp_ws_ide.core.headers import check_headers
 from mcp_ws_ide.core.intermediaries import of_status
-from mcp_ws_ide.discovery import split_address
+from mcp_ws_ide.discovery import ENDPOINTS, split_address
 from mcp_ws_ide.errors import ConnectError, UnauthorizedError, UnknownServerError, UnusableArgumentError
 from mcp_ws_ide.proxy_environment import reason_of, route, untrusted, via
 

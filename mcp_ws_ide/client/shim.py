@@ -23,7 +23,7 @@ from typing import Any, Final
 import anyio
 import anyio.lowlevel
 
-from mcp_ws_ide.client.links import ADDRESS_CURE, ENDPOINTS
+from mcp_ws_ide.client.links import ADDRESS_CURE
 from mcp_ws_ide.client.negotiating import raw_transport
 from mcp_ws_ide.client.states import Lost, Negotiated, Reconnect, Reconnecting, Resumed, State
 from mcp_ws_ide.client.stdin_messages import StdinMessages
@@ -33,13 +33,16 @@ from mcp_ws_ide.core.binding import SERVER_NAME
 from mcp_ws_ide.core.headers import brings_credential, check_headers
 from mcp_ws_ide.core.messages import one_line
 from mcp_ws_ide.discovery import (
+    ENDPOINTS,
     RunningGateway,
     as_address,
+    base_of,
     check_name,
     endpoint_url,
     find_gateway,
     normal_url,
     text_of_file,
+    token_of_file,
 )
 from mcp_ws_ide.errors import ConnectError, UnauthorizedError, UnusableArgumentError, UnusableHeaderError
 from mcp_ws_ide.ide_entries import IDES, TOKEN_VARIABLE, entry
@@ -101,13 +104,8 @@ def _cure(error: ConnectError, options: argparse.Namespace) -> str:
         return "" if ADDRESS_CURE in str(error) else ADDRESS_CURE
     if isinstance(error, UnauthorizedError):
         withheld = f"; {options.withheld}" if getattr(options, "withheld", "") else ""
-        return f"{withheld}; give a token with --token-file or {_variables(options)}"
+        return f"{withheld}; give a token with --token-file, {TOKEN_VARIABLE} or JUPYTER_TOKEN"
     return ""
-
-
-def _variables(options: argparse.Namespace) -> str:
-    """Return the variables that a token is read from: at an address only the one that is meant for any gateway."""
-    return TOKEN_VARIABLE if as_address(options.target) is not None else f"{TOKEN_VARIABLE} or JUPYTER_TOKEN"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -174,23 +172,28 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", help="base URL of the Jupyter server (default: the running one)")
     parser.add_argument(
         "--token-file",
-        help=f"file with the token (default: {TOKEN_VARIABLE}; for a name also JUPYTER_TOKEN, or the running server's "
-        "token)",
+        help=f"file with the token (default: {TOKEN_VARIABLE}; at a gateway also JUPYTER_TOKEN, or the running "
+        "server's token)",
     )
 
 
 def _target(options: argparse.Namespace, headers: Mapping[str, str]) -> tuple[str, str | None]:
-    token = os.environ.get(TOKEN_VARIABLE) if options.token_file is None else None
-    if (address := as_address(options.target)) is not None:
-        if token is None and options.token_file is not None:
-            token = find_gateway("http://localhost/", None, options.token_file).token
-        return address, token
-    check_name(options.target)
-    gateway = gateway_with(options.target, options.url, token, options.token_file)
+    """Return the address of the endpoint and the credential for it."""
+    file = options.token_file
+    token = os.environ.get(TOKEN_VARIABLE) if file is None else None
+    address = as_address(options.target)
+    if address is None:
+        check_name(options.target)
+        gateway = gateway_with(options.target, options.url, token, file)
+        address = endpoint_url(gateway, options.target)
+    elif base := base_of(address):
+        gateway = find_gateway(base, token, file)
+    else:  # a server that is no gateway
+        return address, token if file is None else token_of_file(file)
     options.withheld = gateway.withheld
-    given = token is not None or options.token_file is not None
-    header = gateway.token if given or not brings_credential(headers) else None
-    return endpoint_url(gateway, options.target), header
+    given = token or file is not None
+    brings = brings_credential(headers) or "token=" in address.partition("?")[2]
+    return address, gateway.token if given or not brings else None
 
 
 def _print_entry(options: argparse.Namespace) -> int:

@@ -19,7 +19,7 @@ from anyio.abc import TaskGroup
 from websockets.exceptions import ConnectionClosed
 
 from mcp_ws_ide.client.arguments import check_options
-from mcp_ws_ide.client.links import ENDPOINTS, ClientLink, LinkOpener, Opener, Token
+from mcp_ws_ide.client.links import ClientLink, LinkOpener, Opener, Token
 from mcp_ws_ide.client.own_task import OwnLoopStream, OwnTask
 from mcp_ws_ide.client.passing_on import PassingOn
 from mcp_ws_ide.client.states import (
@@ -38,6 +38,7 @@ from mcp_ws_ide.core.binding import ACK_INTERVAL, PING_INTERVAL, SUBPROTOCOL_RES
 from mcp_ws_ide.core.channel import ACK_WITH_DATA
 from mcp_ws_ide.core.intermediaries import sentence
 from mcp_ws_ide.core.resume import ClientEnd, Event, ProtocolViolationError
+from mcp_ws_ide.discovery import ENDPOINTS
 from mcp_ws_ide.errors import ConnectError, ConnectionLostError, UnauthorizedError, UnknownServerError
 
 SEND_TIMEOUT: Final = 2.0

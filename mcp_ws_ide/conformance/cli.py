@@ -160,9 +160,12 @@ def _token(parser: argparse.ArgumentParser, options: argparse.Namespace) -> str 
     if options.token_file is None:
         return options.token or os.environ.get(TOKEN_VARIABLE) or None
     try:
-        return str(options.token_file.read_text(encoding="utf-8").strip()) or None
+        token = str(options.token_file.read_text(encoding="utf-8-sig").strip())
     except (OSError, UnicodeDecodeError) as error:
         parser.error(f"--token-file: {error}")
+    if not token:
+        parser.error(f"--token-file: {options.token_file} is empty")
+    return token
 
 
 def _headers(parser: argparse.ArgumentParser, given: list[str]) -> dict[str, str]:

@@ -9,7 +9,9 @@ from typing import IO, Final
 from urllib.parse import quote, urlunsplit
 
 from mcp_ws_ide.discovery import (
+    ENDPOINTS,
     RunningGateway,
+    base_of,
     check_name,
     endpoint_url,
     find_gateway,
@@ -111,11 +113,10 @@ def endpoint(against: str, url: str | None = None, token_file: str | None = None
         check_name(against)
         gateway = gateway_with(against, url, None, token_file)
         return endpoint_url(gateway, against), gateway.token
-    plain = f"http{against.removeprefix('ws')}" if against.startswith("ws") else against
-    base, mark, name = plain.partition("/mcp-ws/servers/")
-    if not mark or not name:
+    base = base_of(against)
+    if not base:
         raise UnusableArgumentError(
             f"{against!r} is not an endpoint; give http://HOST:PORT/mcp-ws/servers/NAME, or a server's name"
         )
     gateway = find_gateway(base, None, token_file)
-    return endpoint_url(gateway, name.strip("/")), gateway.token
+    return endpoint_url(gateway, against.partition(ENDPOINTS)[2].strip("/")), gateway.token

@@ -10,6 +10,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -134,15 +136,45 @@ def test_mistakes_end_with_a_message(jupyter):
         (["config", "vscode", "fast", "--url", "http://localhost:99999"], 2, "65535"),
         (["fast", "--token-file", "/no/such/file"], 2, "cannot be read: No such file or directory\n"),
         ([jupyter.url], 1, "ends in /mcp-ws/servers/NAME"),
-        ([f"{jupyter.url}mcp-ws/servers/fast"], 1, "; give a token with --token-file or MCP_WS_TOKEN"),
         (["fast", "--url", "http://127.0.0.1:9/"], 1, "reached"),
     ):
         done = run(jupyter, *arguments)
         assert (done.returncode, word in done.stderr) == (code, True), done.stderr
+    elsewhere = run(jupyter, jupyter.endpoint("fast"), JUPYTER_TOKEN="", JUPYTER_RUNTIME_DIR="/nowhere")
+    assert elsewhere.returncode == 1
+    assert "; give a token with --token-file, MCP_WS_TOKEN or JUPYTER_TOKEN" in elsewhere.stderr
     wrong = run(jupyter, jupyter.endpoint("fast"), MCP_WS_TOKEN="wrong-secret")
     assert wrong.returncode == 1
     assert "refused the credential" in wrong.stderr
     assert "wrong-secret" not in wrong.stderr
+
+
+def test_at_the_address_of_a_running_gateway_its_token_is_used_and_nowhere_else(jupyter, tmp_path):
+    request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": MODERN}})
+    for variables in ({"JUPYTER_TOKEN": ""}, {"JUPYTER_TOKEN": jupyter.token}):
+        for address in (jupyter.endpoint("fast"), f"http{jupyter.endpoint('fast').removeprefix('ws')}"):
+            done = run(jupyter, address, given=request + "\n", **variables)
+            assert json.loads(done.stdout)["result"]["tools"], done.stderr
+    asked = []
+
+    class Foreign(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(str(self.headers))
+            self.send_error(401)
+
+        do_POST = do_GET
+
+        def log_message(self, *args: object) -> None:
+            """Nothing is printed."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Foreign) as foreign:
+        threading.Thread(target=foreign.serve_forever, daemon=True).start()
+        for path in ("mcp-ws/servers/fast", "other"):
+            done = run(jupyter, f"ws://127.0.0.1:{foreign.server_port}/{path}")
+            assert done.returncode == 1
+        foreign.shutdown()
+    assert len(asked) >= 2
+    assert not [headers for headers in asked if jupyter.token in headers]
 
 
 def test_headers_come_from_a_file(jupyter, tmp_path):
