@@ -168,7 +168,16 @@ class PostExchange:
         self._responder.set_header("Mcp-Session-Id", link.id)
         pending = session.core.pending.get(key)
         done = response_end(stream, link)
-        return PendingResponse(stream, self._head.takes_events, done, pending=pending, primes=self.primes)
+        status = partial(self._handshake_status, session, link)
+        return PendingResponse(stream, self._head.takes_events, done, status, pending, self.primes)
+
+    def _handshake_status(self, session: Session, link: HttpLink) -> int:
+        """Return the HTTP status. Where the handshake has failed, no session is named: SDKs would try to end it."""
+        if link.refused:
+            self._responder.clear_header("Mcp-Session-Id")
+            # not within the session's own delivery of the answer
+            self._runtime.gateway.loop.call_soon(session.end, CloseCode.NORMAL, "initialize has failed")
+        return 200
 
     @property
     def primes(self) -> bool:

@@ -154,11 +154,16 @@ class HttpLink:
     Args:
         max_events, max_bytes: limits of the events kept for ``Last-Event-ID``, and for a GET that has not come yet.
         prefix: how its id begins.
+
+    Attributes:
+        refused: whether the first response was an error: the handshake has failed, and there is no session. None
+            before it.
     """
 
     def __init__(self, max_events: int, max_bytes: int, prefix: str = "") -> None:
         self.id = prefix + secrets.token_hex(16)
         self.closed = False
+        self.refused: bool | None = None
         self.last_used = time.monotonic()
         self._general = Stream(GENERAL)
         self._general.reader = False
@@ -250,6 +255,8 @@ class HttpLink:
         stream.numbered += 1
         self._keep(stream.name, stream.numbered, data)
         if last:
+            if self.refused is None:
+                self.refused = bool(message.error)
             self._forget(stream)
         if stream.reader or stream is self._general:
             stream.put(f"{stream.name}.{stream.numbered}", data, last)

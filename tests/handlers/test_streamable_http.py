@@ -455,6 +455,28 @@ async def test_an_error_of_a_server_that_starts_slowly_has_its_status(make_jupyt
     assert response_in(answer)["error"]["code"] == -32601
 
 
+async def test_a_failed_initialize_leaves_no_session_and_names_none(make_jupyter):
+    """Else the SDKs would try to end it, and log the 404."""
+    refuses = (
+        "import json; m = json.loads(input());"
+        'print(json.dumps({"jsonrpc": "2.0", "id": m["id"], "error": {"code": -32000, "message": "no"}})); input()'
+    )
+    jupyter = make_jupyter(
+        {
+            name: {"command": sys.executable, "args": ["-I", "-S", "-c", script], "mcp_ws": {"bridge": False}}
+            for name, script in (("dead", "exit(3)"), ("refuses", refuses))
+        }
+    )
+    async with httpx.AsyncClient(timeout=BOUND) as client:
+        for name in ("dead", "refuses") * 2:  # a repeated head is answered in another way
+            http = Http(jupyter, client, name)
+            message = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE}
+            answer = await http.post(message)
+            assert "error" in response_in(answer), name
+            assert "Mcp-Session-Id" not in answer.headers, name
+        await until(lambda: jupyter.rest("GET", "health")[1]["sessions"] == 0)
+
+
 async def test_an_unused_session_ends_after_the_grace_time(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.grace=0.5")
     async with httpx.AsyncClient(timeout=BOUND) as client:
