@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Raw
 
 # Under "as": the rest of the package takes the types from here, where they belong.
+from mcp_ws_ide.core.long_numbers import MAX_DIGITS, long_number_at
 from mcp_ws_ide.core.message import MAX_ID_BYTES as MAX_ID_BYTES
 from mcp_ws_ide.core.message import NOTIFICATION as NOTIFICATION
 from mcp_ws_ide.core.message import REQUEST as REQUEST
@@ -154,7 +155,8 @@ def parse_server(data: bytes) -> Message:
     """Parse one message of a server as :func:`parse` does; a response must be one that SDKs read.
 
     Raises:
-        MalformedMessageError: also for a result that is no object, and for an error without code and message (-32600).
+        MalformedMessageError: also for a result that is no object, for an error without code and message, and for a
+            number that is too long (-32600).
     """
     message = _parse_usual(data, by_server=True)
     if message is None:
@@ -164,6 +166,9 @@ def parse_server(data: bytes) -> Message:
         if message.kind is RESPONSE:
             _check_answer(message)
             message.odd = bool(message.result) and not is_readable(message.result)
+    if len(data) > MAX_DIGITS and message.kind is RESPONSE and (at := long_number_at(data)) >= 0:
+        reason = f"a number has more than {MAX_DIGITS} digits, which MCP SDKs do not read (byte {at})"
+        raise MalformedMessageError(INVALID_REQUEST, reason)
     return message
 
 

@@ -150,6 +150,9 @@ FAILING: dict[str, Callable[[random.Random, dict[str, Any]], bytes]] = {
     "no such method": lambda rng, a: line(
         {"jsonrpc": "2.0", "id": None, "error": {"code": -32601, "message": "Method not found"}}
     ),
+    "long number": lambda rng, a: line(
+        shuffled(rng, {**a, "result": {**a["result"], "_meta": {"n": 0}}})
+    ).replace(b'"n": 0', b'"n": -' + b"1234567890" * 430 + rng.choice([b"1", b"1.5", b"1e3"])),
     "false": lambda rng, a: line({**a, "id": rng.choice([True, [a["id"]], {}])}),
 }
 """Responses that cannot be read, or cannot be paired with a request for certain, by name."""
