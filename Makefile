@@ -11,6 +11,7 @@ MCP1_STAMP := .venv-mcp1/.installed
 COMPILED_STAMP := .venv-compiled/.installed
 COMPILED := .cache/compiled
 AGENTS_STAMP := .venv-agents/.installed
+TOOLS_STAMP := .venv-tools/.installed
 PEERS_STAMP := .peers/.installed
 DOCS_STAMP := $(VENV)/.docs
 COLLECTED := $(VENV)/.collected
@@ -22,7 +23,7 @@ SOURCES := $(shell find mcp_ws_ide -name '*.py')
 PAGE_BUILT := mcp_ws_ide/static/page.json
 PAGE_SOURCES := $(shell find $(FRONTEND)/page $(FRONTEND)/src -type f)
 NODE22 := .npm-env/node22/.installed
-ENVIRONMENTS := $(COLLECTED) $(STAMP) $(NODE_STAMP) $(FRONTEND_BUILT) $(PAGE_BUILT) $(NODE22) $(CODE_SERVER_STAMP) $(MCP1_STAMP) $(AGENTS_STAMP) $(LAB_STAMP)
+ENVIRONMENTS := $(COLLECTED) $(STAMP) $(NODE_STAMP) $(FRONTEND_BUILT) $(PAGE_BUILT) $(NODE22) $(CODE_SERVER_STAMP) $(MCP1_STAMP) $(AGENTS_STAMP) $(LAB_STAMP) $(TOOLS_STAMP)
 PORT ?= 8888
 
 UV := UV_NATIVE_TLS=1 UV_SYSTEM_CERTS=1 $(BIN)/uv
@@ -111,6 +112,12 @@ $(MCP1_STAMP): pyproject.toml | $(BIN)/uv
 $(LAB_STAMP): pyproject.toml | $(BIN)/uv
 	$(PYTHON) -m venv .venv-lab
 	MCP_WS_IDE_SKIP_FRONTEND=1 $(call install_into,.venv-lab) --editable ".[lab]" "jupyterlab==4.6.*" "notebook==7.6.*" ipykernel
+	@touch $@
+
+# The MCP servers of other packages inside Jupyter, whose extensions load with every Jupyter where they are installed.
+$(TOOLS_STAMP): pyproject.toml | $(BIN)/uv
+	$(PYTHON) -m venv --clear --without-pip .venv-tools
+	MCP_WS_IDE_SKIP_FRONTEND=1 $(call install_into,.venv-tools) --editable . "jupyter-mcp-server==2.2.*" "jupyter-server-mcp==0.4.*" ipykernel
 	@touch $@
 
 # openai-agents wants an older websockets than the tests should run with. This environment has the lowest version that
@@ -272,4 +279,4 @@ screenshots: $(STAMP) $(NODE_STAMP) $(PAGE_BUILT) $(LAB_STAMP) ## the pictures o
 	for picture in docs/images/page-*.png; do cp .cache/pictures/$$(basename $$picture) docs/images/; done
 
 clean: ## remove everything the other targets made
-	rm -rf $(FRONTEND)/built $(FRONTEND)/lab/node_modules $(FRONTEND)/lab/lib mcp_ws_ide/labextension $(FRONTEND)/node_modules $(FRONTEND)/dist $(FRONTEND)/build mcp_ws_ide/static $(VENV) .venv-mcp1 .venv-agents .venv-lab .venv-compiled .npm-env .peers .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(FRONTEND)/built $(FRONTEND)/lab/node_modules $(FRONTEND)/lab/lib mcp_ws_ide/labextension $(FRONTEND)/node_modules $(FRONTEND)/dist $(FRONTEND)/build mcp_ws_ide/static $(VENV) .venv-mcp1 .venv-agents .venv-lab .venv-tools .venv-compiled .npm-env .peers .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -71,7 +71,7 @@ _NUMBERS: Final[Mapping[str, tuple[type, float]]] = {
 _LIMITS: Final = frozenset({"max_message_bytes", *DEFAULT_TIMEOUTS})
 _CHOICES: Final = {"sharing": SHARING, "prefix": PREFIX}
 """Settings that have one of some values."""
-SETTINGS: Final = (*_CHOICES, "bridge", "tools", "ca_file", "oauth", *_NUMBERS)
+SETTINGS: Final = (*_CHOICES, "bridge", "tools", "authorize", "ca_file", "oauth", *_NUMBERS)
 """Keys under ``mcp_ws``."""
 _MAX_NUMBER: Final = 1 << 53
 _OAUTH_SETTINGS: Final = frozenset(
@@ -387,9 +387,19 @@ def _read_setting(name: object, key: str, value: Any) -> Any:
         return value
     if name == "tools":
         return read_rules(key, value)
+    if name == "authorize":
+        return _read_rights(key, value)
     if name == "ca_file":
         return os.path.expanduser(_checked_type(key, value, str, None) or "") or None
     raise EntryError(key, f"unknown setting; known settings: {', '.join(SETTINGS)}")
+
+
+def _read_rights(key: str, value: Any) -> tuple[str, ...]:
+    """Read what Jupyter's authorizer is asked for; blanks between the two words count as one."""
+    rights = value if isinstance(value, list) else [value]
+    if not all(isinstance(right, str) and len(right.split()) == 2 for right in rights):
+        raise EntryError(key, 'must be a list of actions on resources of Jupyter, as in ["execute kernels"]')
+    return tuple(" ".join(right.split()) for right in rights)
 
 
 def _read_oauth(settings: Mapping[str, Any]) -> dict[str, str] | None:

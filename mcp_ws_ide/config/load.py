@@ -25,7 +25,7 @@ from mcp_ws_ide.config.file_text import decoded
 from mcp_ws_ide.config.json_mistakes import ESCAPES, misread_escapes
 from mcp_ws_ide.config.jsonc import InvalidJsonError, parse_text
 from mcp_ws_ide.config.manifests import manifest_name
-from mcp_ws_ide.config.spec import ConfigProblem, Configuration, ServerSpec
+from mcp_ws_ide.config.spec import ConfigProblem, Configuration, ServerSpec, rights_of
 from mcp_ws_ide.config.workspace import editor_variables, workspace_of
 from mcp_ws_ide.config.yaml_text import parse_yaml
 from mcp_ws_ide.core.names import address_of, is_address
@@ -327,15 +327,17 @@ class ConfigReader:
         return spec
 
     def resolve_members(self) -> None:
-        """Replace members of groups by their addresses, and report those that are not configured.
+        """Replace members of groups by their addresses, and report those that are not configured. A group requires
+        what its members require of users (:func:`~mcp_ws_ide.config.spec.rights_of`).
 
         Call it after every source has been read.
         """
         for address, spec in list(self.servers.items()):
             members = tuple(self._addresses.get(member, member) for member in spec.group)
             missing = [repr(member) for member in members if member not in self.servers]
-            if members != spec.group:
-                self.servers[address] = replace(spec, group=members)
+            rights = rights_of(members, self.servers, spec.authorize)
+            if (members, rights) != (spec.group, spec.authorize):
+                self.servers[address] = replace(spec, group=members, authorize=rights)
             if missing and spec.disabled_reason is None:
                 subject = "member" if len(missing) == 1 else "members"
                 verb = "is" if len(missing) == 1 else "are"

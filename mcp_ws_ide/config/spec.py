@@ -7,7 +7,7 @@ the registered transports.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -66,6 +66,8 @@ class ServerSpec:
             characters.
         sharing: ``auto`` (a user's sessions share a modern server), ``never`` or ``always``.
         tools: which of its tools clients may see and call; None means all.
+        authorize: what Jupyter's authorizer must allow its users, as ``action resource``; for a group also what its
+            members require.
         bridge: whether clients of one protocol era can use the server when it supports only the other.
         prewarm: number of processes to keep ready for sessions that need one of their own.
         idle_timeout: seconds to keep a shared process without sessions; None means the trait's value.
@@ -96,6 +98,7 @@ class ServerSpec:
     sharing: str = "auto"
     bridge: bool = True
     tools: ToolRules | None = None
+    authorize: tuple[str, ...] = ()
     prewarm: int = 0
     idle_timeout: float | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
@@ -158,6 +161,14 @@ class Configuration:
     servers: dict[str, ServerSpec]
     problems: list[ConfigProblem]
     unread: list[ConfigProblem] = field(default_factory=list)
+
+
+def rights_of(
+    members: Iterable[str], servers: Mapping[str, ServerSpec], own: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Return what a group requires of its users: its own :attr:`ServerSpec.authorize`, and that of its members."""
+    required = [right for name in members if name in servers for right in servers[name].authorize]
+    return tuple(dict.fromkeys([*own, *required]))
 
 
 def kind_of_url(url: str) -> str:

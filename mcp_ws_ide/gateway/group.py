@@ -51,6 +51,7 @@ class GroupTransport(MessageTransport):
         self._servers = servers
         self._registry = sessions
         self._info = LinkInfo(principal, f"group {group.name}", link="http" if stateless else "group")
+        self._rights = frozenset(group.spec.authorize)
         bare = group.spec.prefix == "never"
         self._group = Group(group.name, group.members, __version__, bare=bare)
         self._sessions: dict[str, Session] = {}
@@ -146,6 +147,10 @@ class GroupTransport(MessageTransport):
         refusal = server.refusal_to(self._info.principal)
         if refusal is not None:
             return f"server {member!r} cannot start: {refusal}"
+        if not self._rights.issuperset(server.spec.authorize):
+            return (
+                f"server {member!r} requires more of its users since this session was opened; connect again"
+            )
         try:
             self._registry.check_admission(self._info.principal, brief=True)
         except LimitExceededError as error:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from mcp_ws_ide.config.environment import child_environment
-from mcp_ws_ide.config.spec import MAX_MEMBERS, ConfigProblem, Configuration, ServerSpec
+from mcp_ws_ide.config.spec import MAX_MEMBERS, ConfigProblem, Configuration, ServerSpec, rights_of
 from mcp_ws_ide.errors import LimitExceededError
 from mcp_ws_ide.gateway.prewarm import PrewarmPool
 from mcp_ws_ide.gateway.server import Server
@@ -120,11 +120,16 @@ class ServerRegistry:
         if not members or len(members) > MAX_MEMBERS or any(m not in self.servers for m in members):
             return None
         canonical = "+" + "+".join(members)
-        if canonical not in self._groups:
-            if len(self._groups) >= MAX_GROUPS:
-                self._groups = {name: group for name, group in self._groups.items() if group.in_use}
-            spec = ServerSpec(canonical, "the URL", "group", group=members)
-            self._groups[canonical] = Server(spec, self._services.metrics.server(GROUPS_LABEL), self)
+        rights = rights_of(members, {member: self.servers[member].spec for member in members})
+        spec = ServerSpec(canonical, "the URL", "group", group=members, authorize=rights)
+        known = self._groups.get(canonical)
+        if known is not None and known.spec == spec:
+            return known
+        if known is not None:
+            self._retire(known)
+        elif len(self._groups) >= MAX_GROUPS:
+            self._groups = {name: group for name, group in self._groups.items() if group.in_use}
+        self._groups[canonical] = Server(spec, self._services.metrics.server(GROUPS_LABEL), self)
         return self._groups[canonical]
 
     # --- prewarmed processes --------------------------------------------------------------------

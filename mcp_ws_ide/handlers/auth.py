@@ -245,8 +245,16 @@ class EndpointHandler(GatewayHandler):
             return False
         return await self.have_answered(owner, path, body)
 
-    async def check_authorized(self, action: str, resource: str) -> None:
+    async def check_may_use(self, name: str) -> None:
+        """Refuse with 403 if Jupyter's authorizer does not allow MCP, or what this server requires beside it."""
+        await self.check_authorized("execute", "mcp")
+        server = self.runtime.gateway.find(name)
+        for right in () if server is None else server.spec.authorize:
+            action, resource = right.split()
+            await self.check_authorized(action, resource, f", which server {name!r} requires")
+
+    async def check_authorized(self, action: str, resource: str, reason: str = "") -> None:
         """Refuse with 403 if Jupyter's authorizer does not allow ``action`` on ``resource``."""
         allowed = await ensure_async(self.authorizer.is_authorized(self, self.current_user, action, resource))
         if not allowed:
-            raise self.refuse(403, "authorizer", f"you are not authorized to {action} on {resource}")
+            raise self.refuse(403, "authorizer", f"you are not authorized to {action} on {resource}{reason}")

@@ -23,7 +23,7 @@ class ServerEndpointHandler(StreamableHttpHandler):
     @ws_authenticated
     async def get(self, name: str) -> None:
         """Upgrade to a WebSocket after all checks have passed, or open the event stream of an HTTP session."""
-        await self.check_authorized("execute", "mcp")
+        await self.check_may_use(name)
         if not (self.runtime.settings.websocket and wants_upgrade(self)):
             return await self._get_over_http(name)
         if self.is_http_session():

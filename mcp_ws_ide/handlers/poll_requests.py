@@ -43,7 +43,7 @@ class PollHandler(EndpointHandler):
     @ws_authenticated
     async def post(self, name: str) -> None:
         """Open a link, or resume a session on one, with the first body; each further body belongs to its link."""
-        await self.check_authorized("execute", "mcp")
+        await self.check_may_use(name)
         body = self._body()
         if binding.is_poll_head(body):
             await self._continue(name, body)
@@ -198,7 +198,7 @@ class ProbeHandler(EndpointHandler):
         Raises:
             HTTPError: 404 or 502, the server cannot be used.
         """
-        await self.check_authorized("execute", "mcp")
+        await self.check_may_use(name)
         usable_server(self, name)
         offered = ["http", *(["websocket"] if self.runtime.settings.websocket else []), "poll"]
         if self.request.headers.get("Accept") == "application/json":

@@ -51,7 +51,7 @@ class StreamableHttpHandler(EndpointHandler):
     @ws_authenticated
     async def post(self, name: str) -> None:
         """Handle one message from a client."""
-        await self.check_authorized("execute", "mcp")
+        await self.check_may_use(name)
         if self.repeatable:
             self.runtime.admissions.remember(self._head, self._admission(name))
         self.request.body = self.take_body()
@@ -94,7 +94,7 @@ class StreamableHttpHandler(EndpointHandler):
     @ws_authenticated
     async def delete(self, name: str) -> None:
         """End a handshake-era session."""
-        await self.check_authorized("execute", "mcp")
+        await self.check_may_use(name)
         if await self._answered_elsewhere(name):
             return
         server = find_server(self, name)

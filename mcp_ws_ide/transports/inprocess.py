@@ -40,6 +40,7 @@ class InProcessTransport(TaskedTransport):
 
     Args:
         target: ``module:object``.
+        principal: the user; passed to a callable that has a parameter of this name.
         max_message_bytes: longest message from the object; a longer answer is replaced by an error.
         load_timeout: seconds for the import, and for a callable to return.
         high_water: queued bytes above which ``write_paused`` is called.
@@ -53,6 +54,7 @@ class InProcessTransport(TaskedTransport):
         """Return a transport for the object that a spec names."""
         return cls(
             spec.target or "",
+            principal=supplies.principal,
             max_message_bytes=supplies.max_message_bytes,
             load_timeout=spec.timeout("connect_timeout"),
         )
@@ -61,12 +63,14 @@ class InProcessTransport(TaskedTransport):
         self,
         target: str,
         *,
+        principal: str = "",
         max_message_bytes: int = 10 << 20,
         load_timeout: float = 10.0,
         high_water: int = 1 << 20,
         max_queued_bytes: int = 64 << 20,
     ) -> None:
         super().__init__(target, high_water, max_queued_bytes)
+        self._principal = principal
         self._max_message = max_message_bytes
         self._load_timeout = load_timeout
         self._out: deque[bytes] = deque()
@@ -103,10 +107,10 @@ class InProcessTransport(TaskedTransport):
             raise TransportError(f"{self._where} cannot be loaded: {_error_text(error)}") from error
 
     async def _load(self) -> Any:
-        server = _low_level(await asyncio.to_thread(_import, self._where))
+        server = low_level(await asyncio.to_thread(_import, self._where))
         if callable(server) and (isinstance(server, type) or not _is_server(server)):
-            server = server()
-            server = _low_level(await server if inspect.isawaitable(server) else server)
+            server = server(self._principal) if _wants_principal(server) else server()
+            server = low_level(await server if inspect.isawaitable(server) else server)
         if not _is_server(server):
             methods = "run() and create_initialization_options(), as servers of the MCP SDK have"
             raise TransportError(
@@ -236,11 +240,19 @@ def _import(target: str) -> Any:
     return value
 
 
-def _low_level(server: Any) -> Any:
+def low_level(server: Any) -> Any:
+    """Return the server that runs on streams: the given one, or the one that it contains."""
     for name in _PRIVATE:
         if not isinstance(server, type) and (inner := getattr(server, name, None)) is not None:
             return inner
     return server
+
+
+def _wants_principal(factory: Callable[..., Any]) -> bool:
+    """Return whether a callable has one parameter, which is called ``principal``."""
+    with contextlib.suppress(TypeError, ValueError):  # it has no signature that can be read
+        return list(inspect.signature(factory).parameters) == ["principal"]
+    return False
 
 
 def _is_server(value: Any) -> bool:

@@ -42,6 +42,11 @@ from tests.config.loading import ENTRY, JSON, load, one, only_problem
         ({"mcpServers": {"a": {"type": "unix", "url": "unix:///s#/m"}}}, "mcpServers.a.type", "contradicts"),
         ({"mcpServers": {"a": {"python": "os.system"}}}, "mcpServers.a.python", "module:object"),
         (
+            {"mcpServers": {"a": {"command": "x", "mcp_ws": {"authorize": ["kernels"]}}}},
+            "mcpServers.a.mcp_ws.authorize",
+            "execute kernels",
+        ),
+        (
             {"mcpServers": {"a": {"url": "http://x", "headers": {"A\r\nB": "x"}}}},
             "mcpServers.a.headers.A\\r\\nB",
             "not a valid header name",
@@ -208,6 +213,7 @@ def test_every_example_of_the_documentation_works(tmp_path):
         ["search"],
         ["desk"],
         ["search", "old", "lab", "local", "mine"],
+        ["jupyter"],
         ["far"],
         ["far"],
         ["far"],

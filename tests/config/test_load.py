@@ -98,6 +98,16 @@ def test_the_last_good_version_replaces_an_unreadable_file(tmp_path, text):
     assert not read(text).servers, "a file that was gone is not remembered"
 
 
+def test_a_group_requires_what_its_members_require_of_users(tmp_path):
+    runs = {"command": "x", "mcp_ws": {"authorize": ["execute  kernels", "write contents"]}}
+    group = {"group": ["plain", "the runner"], "mcp_ws": {"authorize": "read contents"}}
+    servers = {"g": group, "plain": {"command": "x"}, "the runner": runs}
+    loaded = load(tmp_path, {"mcpServers": servers}).servers
+    assert loaded["the-runner"].authorize == ("execute kernels", "write contents")
+    assert loaded["g"].authorize == ("read contents", "execute kernels", "write contents")
+    assert loaded["plain"].authorize == ()
+
+
 def test_members_of_a_group_that_are_not_configured_are_reported(tmp_path):
     groups = {"g": {"group": ["nosuch", "ok"]}, "off": {"group": ["nosuch"], "disabled": True}}
     configuration = load(tmp_path, {"mcpServers": {**groups, "ok": {"command": "x"}}})

@@ -447,6 +447,21 @@ async def test_a_removed_member_is_not_reached_through_a_group(odd):
     assert "server 'odd' is not configured" in answer["error"]["message"]
 
 
+async def test_a_group_does_not_reach_a_member_that_requires_more_than_when_it_was_opened(odd):
+    """What a member requires of users is checked when the group is opened."""
+    configure, _ = odd
+    gateway = configure("silent", sharing="always")
+    group = gateway.find("+odd")
+    early = Client(gateway, "http", group)
+    configure("silent", sharing="always", authorize=("execute kernels",))
+    answer = await early.ask("tools/list")
+    assert "requires more of its users since this session was opened" in answer["error"]["message"]
+    again = gateway.find("+odd")
+    assert again.spec.authorize == ("execute kernels",)
+    assert gateway.find("+odd") is again
+    assert (await Client(gateway, "http", again).ask("tools/list"))["result"]["tools"]
+
+
 async def test_a_cancelled_list_shows_no_denied_tools(odd):
     configure, _ = odd
     gateway = configure("silent", tools=ToolRules(deny=("t",)))

@@ -15,7 +15,9 @@ from tests.conftest import BOUND, FAST_SERVER, MODERN, SHADOWED, Jupyter, Peer, 
 from tests.handlers.test_streamable_http import Http
 
 ROOT = Path(__file__).parents[2]
-USERS = {"alice-token": "alice", "bob-token": "bob", "guest-token": "guest", "test-token-0123456789": "root"}
+USERS = {f"{name}-token": name for name in ("alice", "bob", "guest", "viewer")} | {
+    "test-token-0123456789": "root"
+}
 
 
 @pytest.fixture
@@ -23,7 +25,11 @@ def shared(make_jupyter, tmp_path) -> Jupyter:
     users = tmp_path / "users.json"
     users.write_text(json.dumps(USERS))
     return make_jupyter(
-        {"fast": FAST_SERVER},
+        {
+            "fast": FAST_SERVER,
+            "runs": {**FAST_SERVER, "mcp_ws": {"authorize": ["read  kernels", "execute kernels"]}},
+            "both": {"group": ["fast", "runs"]},
+        },
         "--ServerApp.identity_provider_class=tests.servers.identity.NamedUsers",
         "--ServerApp.authorizer_class=tests.servers.identity.NoGuests",
         "--MCPWebSocketApp.credential_check_interval=1",
@@ -91,6 +97,35 @@ async def test_an_unauthorized_user_is_refused_everywhere(shared):
     for method, path in (("GET", "servers"), ("GET", "sessions"), ("POST", "tokens"), ("GET", "health")):
         body = {"servers": ["fast"]} if method == "POST" else None
         assert shared.rest(method, path, body, token="guest-token")[0] == 403
+
+
+@pytest.mark.parametrize("server", ["runs", "both", "+runs+fast"])
+async def test_a_server_is_for_users_who_may_do_in_jupyter_what_its_entry_says(shared, server):
+    """Over every transport, also as a member of a group; what an authorizer allows does not depend on the client."""
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": MODERN}}
+    path = f"mcp-ws/servers/{server}"
+    posted = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2026-07-28"}
+    posted["Content-Type"] = "application/json"
+    for user, status in (("alice", 101), ("viewer", 403), ("alice", 101)):
+        try:
+            async with link_of(shared, user, server) as link:
+                assert (await Peer(link).call(1, "tools/list"))["result"]["tools"]
+                answered = 101
+        except InvalidStatus as refused:
+            answered = refused.response.status_code
+        assert answered == status
+        headers = {**posted, "Mcp-Method": "tools/list", "Authorization": f"Bearer {user}-token"}
+        for _ in range(2):  # the second may be an admission
+            answer = shared.request("POST", path, asked, headers)
+            assert answer[0] == (200 if status == 101 else 403)
+        probe = shared.request("GET", f"{path}/probe", None, {**headers, "Accept": "application/json"})
+        assert probe[0] == (200 if status == 101 else 403)
+        if status == 403:
+            reason = f"you are not authorized to execute on kernels, which server '{server}' requires"
+            assert json.loads(answer[2])["message"] == reason
+    minted = shared.rest("POST", "tokens", {"servers": ["runs", "fast", "both"]}, token="viewer-token")[1]
+    with pytest.raises(InvalidStatus, match="403"):
+        await shared.connect(server, additional_headers={"Authorization": f"Bearer {minted['token']}"})
 
 
 async def test_a_link_ends_when_its_jupyter_credential_does(shared, tmp_path):

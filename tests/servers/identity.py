@@ -24,8 +24,8 @@ class NamedUsers(IdentityProvider):
 
 
 class NoGuests(Authorizer):
-    """Allow everything, with four exceptions: "guest" may not use MCP, "blind" may not watch, "careful" may not break
-    links, and "reader" may not change servers.
+    """Allow everything, with five exceptions: "guest" may not use MCP, "blind" may not watch, "careful" may not break
+    links, "reader" may not change servers, and "viewer" may not run code.
     """
 
     def is_authorized(self, handler: Any, user: User, action: str, resource: str) -> bool:
@@ -33,6 +33,7 @@ class NoGuests(Authorizer):
             "blind": ("read", "mcp-tap"),
             "careful": ("execute", "mcp-faults"),
             "reader": ("write", "mcp"),
+            "viewer": ("execute", "kernels"),
         }
         if refused.get(user.username) == (action, resource):
             return False

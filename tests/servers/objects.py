@@ -45,6 +45,13 @@ async def coroutine() -> Any:
     return server
 
 
+def for_user(principal: str) -> Any:
+    """Return a server that names the user."""
+    named = MCPServer(f"objects of {principal}")
+    named.tool()(echo)
+    return named
+
+
 def broken() -> Any:
     """Fail instead of returning a server."""
     raise RuntimeError("no database")

@@ -56,6 +56,14 @@ async def test_an_object_of_the_sdk_serves_both_eras(name):
     assert one.reasons == other.reasons == ["the gateway closed it"]
 
 
+async def test_a_function_may_ask_for_the_user():
+    transport, receiver = InProcessTransport(f"{OBJECTS}:for_user", principal="alice"), Recorder()
+    await transport.connect(receiver)
+    answer = await ask(transport, receiver, "initialize", INITIALIZE)
+    assert answer["result"]["serverInfo"]["name"] == "objects of alice"
+    await transport.close()
+
+
 @pytest.mark.parametrize(
     ("target", "words"),
     [
