@@ -407,6 +407,13 @@ class SharedEngine(Protocol):
             EngineUnavailableError: whether it is deleted is not known.
         """
 
+    async def forget_tokens(self, sealed: dict[str, bytes]) -> None:
+        """Delete gateway tokens that have expired, except those whose values are no longer these.
+
+        Raises:
+            EngineUnavailableError: whether they are deleted is not known.
+        """
+
     async def verify(self, epochs: dict[str, int]) -> dict[str, Outcome]:
         """Find out whether this gateway still owns sessions, given their epochs.
 

@@ -63,6 +63,10 @@ class RedisInstances(ABC):
         """Delete a gateway token, and remember that it was revoked."""
         await self._stage("revoke_token", token_id, repr(expires))
 
+    async def forget_tokens(self, sealed: dict[str, bytes]) -> None:
+        """Delete gateway tokens that have expired."""
+        await self._stage("forget_tokens", *(part for pair in sealed.items() for part in pair))
+
     async def verify(self, epochs: dict[str, int]) -> dict[str, Outcome]:
         """Find out whether this gateway still owns sessions."""
         outcomes: dict[str, Outcome] = {}

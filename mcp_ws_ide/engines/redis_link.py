@@ -22,6 +22,7 @@ LEAST_VERSION: Final = 7
 SCRIPTS: Final = (
     *("commit", "put", "take", "end", "expire", "orphan", "list", "count", "claim", "measure"),
     *("lease", "instances", "forget", "release", "verify", "tokens", "add_token", "revoke_token"),
+    "forget_tokens",
 )
 """The files of ``engines/scripts``, each of which ``keys.lua`` begins."""
 INSTALL: Final = "the package 'redis' is not installed; run: pip install 'mcp-ws-ide[redis]'"

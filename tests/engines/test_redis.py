@@ -30,6 +30,8 @@ from mcp_ws_ide.engines.redis import RedisEngine
 from mcp_ws_ide.engines.redis_address import PASSWORD_VARIABLE, redis_address
 from mcp_ws_ide.engines.redis_link import check_server
 from mcp_ws_ide.engines.sealed import SealedEngine
+from mcp_ws_ide.fleet.shared_tokens import EXPIRED_SECONDS, FORGOTTEN_AT_ONCE, SharedTokens
+from mcp_ws_ide.tokens import TokenStore
 from tests.conftest import BOUND, free_port, until
 from tests.engines.conftest import MAX_BYTES, new_redis
 from tests.engines.owner import Owner, committed, new_session, request
@@ -493,3 +495,39 @@ async def test_an_idle_session_takes_less_than_two_kibibytes(redis, tmp_path):
         await engine._inner._look()
         assert engine.statistics.sessions == 1
         assert 0 < engine.statistics.bytes < 2048 - 300, "with its places in the indexes"
+
+
+# --- gateway tokens ---------------------------------------------------------------------------------------------------
+
+
+def expiring(engine: SealedEngine, path: Path, *ends: float) -> SharedTokens:
+    """The tokens of a gateway that takes them for valid; each ends at a time in seconds from now."""
+    early = min(0.0, *ends) - 60
+    store = TokenStore(path, now=lambda: time.time() + early)
+    for end in ends:
+        store.mint("me", "me", ["fast"], end - early)
+    return SharedTokens(engine, engine.shared, store, lambda token_id: None)
+
+
+async def test_gateway_tokens_that_expired_long_ago_are_deleted_some_at_a_time(redis, tmp_path):
+    address = redis.address
+    key = f"{address.partition('prefix=')[2]}tokens"
+    long_ago = [-EXPIRED_SECONDS - 100] * (FORGOTTEN_AT_ONCE + 5)
+    async with running(SealedEngine(new_redis(address), tmp_path / "keys.json")) as engine:
+        await expiring(engine, tmp_path / "one.json", *long_ago, 100 - EXPIRED_SECONDS, 600).sync()
+        other = TokenStore(tmp_path / "other.json")
+        shared = SharedTokens(engine, engine.shared, other, lambda token_id: None)
+        left = [redis.ask("HLEN", key)]
+        for _ in range(2):
+            await shared.sync()
+            left.append(redis.ask("HLEN", key))
+        assert left == [b":107\r\n", b":7\r\n", b":2\r\n"]
+        assert len(other.all) == 1, "expired tokens are not taken over"
+
+
+async def test_a_gateway_token_that_was_renewed_meanwhile_is_not_deleted_as_expired(redis):
+    async with running(new_redis(redis.address)) as engine:
+        await engine.add_token("renewed", b"new")
+        await engine.add_token("expired", b"old")
+        await engine.forget_tokens({"renewed": b"old", "expired": b"old", "unknown": b"old"})
+        assert (await engine.tokens())[0] == {"renewed": b"new"}
