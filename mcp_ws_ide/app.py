@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -49,6 +50,16 @@ def inspect_command() -> str:
     return shlex.join(
         [str(program)] if program.exists() else [sys.executable, "-m", "mcp_ws_ide.inspector.cli"]
     )
+
+
+def _data_path(name: str) -> str:
+    """Return a path in the extension's part of Jupyter's data directory."""
+    return os.path.join(jupyter_data_dir(), "mcp_ws_ide", name)
+
+
+def _in_data(name: str) -> Callable[[Any], str]:
+    """Return the default of a trait that is such a path."""
+    return lambda app: _data_path(name)
 
 
 class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
@@ -307,22 +318,22 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         send the browser back to {public_url}mcp-ws/oauth/callback, and clients sign in there. Default: the address it
         listens on; clients see the address in their request's Host, X-Forwarded-Host and X-Forwarded-Proto.""",
     ).tag(config=True)
+    oauth_client_document = Bool(
+        True,
+        help="""Whether remote servers' authorization servers may read who the gateway is at
+        {public_url}mcp-ws/oauth/client.json, without a credential: where they support such documents (client ID
+        metadata documents), the gateway does not register itself. Default True, with a public_url that begins with
+        https:// and is not this machine's. False: for a public_url that they cannot reach.""",
+    ).tag(config=True)
     oauth_directory = Unicode(
         help="""Directory with the OAuth tokens of remote servers (mode 0700, files 0600). Default: mcp_ws_ide/oauth
         in Jupyter's data directory.""",
     ).tag(config=True)
 
-    def _tokens_file_default(self) -> str:
-        return _data_path("tokens.json")
-
-    def _consents_file_default(self) -> str:
-        return _data_path("consents.json")
-
-    def _engine_keys_file_default(self) -> str:
-        return _data_path("session-keys.json")
-
-    def _oauth_directory_default(self) -> str:
-        return _data_path("oauth")
+    _tokens_file_default = _in_data("tokens.json")
+    _consents_file_default = _in_data("consents.json")
+    _engine_keys_file_default = _in_data("session-keys.json")
+    _oauth_directory_default = _in_data("oauth")
 
     @validate("engine")
     def _check_engine(self, proposal: Any) -> str:
@@ -431,11 +442,6 @@ def _checked_peer(address: str) -> str:
     return address
 
 
-def _data_path(name: str) -> str:
-    """Return a path in the extension's part of Jupyter's data directory."""
-    return os.path.join(jupyter_data_dir(), "mcp_ws_ide", name)
-
-
 def _absolute_files(app: MCPWebSocketApp) -> tuple[str, ...]:
     """Return ``server_files``; those of the command line are relative to the directory where it was written."""
     assert app.serverapp is not None
@@ -480,6 +486,7 @@ def _settings(app: MCPWebSocketApp) -> Settings:
         tokens_file=Path(app.tokens_file),
         oauth_directory=Path(app.oauth_directory),
         oauth_timeout=float(app.oauth_timeout),
+        oauth_client_document=bool(app.oauth_client_document),
         engine=EngineSettings(
             address=str(app.engine),
             durability=str(app.engine_durability),

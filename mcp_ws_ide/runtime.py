@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from jupyter_core.paths import jupyter_config_dir, jupyter_config_path
 from tornado import web
@@ -24,7 +25,7 @@ from mcp_ws_ide.admissions import Admissions
 from mcp_ws_ide.config import load as config
 from mcp_ws_ide.config.consents import Consents
 from mcp_ws_ide.config.editor import ConfigEditor
-from mcp_ws_ide.config.spec import Configuration, ServerSpec
+from mcp_ws_ide.config.spec import Configuration, ServerSpec, is_loopback_host
 from mcp_ws_ide.config.watcher import ConfigWatcher
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.credentials import CredentialWatch, Watched
@@ -80,10 +81,18 @@ class Settings:
     tokens_file: Path
     oauth_directory: Path
     oauth_timeout: float
+    oauth_client_document: bool
     engine: EngineSettings
     peer_address: str
     public_url: str
     sign_in: bool
+
+    @property
+    def publishes_client(self) -> bool:
+        """Whether authorization servers can read who the gateway is: at an https address that is not this machine."""
+        address = urlsplit(self.public_url)
+        public = address.scheme == "https" and not is_loopback_host(address.hostname)
+        return public and self.oauth_client_document
 
     @property
     def configuration_paths(self) -> list[str]:
@@ -200,7 +209,10 @@ class Runtime:
     def _start(self) -> Gateway:
         settings = self.settings
         authorizations = Authorizations(
-            settings.oauth_directory, self._host.browser_url, settings.oauth_timeout
+            settings.oauth_directory,
+            self._host.browser_url,
+            settings.oauth_timeout,
+            documented=settings.publishes_client,
         )
         gateway = Gateway(
             settings.limits,

@@ -10,7 +10,7 @@ from mcp_ws_ide.handlers.api.faults import FaultsHandler
 from mcp_ws_ide.handlers.api.unknown import UnknownHandler
 from mcp_ws_ide.handlers.app_frame import AppFrameHandler
 from mcp_ws_ide.handlers.endpoint import ServerEndpointHandler
-from mcp_ws_ide.handlers.oauth import CallbackHandler
+from mcp_ws_ide.handlers.oauth import CallbackHandler, ClientDocumentHandler
 from mcp_ws_ide.handlers.page import PageHandler
 from mcp_ws_ide.handlers.poll_requests import PollHandler, ProbeHandler
 from mcp_ws_ide.handlers.signin import metadata
@@ -31,6 +31,7 @@ ROUTES: list[tuple[str, type[Any]]] = [
     (r"/mcp-ws/app-frame", AppFrameHandler),
     (r"/mcp-ws/static/([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+)", StaticHandler),
     (r"/mcp-ws/oauth/callback", CallbackHandler),
+    (r"/mcp-ws/oauth/client.json", ClientDocumentHandler),
     (r"/mcp-ws/api/servers", servers.ServersHandler),
     (rf"/mcp-ws/api/servers/{_NAME}", servers.ServerHandler),
     (rf"/mcp-ws/api/servers/{_NAME}/restart", servers.RestartHandler),

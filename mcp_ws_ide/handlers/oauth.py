@@ -1,7 +1,8 @@
-"""``{base_url}mcp-ws/oauth/callback``: where an authorization server sends the user's browser back.
+"""``{base_url}mcp-ws/oauth``: what authorization servers of remote servers ask of the gateway.
 
-Another site sends the browser here, so the Origin check of other routes does not apply to navigation. The route is
-protected by Jupyter's login and by a single-use ``state`` of 256 random bits that only this user has seen.
+``callback`` is where one sends the user's browser back. Another site sends it there, so the Origin check of other
+routes does not apply to navigation. The callback is protected by Jupyter's login and by a single-use ``state`` of 256
+random bits that only this user has seen. ``client.json`` is where an authorization server reads who the gateway is.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from html import escape
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from jupyter_server.auth.decorator import authorized
+from jupyter_server.auth.decorator import allow_unauthenticated, authorized
 from tornado import web
 
 from mcp_ws_ide.handlers.base import GatewayHandler
@@ -26,6 +27,12 @@ CONTENT_SECURITY_POLICY: Final = (
 NOT_EXPECTED: Final = (
     "no authorization is pending here: it has been completed, has timed out, or belongs to another user"
 )
+NO_DOCUMENT: Final = (
+    "no client document is published here; it needs MCPWebSocketApp.oauth_client_document, and a public_url that "
+    "begins with https:// and is not this machine's"
+)
+DOCUMENT_SECONDS: Final = 300
+"""Seconds for which authorization servers may keep the document."""
 LOG_IN: Final = "log in to this Jupyter server in this browser, then reload this page"
 
 
@@ -94,3 +101,19 @@ class CallbackHandler(GatewayHandler):
     def _page(self, text: str) -> None:
         self._headers_of_page()
         self.finish(f"<!doctype html><title>mcp-ws-ide</title><p>{escape(text)}</p>\n")
+
+
+class ClientDocumentHandler(GatewayHandler):
+    """Describes the gateway as a client, to everybody: nothing in the document is secret."""
+
+    @allow_unauthenticated
+    def get(self) -> None:
+        """Return the client ID metadata document; 404 if none is published."""
+        if "Origin" in self.request.headers:
+            raise web.HTTPError(403)
+        authorizations = self.runtime.gateway.authorizations
+        document = authorizations.client_document if authorizations is not None else None
+        if document is None:
+            raise web.HTTPError(404, NO_DOCUMENT)
+        self.set_header("Cache-Control", f"max-age={DOCUMENT_SECONDS}")
+        self.finish(document)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.tasks import TaskGroupOwner
+from mcp_ws_ide.transports.client_document import CLIENT_DOCUMENT, client_document
 
 if TYPE_CHECKING:
     from mcp_ws_ide.transports.oauth import Authorization
@@ -26,11 +27,15 @@ class Authorizations:
         directory: directory of the private files; created with mode 0700.
         public_url: returns the URL of the Jupyter server as browsers see it, with its base URL.
         timeout: seconds to wait for a user to authorize.
+        documented: whether authorization servers can read the gateway's :attr:`client_document`.
     """
 
-    def __init__(self, directory: Path, public_url: Callable[[], str], timeout: float) -> None:
+    def __init__(
+        self, directory: Path, public_url: Callable[[], str], timeout: float, *, documented: bool = False
+    ) -> None:
         self.directory, self.timeout = directory, timeout
         self._public_url = public_url
+        self._documented = documented
         self.tasks = TaskGroupOwner()
         self._known: dict[tuple[str, str], Authorization] = {}
         self._expected: dict[str, Authorization] = {}
@@ -39,6 +44,17 @@ class Authorizations:
     def redirect_uri(self) -> str:
         """URL to which authorization servers send the browser back."""
         return f"{self._public_url().rstrip('/')}/{CALLBACK}"
+
+    @property
+    def client_document_url(self) -> str | None:
+        """Where authorization servers can read the gateway's :attr:`client_document`; None if they cannot."""
+        return f"{self._public_url().rstrip('/')}/{CLIENT_DOCUMENT}" if self._documented else None
+
+    @property
+    def client_document(self) -> dict[str, Any] | None:
+        """The document that describes the gateway as a client; None if it is not published."""
+        url = self.client_document_url
+        return None if url is None else client_document(url, self.redirect_uri)
 
     def where(self, name: str) -> str:
         """Return the REST URL that shows a user the authorization page of a server."""

@@ -29,6 +29,7 @@ from mcp_ws_ide.private_files import PrivateJsonFile, UnreadableFileError
 from mcp_ws_ide.proxy_environment import proxy_for
 from mcp_ws_ide.tasks import TaskGroupOwner
 from mcp_ws_ide.transports.addresses import addresses_of, inner_of
+from mcp_ws_ide.transports.client_document import CLIENT_DOCUMENT
 from mcp_ws_ide.transports.oauth_clients import new_provider
 from mcp_ws_ide.transports.remote import (
     ERROR_BYTES,
@@ -157,6 +158,10 @@ class Owner(Protocol):
     @property
     def redirect_uri(self) -> str:
         """URL to which authorization servers send the browser back."""
+
+    @property
+    def client_document_url(self) -> str | None:
+        """Where authorization servers can read who the gateway is; None if they cannot."""
 
     def where(self, name: str) -> str:
         """Return the REST URL that shows a user the authorization page of a server."""
@@ -347,7 +352,13 @@ class Authorization:
         """
         storage = self._storage
         provider = new_provider(
-            str(self.spec.url), self._settings, storage, self._redirect_uri, self._publish, self._answered
+            str(self.spec.url),
+            self._settings,
+            storage,
+            self._redirect_uri,
+            self._publish,
+            self._answered,
+            self._owner.client_document_url,
         )
         from mcp.shared.auth import OAuthMetadata, ProtectedResourceMetadata
 
@@ -364,9 +375,12 @@ class Authorization:
         return provider
 
     def _check_registration(self) -> None:
-        """Drop a registration with another redirect URI (the port has changed): it can refresh, but not authorize."""
+        """Drop what can refresh, but not authorize: a registration with another redirect URI (the port has changed),
+        or a document that is no longer published."""
         storage = self._storage
-        if storage.stored.redirect_uri != self._redirect_uri:
+        client_id = str((storage.stored.client or {}).get("client_id", ""))
+        withdrawn = client_id.endswith(f"/{CLIENT_DOCUMENT}") and client_id != self._owner.client_document_url
+        if withdrawn or storage.stored.redirect_uri != self._redirect_uri:
             storage.stored.redirect_uri, storage.stored.client = self._redirect_uri, None
             if "client_id" not in self._settings:
                 storage.context.client_info = None

@@ -15,6 +15,7 @@ import httpx2
 
 from mcp_ws_ide.config.spec import CLIENT_CREDENTIALS, is_loopback_host
 from mcp_ws_ide.errors import TransportError
+from mcp_ws_ide.transports.client_document import CLIENT_NAME
 
 _NEEDS_MCP_2: Final = 'OAuth needs version 2 of the package "mcp"; update it, or set a token under headers'
 _ALGORITHMS: Final = {"RSA": "RS256", "secp256r1": "ES256", "secp384r1": "ES384", "ED25519": "EdDSA"}
@@ -28,6 +29,7 @@ def new_provider(
     redirect_uri: str,
     publish: Callable[[str], Awaitable[None]],
     answered: Callable[[], Awaitable[Any]],
+    document_url: str | None,
 ) -> Any:
     """Return the SDK's provider of tokens for a server.
 
@@ -38,6 +40,8 @@ def new_provider(
         redirect_uri: where an authorization server sends the browser back.
         publish: takes the page where a user is to authorize.
         answered: returns what the browser brought back.
+        document_url: where authorization servers can read who the gateway is; it is the client's id at those that
+            support this. None if they cannot.
 
     Raises:
         TransportError: the installed SDK has no such client, or the private key cannot be used.
@@ -61,14 +65,13 @@ def new_provider(
         return client_credentials.PrivateKeyJWTOAuthProvider(
             url, storage, assertion_provider=assertion, **known
         )
-    loopback = is_loopback_host(urlsplit(redirect_uri).hostname)
     metadata = OAuthClientMetadata(
         redirect_uris=[redirect_uri],
-        client_name="mcp-ws-ide",
+        client_name=CLIENT_NAME,
         scope=settings.get("scope"),
-        application_type="native" if loopback else "web",
+        application_type="native" if is_loopback_host(urlsplit(redirect_uri).hostname) else "web",
     )
-    return OAuthClientProvider(url, metadata, storage, publish, answered)
+    return OAuthClientProvider(url, metadata, storage, publish, answered, document_url)
 
 
 def _assertion(client_credentials: Any, settings: Mapping[str, str]) -> Any:

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 import pytest
 
+from mcp_ws_ide.signin.clients import client_from
 from tests.conftest import BOUND, MODERN, SERVERS, SHADOWED, Jupyter, Peer, free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -401,3 +402,22 @@ async def test_a_server_that_requires_more_than_the_configured_scope_is_refused_
         assert (error["code"], error["data"]["outcome"]) == (-31002, "not_sent")
         assert "mcp_ws.oauth.scope" in error["message"]
     assert protected.counts["authorize"] == 1
+
+
+def test_authorization_servers_may_read_who_the_gateway_is(start):
+    base = "https://gateway.example/user/me"
+    jupyter = start(f"--MCPWebSocketApp.public_url={base}", "--ServerApp.allow_remote_access=True")
+    asked = {"Host": "gateway.example", "Accept": "application/json"}
+    status, headers, body = jupyter.request("GET", "mcp-ws/oauth/client.json", None, asked)
+    assert (status, headers["Content-Type"]) == (200, "application/json; charset=UTF-8")
+    document = json.loads(body)
+    assert document["client_id"] == f"{base}/mcp-ws/oauth/client.json"
+    client = client_from(document["client_id"], document)
+    assert (client.redirect_uris, client.name) == ((f"{base}/mcp-ws/oauth/callback",), "mcp-ws-ide")
+    foreign = {**asked, "Origin": "https://evil.example"}
+    assert jupyter.request("GET", "mcp-ws/oauth/client.json", None, foreign)[0] == 403
+
+
+def test_nothing_is_published_that_authorization_servers_could_not_reach(gateway):
+    status, _, body = gateway.request("GET", "mcp-ws/oauth/client.json")
+    assert (status, "public_url" in json.loads(body)["message"]) == (404, True)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import jwt
@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.transports.authorizations import Authorizations
 from mcp_ws_ide.transports.remote import AuthorizationMissingError
-from tests.conftest import BOUND
+from tests.conftest import BOUND, until
 
 
 class Protected:
@@ -32,6 +32,9 @@ class Protected:
         self.asked: list[tuple[dict[str, str], dict[str, str]]] = []
         """Headers and form of each request for a token."""
         self.valid: set[str] = set()
+        self.reads_documents = False
+        self.named: list[str] = []
+        """The authorization servers that it names; none: a foreign one, and its own."""
 
     def answer(self, path: str, headers: dict[str, str], body: str) -> tuple[int, dict[str, str], Any]:
         if path == "/mcp" and headers.get("authorization", "").removeprefix("Bearer ") in self.valid:
@@ -39,15 +42,19 @@ class Protected:
         if path == "/mcp":
             return 401, {"WWW-Authenticate": f'Bearer resource_metadata="{self.origin}/meta"'}, {}
         if path == "/meta":
-            servers = ["https://evil.example", self.origin]
+            servers = self.named or ["https://evil.example", self.origin]
             return 200, {}, {"resource": f"{self.origin}/mcp", "authorization_servers": servers}
         if path == "/.well-known/oauth-authorization-server":
-            names = ("authorization_endpoint", "token_endpoint")
-            return 200, {}, {"issuer": self.origin, **{name: f"{self.origin}/{name}" for name in names}}
+            names = ("authorization_endpoint", "token_endpoint", "registration_endpoint")
+            supports = {"client_id_metadata_document_supported": self.reads_documents}
+            return 200, {}, {"issuer": self.origin, **supports, **{n: f"{self.origin}/{n}" for n in names}}
+        if path == "/registration_endpoint":
+            return 201, {}, {**json.loads(body), "client_id": f"of {self.origin}"}
         if path == "/token_endpoint":
             self.asked.append((headers, {name: value for name, (value,) in parse_qs(body).items()}))
-            token = f"token-{len(self.asked)}"
-            self.valid = {token}
+            token = f"token-{len(self.asked)}-of-{self.origin}"
+            self.valid.clear()
+            self.valid.add(token)
             return 200, {}, {"access_token": token, "token_type": "Bearer", "expires_in": 3600}
         return 404, {}, {}
 
@@ -157,3 +164,56 @@ async def test_a_key_that_cannot_be_used_is_named_with_what_is_needed(tmp_path, 
             await call(authorizations, far(protected, private_key_file=str(path)))
         await authorizations.aclose()
     assert str(path) in str(refused.value)
+
+
+DOCUMENT = "https://gateway.example/user/me/mcp-ws/oauth/client.json"
+
+
+async def authorized_as(protected: Protected, directory: Path, documented: bool = False) -> str:
+    """The id of the client for which a user is asked, who consents."""
+    authorizations = Authorizations(
+        directory, lambda: "https://gateway.example/user/me/", BOUND, documented=documented
+    )
+    spec = ServerSpec("far", "test", "http", url=f"{protected.origin}/mcp", oauth={})
+    protected.valid.clear()
+    calling = asyncio.create_task(call(authorizations, spec))
+    waiting = await until(lambda: authorizations.pending("far", "me"), what="the page")
+    query = parse_qs(urlsplit(waiting.page).query)
+    assert query["redirect_uri"] == [authorizations.redirect_uri]
+    assert authorizations.complete("me", {"code": "c", "state": query["state"][0]}) == "far"
+    assert (await calling).status_code == 200
+    await authorizations.aclose()
+    return query["client_id"][0]
+
+
+@pytest.mark.parametrize(
+    ("reads_documents", "documented", "client"),
+    [(True, True, DOCUMENT), (False, True, "of {}"), (True, False, "of {}")],
+)
+async def test_an_authorization_server_that_reads_documents_gets_the_address_of_the_gateways(
+    tmp_path, reads_documents, documented, client
+):
+    protected = Protected()
+    protected.reads_documents = reads_documents
+    async with serve(protected):
+        protected.named = [protected.origin]
+        used = await authorized_as(protected, tmp_path, documented)
+        assert used == client.format(protected.origin)
+        headers, form = protected.asked[0]
+        assert ("authorization" in headers, "client_secret" in form, form["client_id"]) == (
+            False,
+            False,
+            used,
+        )
+        again = await authorized_as(protected, tmp_path)
+        assert again == f"of {protected.origin}", "a document that is not published any more is not named"
+
+
+async def test_a_registration_is_used_only_at_the_authorization_server_that_issued_it(tmp_path):
+    protected, other = Protected(), Protected()
+    other.valid = protected.valid
+    async with serve(protected), serve(other):
+        for one in (protected, other, protected):
+            protected.named = [one.origin]
+            assert await authorized_as(protected, tmp_path) == f"of {one.origin}"
+            assert one.asked[-1][1]["client_id"] == f"of {one.origin}"
