@@ -37,8 +37,9 @@ from mcp_ws_ide.engines.base import (
 )
 from mcp_ws_ide.engines.crash_points import Point
 from mcp_ws_ide.engines.redis_address import RedisAddress
+from mcp_ws_ide.engines.redis_connection import Argument
 from mcp_ws_ide.engines.redis_instances import OUTCOMES, RedisInstances
-from mcp_ws_ide.engines.redis_link import Argument, Call, RedisLink, ScriptFailedError, check_server
+from mcp_ws_ide.engines.redis_link import Call, RedisLink, ScriptFailedError, check_server
 from mcp_ws_ide.engines.redis_sessions import (
     encode_batch,
     encode_batches,
@@ -145,7 +146,7 @@ class RedisEngine(RedisInstances):
         try:
             await self._measure()
         except EngineUnavailableError as error:
-            await self._link.close()
+            self._link.close()
             raise EngineRefusedError(str(error)) from None
         if self._link.facts.get("aof_enabled") == "0":
             log.warning("Redis keeps no append-only file; a restart of Redis may lose sessions")
@@ -165,7 +166,7 @@ class RedisEngine(RedisInstances):
             self._timer.cancel()
         self._wanted.set()
         await asyncio.wait([self._worker])
-        await self._link.close()
+        self._link.close()
         self._problem = STOPPED
 
     # --- staging --------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from mcp_ws_ide.engines.base import Outcome
-from mcp_ws_ide.engines.redis_link import Argument
+from mcp_ws_ide.engines.redis_connection import Argument
 
 OUTCOMES: Final = {1: Outcome.COMMITTED, 2: Outcome.FENCED, 3: Outcome.BEHIND}
 """What the scripts ``commit`` and ``verify`` return."""

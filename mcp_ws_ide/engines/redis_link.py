@@ -5,18 +5,22 @@ Knows nothing of sessions. Nothing is retried here: only the caller knows whethe
 
 from __future__ import annotations
 
-import contextlib
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from importlib import resources
-from types import ModuleType
 from typing import Any, Final
 
+from mcp_ws_ide.engines import redis_connection
 from mcp_ws_ide.engines.base import EngineRefusedError, EngineUnavailableError
 from mcp_ws_ide.engines.redis_address import RedisAddress
+from mcp_ws_ide.engines.redis_connection import (
+    Argument,
+    Command,
+    ProtocolError,
+    RedisConnection,
+    ReplyError,
+)
 
-TIMEOUT: Final = 3.0
-"""Seconds that a server may take to accept a connection, or to answer."""
 LEAST_VERSION: Final = 7
 """Oldest major version of Redis that is used: the scripts and the checks were written for it."""
 SCRIPTS: Final = (
@@ -25,9 +29,6 @@ SCRIPTS: Final = (
     "forget_tokens",
 )
 """The files of ``engines/scripts``, each of which ``keys.lua`` begins."""
-INSTALL: Final = "the package 'redis' is not installed; run: pip install 'mcp-ws-ide[redis]'"
-
-Argument = str | bytes | int | float
 Call = tuple[str, Sequence[Argument]]
 """The name of a script and its arguments, after the prefix and the instance."""
 
@@ -40,15 +41,6 @@ def read_script(name: str) -> str:
     """Return the text of a script."""
     folder = resources.files("mcp_ws_ide.engines") / "scripts"
     return "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("keys", name))
-
-
-def _client() -> ModuleType:
-    """Return the package that speaks to Redis, which is optional, and slow to import."""
-    try:
-        import redis.asyncio
-    except ImportError:
-        raise EngineRefusedError(f"engine is an address of Redis, and {INSTALL}") from None
-    return redis
 
 
 class RedisLink:
@@ -66,7 +58,7 @@ class RedisLink:
         self.facts: dict[str, str] = {}
         self._address = address
         self._begin = (address.prefix, instance)
-        self._connection: Any = None
+        self._connection: RedisConnection | None = None
         self._digests: dict[str, bytes] = {}
 
     async def exchange(self, calls: Sequence[Call]) -> list[Any]:
@@ -79,101 +71,68 @@ class RedisLink:
             EngineUnavailableError: the server cannot be used, or did not answer: which scripts ran is not known.
             EngineRefusedError: the server must not be used as it is configured.
         """
-        replies = await self._guarded(self._run(calls))
-        missing = [index for index, reply in enumerate(replies) if _is_unknown_script(reply)]
-        if missing:
-            await self._guarded(self._load())
-            again = await self._guarded(self._run([calls[index] for index in missing]))
-            for index, reply in zip(missing, again, strict=True):
-                replies[index] = reply
-        return [_failed(reply) if isinstance(reply, Exception) else reply for reply in replies]
+        replies: list[Any] = await self._guarded(self._run(calls))
+        if any(isinstance(reply, ReplyError) for reply in replies):
+            missing = [index for index, reply in enumerate(replies) if _is_unknown_script(reply)]
+            if missing:
+                await self._guarded(self._load())
+                again = await self._guarded(self._run([calls[index] for index in missing]))
+                for index, reply in zip(missing, again, strict=True):
+                    replies[index] = reply
+            replies = [_failed(reply) if isinstance(reply, ReplyError) else reply for reply in replies]
+        return replies
 
     async def ask(self) -> None:
         """Ask the server about itself (:attr:`facts`); raises as :meth:`exchange`."""
         await self._guarded(self._ask())
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """End the connection; the next use makes another one."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(Exception):
-                await connection.disconnect(nowait=True)
+            connection.close()
 
     # --- one connection -------------------------------------------------------------------------
 
-    async def _guarded(self, work: Any) -> Any:
+    async def _guarded(self, work: Awaitable[Any]) -> Any:
         """Await work on the connection; end the connection if that fails."""
         try:
-            try:
-                return await work
-            except BaseException:
-                await self.close()
+            return await work
+        except BaseException as error:
+            self.close()
+            ours = isinstance(error, EngineRefusedError | EngineUnavailableError)
+            if ours or not isinstance(error, Exception):
                 raise
-        except (EngineRefusedError, EngineUnavailableError):
-            raise
-        except Exception as error:
             raise EngineUnavailableError(f"Redis at {self._address} {_explained(error)}") from None
 
     async def _run(self, calls: Sequence[Call]) -> list[Any]:
         if self._connection is None:
             await self._connect()
-        begin = self._begin
+        digests, begin = self._digests, self._begin
         return await self._send(
-            [("EVALSHA", self._digests[name], 0, *begin, *arguments) for name, arguments in calls]
+            [("EVALSHA", digests[name], 0, *begin, *arguments) for name, arguments in calls]
         )
 
-    async def _send(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+    async def _send(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands; return their replies, which may be errors."""
-        connection = self._connection
-        await connection.send_packed_command(connection.pack_commands(commands))
-        replies: list[Any] = []
-        for _ in commands:
-            try:
-                replies.append(await connection.read_response(disable_decoding=True))
-            except _client().exceptions.ResponseError as error:
-                replies.append(error)
+        assert self._connection is not None
+        replies = await self._connection.send(commands)
         for reply in replies:
-            if isinstance(reply, _client().exceptions.ReadOnlyError):
+            if isinstance(reply, ReplyError) and reply.code == "READONLY":
                 raise reply  # the primary is another one now; its name may lead there
         return replies
 
     async def _connect(self) -> None:
-        connection = self._new_connection()
-        try:
-            await connection.connect()
-        except BaseException:
-            with contextlib.suppress(Exception):
-                await connection.disconnect(nowait=True)
-            raise
-        self._connection = connection
+        self._connection = await RedisConnection.opened(self._address)
         await self._ask()
         check_server(self.facts, str(self._address))
         await self._load()
-
-    def _new_connection(self) -> Any:
-        redis, address = _client(), self._address
-        options: dict[str, Any] = {
-            "host": address.host,
-            "port": address.port,
-            "db": address.database,
-            "username": address.user or None,
-            "password": address.read_password() or None,
-            "socket_timeout": TIMEOUT,
-            "socket_connect_timeout": TIMEOUT,
-            "socket_keepalive": True,
-            "retry": redis.asyncio.retry.Retry(redis.backoff.NoBackoff(), 0),
-            "protocol": 2,
-            "client_name": "mcp-ws-ide",
-        }
-        if not address.encrypted:
-            return redis.asyncio.Connection(**options)
-        return redis.asyncio.SSLConnection(**options, ssl_ca_certs=address.ca_file or None)
 
     async def _ask(self) -> None:
         if self._connection is None:
             return await self._connect()
         (reply,) = await self._send([("INFO",)])
-        if isinstance(reply, Exception):
+        if isinstance(reply, ReplyError):
             raise reply
         lines = reply.decode("utf-8", "replace").splitlines()
         self.facts = {name: value for name, colon, value in (line.partition(":") for line in lines) if colon}
@@ -183,7 +142,7 @@ class RedisLink:
             return await self._connect()
         digests = await self._send([("SCRIPT", "LOAD", read_script(name)) for name in SCRIPTS])
         for digest in digests:
-            if isinstance(digest, Exception):
+            if isinstance(digest, ReplyError):
                 raise digest
         self._digests = dict(zip(SCRIPTS, digests, strict=True))
 
@@ -220,27 +179,26 @@ def check_server(facts: dict[str, str], address: str) -> None:
 
 
 def _is_unknown_script(reply: Any) -> bool:
-    return isinstance(reply, Exception) and isinstance(reply, _client().exceptions.NoScriptError)
+    return isinstance(reply, ReplyError) and reply.code == "NOSCRIPT"
 
 
-def _failed(error: Exception) -> ScriptFailedError:
-    text = str(error)
-    if isinstance(error, _client().exceptions.OutOfMemoryError) or text.startswith("OOM"):
-        text = "its memory is full (maxmemory)"
+def _failed(error: ReplyError) -> ScriptFailedError:
+    text = "its memory is full (maxmemory)" if error.code == "OOM" else str(error)
     return ScriptFailedError(f"Redis has refused to write: {text}")
 
 
 def _explained(error: Exception) -> str:
     """Return a description of an error, as it follows the name of the server in a message."""
-    errors = _client().exceptions
-    if isinstance(error, errors.AuthenticationError | errors.NoPermissionError):
-        return f"refuses the user or the password: {error}"
-    if isinstance(error, errors.TimeoutError | TimeoutError):
-        return f"does not answer within {TIMEOUT:g} s"
-    if isinstance(error, errors.BusyLoadingError):
-        return "is still loading its data"
-    if isinstance(error, ssl.SSLError) or "SSL" in str(error) or "CERTIFICATE" in str(error):
+    if isinstance(error, TimeoutError):
+        return f"does not answer within {redis_connection.TIMEOUT:g} s"
+    if isinstance(error, ssl.SSLError):
         return f"cannot be reached over TLS: {error}"
-    if isinstance(error, errors.ResponseError):
-        return f"answers with an error: {error}"
-    return f"cannot be reached: {error}"
+    if isinstance(error, ProtocolError):
+        return f"does not speak the protocol of Redis: {error}"
+    if not isinstance(error, ReplyError):
+        return f"cannot be reached: {error}"
+    if error.code in ("WRONGPASS", "NOAUTH", "NOPERM"):
+        return f"refuses the user or the password: {error}"
+    if error.code == "LOADING":
+        return "is still loading its data"
+    return f"answers with an error: {error}"

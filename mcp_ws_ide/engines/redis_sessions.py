@@ -24,6 +24,7 @@ def encode_batches(batches: Sequence[bytes]) -> bytes:
 def encode_batch(batch: Batch) -> bytes:
     """Encode one batch of a list: an array of its attributes."""
     state, facts = batch.state, batch.facts
+    frames, removed, added, transmitted = batch.frames, batch.removed, batch.added, batch.transmitted
     return _encode(
         (
             batch.session,
@@ -34,11 +35,11 @@ def encode_batch(batch: Batch) -> bytes:
             batch.received,
             batch.sent,
             batch.acknowledged,
-            [_frame(frame) for frame in batch.frames],
+            [_frame(frame) for frame in frames] if frames else frames,
             batch.dropped,
-            [_raw(key) for key in batch.removed],
-            [_request(entry) for entry in batch.added],
-            [_raw(key) for key in batch.transmitted],
+            [_raw(key) for key in removed] if removed else removed,
+            [_request(entry) for entry in added] if added else added,
+            [_raw(key) for key in transmitted] if transmitted else transmitted,
             None if state is None else _raw(state),
             None if facts is None else _raw(facts),
             batch.expires_at,

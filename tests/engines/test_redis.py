@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from mcp_ws_ide.engines import redis as redis_engine
-from mcp_ws_ide.engines import redis_link
+from mcp_ws_ide.engines import redis_connection
 from mcp_ws_ide.engines.base import (
     ATTACHED,
     Batch,
@@ -123,7 +123,7 @@ async def test_another_machine_is_refused_without_tls_and_localhost_is_not(serve
 
 
 async def test_another_machine_without_tls_may_be_allowed(monkeypatch):
-    monkeypatch.setattr(redis_link, "TIMEOUT", 0.1)
+    monkeypatch.setattr(redis_connection, "TIMEOUT", 0.1)
     parsed = redis_address("redis://192.0.2.1:6379")
     assert parsed is not None
     assert "192.0.2.1:6379" in await refusal(RedisEngine(parsed, MAX_BYTES, allow_unencrypted=True))
@@ -134,6 +134,26 @@ async def test_a_server_that_is_not_there_is_named(monkeypatch):
     assert f"Redis at 127.0.0.1:{port} cannot be reached" in await refusal(
         new_redis(f"redis://127.0.0.1:{port}")
     )
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak the protocol of Redis: "),
+        (b"+OK\r\n+OK\r\n", "more replies than it got commands"),
+        (b"", "has closed the connection"),
+    ],
+)
+async def test_a_server_that_is_no_redis_is_refused_with_what_it_does(answer, reason):
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        assert reason in await refusal(new_redis(f"redis://127.0.0.1:{port}"))
 
 
 @pytest.mark.parametrize("given", ["", "hunter2"])
@@ -186,8 +206,7 @@ async def test_a_password_file_that_cannot_be_read_is_refused(tmp_path):
 
 
 async def test_a_missing_package_is_refused_with_the_command_that_installs_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "redis", None)
-    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+    monkeypatch.setitem(sys.modules, "hiredis", None)
     assert "pip install 'mcp-ws-ide[redis]'" in await refusal(new_redis("redis://localhost"))
 
 
@@ -320,7 +339,7 @@ async def test_a_session_that_nobody_has_any_more_is_surely_gone_after_the_serve
 
 
 async def test_a_suspended_server_fails_batches_in_time_and_stores_each_once(server, monkeypatch):
-    monkeypatch.setattr(redis_link, "TIMEOUT", 0.3)
+    monkeypatch.setattr(redis_connection, "TIMEOUT", 0.3)
     monkeypatch.setattr(redis_engine, "RETRY_SECONDS", 0.05)
     one = server()
     async with running(new_redis(one.address)) as engine:
