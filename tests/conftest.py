@@ -292,11 +292,15 @@ class Jupyter:
                 start_new_session=True,
             )
 
+    def listens(self) -> bool:
+        """Whether it accepts connections."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
     def wait_ready(self) -> None:
         def listens() -> bool:
             assert self.process.poll() is None, self.log.read_text()[-3000:]
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", self.port)) == 0
+            return self.listens()
 
         def answers() -> bool:
             with contextlib.suppress(OSError):

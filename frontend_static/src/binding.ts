@@ -66,7 +66,13 @@ export type Control =
       /** Longest message that the gateway accepts, in bytes. */
       readonly max_message_bytes?: number | null;
     }
-  | { readonly "mcp.ws": "resumed"; readonly recv: number; readonly token: string }
+  | {
+      readonly "mcp.ws": "resumed";
+      readonly recv: number;
+      readonly token: string;
+      /** Whether the gateway accepts nothing more: the session ends. */
+      readonly last?: boolean | null;
+    }
   | { readonly "mcp.ws": "gone"; readonly reason?: string }
   | { readonly "mcp.ws": "ack"; readonly recv: number }
   | { readonly "mcp.ws": "gap"; readonly dropped: number }
@@ -83,6 +89,7 @@ type Check = (value: unknown) => boolean;
 const isText: Check = (value) => typeof value === "string";
 const isCount: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
 const isNumber: Check = (value) => typeof value === "number";
+const isOptionalFlag: Check = (value) => value === undefined || value === null || typeof value === "boolean";
 const isOptionalText: Check = (value) => value === undefined || value === null || isText(value);
 const isOptionalCount: Check = (value) => value === undefined || value === null || isCount(value);
 const isWindow: Check = (value) => isObject(value) && isCount(value["frames"]) && isCount(value["bytes"]);
@@ -91,7 +98,7 @@ const MEMBERS: Readonly<Record<Control["mcp.ws"], Readonly<Record<string, Check>
   open: {},
   resume: { token: isText, recv: isCount },
   opened: { session: isText, token: isText, grace: isNumber, window: isWindow, max_message_bytes: isOptionalCount },
-  resumed: { recv: isCount, token: isText },
+  resumed: { recv: isCount, token: isText, last: isOptionalFlag },
   gone: { reason: isOptionalText },
   ack: { recv: isCount },
   gap: { dropped: isCount },

@@ -140,7 +140,7 @@ export class ClientEnd {
   grace = 0;
   /** Longest message that the gateway accepts, in bytes; infinite where it announced none. */
   maxMessageBytes = Infinity;
-  /** Whether data frames may be sent now. */
+  /** Whether the link is open for data frames. */
   live = false;
   /** Whether the client has sent `initialize`: then a new session cannot replace this one. */
   legacy = false;
@@ -163,6 +163,8 @@ export class ClientEnd {
   #doubt: Doubt | undefined;
   #token = "";
   #written = 0;
+  /** Whether the gateway accepts nothing more: what it has not received was not processed. */
+  #refused = false;
 
   /** Continue a session that was left with {@link snapshot}. */
   static continued(saved: SessionSnapshot): ClientEnd {
@@ -174,7 +176,7 @@ export class ClientEnd {
     end.legacy = saved.legacy;
     end.channel = ReliableChannel.continued(saved.window, saved.acknowledged, saved.received, saved.kept);
     end.#written = end.channel.sent;
-    for (const id of saved.waiting) end.#waiting.set(keyOf(id), { id, position: end.#written, method: "" });
+    for (const id of saved.waiting) end.#waiting.set(keyOf(id), { id, position: 0, method: "" });
     return end;
   }
 
@@ -222,7 +224,7 @@ export class ClientEnd {
   send(text: string, message: unknown = parseJson(text)): boolean {
     this.channel.push(text);
     this.#noteRequest(message);
-    if (!this.live) return false;
+    if (!this.live || this.#refused) return false;
     this.#noteWritten();
     return true;
   }
@@ -416,9 +418,12 @@ export class ClientEnd {
     if (!this.resumable || this.live) throw new Violation("the gateway sent 'resumed', but no 'resume' had been sent");
     const replay = positioned(() => this.channel.replayAfter(control.recv));
     this.#token = control.token;
-    this.replayed = replay.length;
+    this.#refused = control.last ?? false;
+    const queued = this.#goLive(this.#refused ? [] : replay);
+    if (this.#refused) this.#written = control.recv;
+    this.replayed = queued.length;
     // At least one frame, to confirm the new token.
-    return { write: [this.channel.takeAck(), ...this.#goLive(replay)], event: "resumed" };
+    return { write: [this.channel.takeAck(), ...queued], event: "resumed" };
   }
 
   #goLive(queued: string[]): string[] {
@@ -447,7 +452,7 @@ export class ClientEnd {
     for (const waiting of this.#waiting.values()) waiting.position -= this.#written;
     this.#token = "";
     this.#written = 0;
-    this.live = this.plain = false;
+    this.live = this.plain = this.#refused = false;
     return answers;
   }
 

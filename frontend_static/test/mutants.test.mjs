@@ -16,7 +16,7 @@ const MUTANTS = {
   "more is acknowledged than was taken": ["channel", 'recv: this.received }', 'recv: this.received + 1 }'],
   "what is sent without a link is dropped": ["resume", "        this.channel.push(text);\n", "        if (!this.live) return false;\n        this.channel.push(text);\n"],
   "the hello forgets what was received": ["resume", "recv: this.channel.received", "recv: 0"],
-  "the token is not renewed": ["resume", "        this.#token = control.token;\n        this.replayed", "        this.replayed"],
+  "the token is not renewed": ["resume", "        this.#token = control.token;\n        this.#refused", "        this.#refused"],
 };
 
 for (const [name, [module, from, to]] of Object.entries(MUTANTS)) {

@@ -146,6 +146,7 @@ _LIST: Final = (
     Clause("resume-newest", "6.2", "the newest link wins; the previous one is closed with 4409"),
     Clause("resume-gone", "6.2", "a wrong token and a forgotten one get the same gone"),
     Clause("resume-count", "6.2", "a resume with an impossible count is answered with gone"),
+    Clause("resume-last", "6.2", "resumed with last: nothing more is accepted", _SERVER),
     Clause("ack-often", "6.3", "a side SHOULD acknowledge after eight data frames, or a second"),
     Clause("ack-resumed", "6.3", "the client MUST acknowledge right after resumed"),
     Clause("ack-count", "6.3", "an ack with an impossible count closes with 1002"),

@@ -202,6 +202,7 @@ class Control(msgspec.Struct, omit_defaults=True):
     max_message_bytes: _Count | None = None
     reason: str | None = None
     dropped: _Count | None = None
+    last: bool | None = None
     jsonrpc: Raw = Raw()
     """Present in a data frame only."""
 

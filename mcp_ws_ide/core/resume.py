@@ -138,7 +138,15 @@ class GatewayEnd:
         return hmac.compare_digest(digest, self._previous or self._token) or newest
 
     def resume(
-        self, link: object, presented: bytes, recv: int, token: str, digest: bytes, now: float
+        self,
+        link: object,
+        presented: bytes,
+        recv: int,
+        token: str,
+        digest: bytes,
+        now: float,
+        *,
+        last: bool = False,
     ) -> list[bytes]:
         """Attach ``link``, which presented a token that :meth:`knows` accepts.
 
@@ -147,6 +155,7 @@ class GatewayEnd:
             recv: data frames that the client has received so far.
             token, digest: the new token, and its digest.
             now: the caller's clock, in seconds.
+            last: whether nothing more is accepted from the client.
 
         Returns:
             What to write: ``resumed``, then everything that the client has not received.
@@ -156,7 +165,7 @@ class GatewayEnd:
         """
         replay = self._replay(recv, now)
         self._bind(link, presented, digest)
-        return self._resumed(replay, token, self.channel.received)
+        return self._resumed(replay, token, self.channel.received, last)
 
     def _replay(self, recv: int, now: float, until: int | None = None) -> list[bytes]:
         if self.expired(now):
@@ -171,11 +180,11 @@ class GatewayEnd:
         self.link, self.deadline, self._left = link, None, None
         self.changes += 1
 
-    def _resumed(self, replay: list[bytes], token: str, received: int) -> list[bytes]:
+    def _resumed(self, replay: list[bytes], token: str, received: int, last: bool) -> list[bytes]:
         self.replayed += len(replay)
         # `resumed` carries the count of received frames, which acknowledges them.
         self.channel.take_ack()
-        head = Control("resumed", recv=received, token=token)
+        head = Control("resumed", recv=received, token=token, last=last or None)
         return [binding.encode_control(head), *replay]
 
     def admit(
@@ -194,7 +203,9 @@ class GatewayEnd:
         self._replay(recv, now, until=recv)
         self._bind(link, presented, digest)
 
-    def catch_up(self, recv: int, token: str, stored: int, received: int) -> list[bytes]:
+    def catch_up(
+        self, recv: int, token: str, stored: int, received: int, *, last: bool = False
+    ) -> list[bytes]:
         """Return what to write to the link of :meth:`admit`: ``resumed``, then what its client has not received.
 
         Args:
@@ -202,9 +213,10 @@ class GatewayEnd:
             token: the new token, whose digest is stored.
             stored: the last position that may be sent.
             received: data frames of the client that are stored, processed or not.
+            last: whether nothing more is accepted from the client.
         """
         replay = self.channel.replay_after(max(recv, self.channel.base), until=stored)
-        return self._resumed(replay, token, received)
+        return self._resumed(replay, token, received, last)
 
     def detach(self, link: object, now: float) -> bool:
         """Detach the session from ``link``, which is lost; return False, and change nothing, for a superseded link."""
@@ -334,7 +346,7 @@ class ClientEnd:
 
     Attributes:
         max_message_bytes: the longest message that the gateway accepts, if it has announced that.
-        live: whether data frames may be written now.
+        live: whether the link is open for data frames.
         legacy: whether the client has sent ``initialize``: then no other session can take over.
         waiting: unanswered requests, by id.
         replayed: frames written again at the last resume.
@@ -365,6 +377,8 @@ class ClientEnd:
         """Messages sent that the peer cannot read, and has not refused yet."""
         self._token = ""
         self._written = 0
+        self._refused = False
+        """Whether the gateway accepts nothing more: what it has not received was not processed."""
 
     @property
     def resumable(self) -> bool:
@@ -404,7 +418,7 @@ class ClientEnd:
         """Handle a message of the SDK; return it if it is to be written now, None if it is kept for the next link."""
         self.channel.push(data)
         self._note_request(data)
-        if not self.live:
+        if not self.live or self._refused:
             return None
         self._note_written()
         return data
@@ -624,9 +638,12 @@ class ClientEnd:
             replay = self.channel.replay_after(control.recv)
         except PositionError as error:
             raise ProtocolViolationError(str(error)) from None
-        self._token, self.live = control.token, True
+        self._token, self.live, self._refused = control.token, True, control.last or False
+        if self._refused:
+            replay, self._written = [], control.recv
+        else:
+            self._written = self.channel.sent
         self.replayed = len(replay)
-        self._written = self.channel.sent
         # At least one frame, which tells the gateway that the new token has arrived.
         return None, [self.channel.take_ack(), *replay], Event.RESUMED
 
@@ -652,6 +669,7 @@ class ClientEnd:
         for waiting in self.waiting.values():
             waiting.position -= self._written
         self._token, self._written, self.live, self.plain = "", 0, False, False
+        self._refused = False
         return errors
 
     def give_up(self, reason: str) -> list[bytes]:

@@ -58,7 +58,7 @@ class DurableSession(ResumableSession):
     Attributes:
         asleep: whether it is restored, and its client is not back yet.
         leaving: whether further requests are left to the next gateway, because this one drains.
-        holding: whether a message was left to it; so are all that follow on this link.
+        holding: whether a message was left to it, or nothing more is accepted; so are all that follow on this link.
 
     Raises:
         UnreadableStateError: the stored session cannot be read.
@@ -264,7 +264,7 @@ class DurableSession(ResumableSession):
         self.resumption.admit(link, presented, recv, digest, now, self._changes.sent)
         self._close_links(CloseCode.SUPERSEDED, "another link of this client took over")
         self._link, self.info = None, info
-        self.holding = False
+        self.holding = self.final is not None
         self._rules = tool_rules(self.server, info)
         self._link_full = False
         self._arriving = self._commits.actions.arrival = Arrival(link, recv, token)
@@ -276,7 +276,8 @@ class DurableSession(ResumableSession):
             return
         self._arriving = None
         end, link = self.resumption, arrival.link
-        frames = end.catch_up(arrival.recv, arrival.token, self._changes.sent, self._changes.stored)
+        sent, stored, last = self._changes.sent, self._changes.stored, self.final is not None
+        frames = end.catch_up(arrival.recv, arrival.token, sent, stored, last=last)
         self._metrics.gap_messages += end.channel.count_gaps()
         self._link = link
         for frame in frames:

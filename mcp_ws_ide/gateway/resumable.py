@@ -103,6 +103,8 @@ class ResumableSession(Session):
             return
         if not data.startswith(SURELY_DATA) and self._control(end, link, data):
             return
+        if self.final is not None:
+            return  # the client is told at its next resume
         self.receive(data, now)
         channel = end.channel
         if channel.accept(len(data)):
@@ -199,7 +201,8 @@ class ResumableSession(Session):
             ResumeRefusedError: the session cannot continue from there.
         """
         token, digest = new_resume_token(self.id)
-        frames = self.resumption.resume(link, presented, recv, token, digest, now)
+        last = self.final is not None
+        frames = self.resumption.resume(link, presented, recv, token, digest, now, last=last)
         self._metrics.gap_messages += self.resumption.channel.count_gaps()
         superseded, self._link, self.info = self._link, link, info
         self._rules = tool_rules(self.server, info)

@@ -349,8 +349,8 @@ MUTANTS = {
     ),
     "a client resumes from what is processed, not from what is stored": (
         durable,
-        "self._changes.sent, self._changes.stored)",
-        "self._changes.sent, end.channel.received)",
+        "self._changes.sent, self._changes.stored, self.final",
+        "self._changes.sent, end.channel.received, self.final",
     ),
     "a new token is sent before it is stored": (
         durable,
@@ -359,8 +359,8 @@ MUTANTS = {
     ),
     "a replay holds what is not stored": (
         durable,
-        "end.catch_up(arrival.recv, arrival.token, self._changes.sent,",
-        "end.catch_up(arrival.recv, arrival.token, end.channel.sent,",
+        "sent, stored, last = self._changes.sent,",
+        "sent, stored, last = end.channel.sent,",
     ),
     "a request that has waited is handed over before it is marked": (
         intake,

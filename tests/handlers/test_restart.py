@@ -6,9 +6,10 @@ The table in docs/operate/stored-sessions.md, cell by cell, with the clients of 
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -150,6 +151,42 @@ async def test_a_session_with_a_process_of_its_own_ends_in_words(jupyter, end):
         assert one.transport.close_code == CloseCode.UPSTREAM_ENDED
         assert "ended with the gateway" in str(one.transport.error)
     await until(lambda: not jupyter.rest("GET", "sessions")[1]["sessions"])
+
+
+async def outcomes_of_late(jupyter: Jupyter, one: Caller, end: Callable[[], Awaitable[None]]) -> list[str]:
+    """Make two calls that the gateway does not accept any more, before it ends; return their outcomes, once the
+    session has ended."""
+    params = {"name": "echo", "arguments": {"text": "late"}}
+    written = one.transport._end._written
+    async with asyncio.TaskGroup() as tasks:
+        calls = [tasks.create_task(one.call(own, "tools/call", params)) for own in (100, 101)]
+        await until(lambda: one.transport._end._written == written + 2)
+        await end()
+    await until(lambda: one.states["Lost"], what="the end of the session")
+    await until(lambda: not jupyter.rest("GET", "sessions")[1]["sessions"])
+    return [call.result()["error"]["data"]["outcome"] for call in calls]
+
+
+async def test_what_a_stopping_gateway_does_not_accept_for_a_process_of_its_own_ends_as_not_sent(jupyter):
+    async with caller(jupyter, legacy=True) as one, asyncio.TaskGroup() as tasks:
+        call = tasks.create_task(ask(one, 1, "slow", steps=10, delay=0.1))
+        await until(lambda: session(jupyter)["in_flight"] == 1)
+        stop = tasks.create_task(asyncio.to_thread(jupyter.stop))
+        await until(lambda: not jupyter.listens())  # which it stops before it lets calls finish
+
+        async def ended() -> None:
+            await stop
+            assert await call == "10 steps"
+            await asyncio.to_thread(jupyter.start)
+
+        assert await outcomes_of_late(jupyter, one, ended) == ["not_sent"] * 2
+
+
+async def test_what_a_killed_gateway_has_not_read_for_a_process_of_its_own_ends_as_not_sent(jupyter):
+    async with caller(jupyter, legacy=True) as one:
+        assert await ask(one, 1, text="before") == "before"
+        jupyter.process.send_signal(signal.SIGSTOP)
+        assert await outcomes_of_late(jupyter, one, lambda: killed(jupyter)) == ["not_sent"] * 2
 
 
 async def test_a_stop_waits_for_calls_and_fails_none_that_finishes(jupyter):
