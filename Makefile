@@ -213,9 +213,10 @@ binder: $(STAMP) ## the Binder demo: rendered by repo2docker, built in a fresh e
 soak: $(STAMP) $(FRONTEND_BUILT) $(NODE22) ## long runs: chaos, connect cycles, spawn cycles
 	$(PYTEST) -m soak --timeout 3600 -s
 
-soak-fleet: $(STAMP) ## three gateways and Redis, killed and restarted under load: ledgers; then the figures of make bench-fleet
-	$(PYTEST) -m soak --timeout 3600 -s tests/fleet
-	$(MAKE) --no-print-directory bench-fleet
+# One part: make soak-fleet KILLS=50 ROLLS=0 ENDS=0, which leaves the others out; SECONDS bounds each.
+soak-fleet: $(STAMP) ## three gateways and Redis, killed (KILLS=50, ENDS=10) and restarted (ROLLS=10) under load (CLIENTS=50): ledgers
+	$(CLEAN) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.fleet.soak --kills $(or $(KILLS),50) --rolls $(or $(ROLLS),10) \
+	  --ends $(or $(ENDS),10) --clients $(or $(CLIENTS),50) --seconds $(or $(SECONDS),inf)
 
 bench: $(STAMP) $(PEERS_STAMP) $(COMPILED_STAMP) ## CPU per call of both builds, beside a stock Tornado echo and supergateway
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/bench.py --supergateway .peers/node_modules/supergateway/dist/index.js \

@@ -26,6 +26,7 @@ from stored import CACHE, LIMITS, META, Client
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from mcp_ws_ide.client import Reconnect
 from mcp_ws_ide.client.negotiating import raw_transport
+from tests.conftest import until
 from tests.fleet.haproxy import NAMES, OwnHAProxy
 from tests.redis_server import RedisServer
 
@@ -163,7 +164,7 @@ class Caller:
             reconnect=Reconnect(),
             on_state=None,
         )
-        self._number = 0
+        self._number = self.calls = 0
         self.killed = asyncio.get_running_loop().create_future()
 
     async def run(self, opened: asyncio.Barrier) -> float:
@@ -173,10 +174,15 @@ class Caller:
             await opened.wait()
             while not self.killed.done():
                 await self._call(read, write)
-                await asyncio.sleep(PAUSE)
+                await asyncio.wait([self.killed], timeout=PAUSE)
             while not await self._call(read, write):
                 pass
             return time.perf_counter() - self.killed.result()
+
+    async def calls_again(self) -> None:
+        """Wait for the result of another call."""
+        before = self.calls
+        await until(lambda: self.calls > before)
 
     async def _call(self, read: Any, write: Any) -> bool:
         """Make a call; return whether it had a result."""
@@ -187,6 +193,7 @@ class Caller:
         async for data in read:
             answer = json.loads(data)
             if answer.get("id") == self._number:
+                self.calls += 1
                 return "result" in answer
         raise RuntimeError("the session has ended")
 
@@ -202,7 +209,7 @@ async def seen(rig: FleetRig, clients: int, kills: int) -> str:
             running = [group.create_task(caller.run(opened)) for caller in callers]
             await opened.wait()
             rig.proxy.use(0, 1, 2)
-            await asyncio.sleep(2 * PAUSE)
+            await asyncio.gather(*(caller.calls_again() for caller in callers))
             rig.kill(NAMES[0])
             killed = time.perf_counter()
             for caller in callers:
@@ -216,7 +223,7 @@ async def many(rig: FleetRig, number: int) -> str:
     """Return what an idle session takes in Redis, and how long all take to be back when their gateway is killed."""
     before = rig.used_bytes()
     clients = await open_sessions(rig, NAMES[0], number)
-    await asyncio.sleep(2)
+    await until(lambda: rig.redis.ask("KEYS", "mcpws:f:*").startswith(b"*0"), what="that all is acknowledged")
     each = (rig.used_bytes() - before) / number
     rig.kill(NAMES[0])
     began, gate = time.perf_counter(), asyncio.Semaphore(AT_ONCE)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import httpx
 
 from mcp_ws_ide.client import negotiating_transport
+from mcp_ws_ide.tasks import TaskGroupOwner
 from tests.conftest import BOUND, MODERN, response_in, until
 from tests.fleet.haproxy import HAProxy
 from tests.handlers.test_restart import Patient, ask
@@ -50,11 +51,13 @@ class Streams:
     """A session of a client on raw streams.
 
     Args:
+        tasks: the owner of its calls.
         prefix: what a group puts before the names of its tools.
     """
 
-    def __init__(self, one: Patient, prefix: str = "") -> None:
+    def __init__(self, one: Patient, tasks: TaskGroupOwner, prefix: str = "") -> None:
         self._one = one
+        self._tasks = tasks
         self._prefix = prefix
         self._numbers = itertools.count(1)
 
@@ -63,7 +66,8 @@ class Streams:
         return self._one.states["Lost"] > 0 or self._one.states["Connected"] > 1
 
     async def call(self, text: str) -> str:
-        asked = asyncio.ensure_future(ask(self._one, next(self._numbers), f"{self._prefix}echo", text=text))
+        call = ask(self._one, next(self._numbers), f"{self._prefix}echo", text=text)
+        asked = self._tasks.spawn(call, f"call {text!r}")
         await until(lambda: asked.done() or self._ended)
         try:
             return await (asked if asked.done() else asyncio.wait_for(asked, 0))
@@ -79,7 +83,7 @@ class Streams:
         async def finish() -> str:
             return outcome(await self._one.call(own, "tools/call", params))
 
-        call = asyncio.create_task(finish())
+        call = self._tasks.spawn(finish(), "slow call")
         await until(lambda: self._one.progress.get(own), what="progress")
         return call
 
@@ -100,7 +104,7 @@ class Asked(Streams):
             return "answered" if "result" in response else "refused"
 
         self._answer = asyncio.Event()
-        return asyncio.create_task(finish())
+        return self._tasks.spawn(finish(), "continued call")
 
     async def call(self, text: str) -> str:
         """Make a call; the user answers afterwards."""
@@ -113,8 +117,9 @@ class Asked(Streams):
 class HandshakeHttp:
     """A handshake-era session over HTTP; each request has a connection of its own."""
 
-    def __init__(self, http: Http) -> None:
+    def __init__(self, http: Http, tasks: TaskGroupOwner) -> None:
         self._http = http
+        self._tasks = tasks
         self._numbers = itertools.count(1)
         self._progress = False
 
@@ -127,7 +132,7 @@ class HandshakeHttp:
         return response_in(answer)["result"]["content"][0]["text"]
 
     async def begin(self) -> asyncio.Task[str]:
-        call = asyncio.create_task(self._follow(next(self._numbers)))
+        call = self._tasks.spawn(self._follow(next(self._numbers)), "slow call")
         await until(lambda: self._progress or call.done(), what="progress")
         return call
 
@@ -157,6 +162,16 @@ class HandshakeHttp:
             stream = http.client.stream("GET", http.url, headers={**http.headers, "Last-Event-ID": last})
 
 
+@asynccontextmanager
+async def owner() -> AsyncIterator[TaskGroupOwner]:
+    """An owner of tasks, which end with the block."""
+    tasks = TaskGroupOwner()
+    try:
+        yield tasks
+    finally:
+        await tasks.aclose(BOUND)
+
+
 def streams(server: str, *, legacy: bool = False, poll: bool = False, prefix: str = "") -> Opened:
     @asynccontextmanager
     async def opened(proxy: HAProxy, token: str) -> AsyncIterator[Session]:
@@ -166,27 +181,27 @@ def streams(server: str, *, legacy: bool = False, poll: bool = False, prefix: st
             one.transport = negotiating_transport(  # type: ignore[assignment]
                 url, token=token, reconnect=QUICK, transports=["poll"], on_state=one.note
             )
-        async with one:
-            yield Streams(one, prefix)
+        async with one, owner() as tasks:
+            yield Streams(one, tasks, prefix)
 
     return opened
 
 
 @asynccontextmanager
 async def asked(proxy: HAProxy, token: str) -> AsyncIterator[Session]:
-    async with Patient(proxy.endpoint("demo"), token, 1, False) as one:
-        yield Asked(one)
+    async with Patient(proxy.endpoint("demo"), token, 1, False) as one, owner() as tasks:
+        yield Asked(one, tasks)
 
 
 @asynccontextmanager
 async def handshake_http(proxy: HAProxy, token: str) -> AsyncIterator[Session]:
     limits = httpx.Limits(max_keepalive_connections=0)
-    async with httpx.AsyncClient(timeout=BOUND, limits=limits) as client:
+    async with httpx.AsyncClient(timeout=BOUND, limits=limits) as client, owner() as tasks:
         http = Http.__new__(Http)
         http.client, http.url = client, proxy.endpoint("fast").replace("ws://", "http://")
         http.headers = {"Authorization": f"Bearer {token}", "Accept": "application/json, text/event-stream"}
         await http.initialize()
-        yield HandshakeHttp(http)
+        yield HandshakeHttp(http, tasks)
 
 
 KINDS: dict[str, Opened] = {
