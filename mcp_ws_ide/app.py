@@ -300,7 +300,6 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         mcp_ws_ide/session-keys.json in Jupyter's data directory. If the file is lost, so are the stored sessions, and
         OAuth clients have to register again.""",
     ).tag(config=True)
-
     oauth_timeout = Float(
         LIMITS.oauth_timeout,
         min=1.0,
@@ -320,10 +319,9 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     ).tag(config=True)
     oauth_client_document = Bool(
         True,
-        help="""Whether remote servers' authorization servers may read who the gateway is at
-        {public_url}mcp-ws/oauth/client.json, without a credential: where they support such documents (client ID
-        metadata documents), the gateway does not register itself. Default True, with a public_url that begins with
-        https:// and is not this machine's. False: for a public_url that they cannot reach.""",
+        help="""Whether authorization servers of remote servers may read who the gateway is, without a credential, at
+        {public_url}mcp-ws/oauth/client.json (client ID metadata document). Default True, with an https public_url that
+        is not this machine's. False, where they cannot reach it: the gateway then registers itself at all of them.""",
     ).tag(config=True)
     oauth_directory = Unicode(
         help="""Directory with the OAuth tokens of remote servers (mode 0700, files 0600). Default: mcp_ws_ide/oauth
@@ -343,9 +341,10 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
             raise TraitError(str(error)) from None
         return str(proposal.value)
 
-    @validate("peer_address")
-    def _check_peer_address(self, proposal: Any) -> str:
-        return _checked_peer(proposal.value)
+    @validate("peer_address", "public_url")
+    def _check_address(self, proposal: Any) -> str:
+        check = _checked_peer if proposal.trait.name == "peer_address" else _checked_public
+        return check(proposal.value)
 
     @validate("redact_patterns")
     def _check_patterns(self, proposal: Any) -> list[str]:
@@ -354,10 +353,6 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         except BadPatternError as error:
             raise TraitError(f"redact_patterns: {error}") from None
         return list(proposal.value)
-
-    @validate("public_url")
-    def _check_public_url(self, proposal: Any) -> str:
-        return _checked_public(proposal.value)
 
     def browser_url(self) -> str:
         """Return the address of this server for browsers: ``public_url``, or the one it listens on."""
