@@ -46,15 +46,16 @@ class LineSplitter:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the lines that ``data`` completes, without line ends."""
-        lines = data.split(b"\n")
-        rest = lines.pop()
-        if len(data) > self._limit:
-            lines = [line for line in map(self._complete, lines) if line is not None]
-        elif lines and (self._parts or self._skipping):
-            first = self._complete(lines[0])
-            lines[:1] = [] if first is None else [first]
-        if rest:
-            self._keep(rest)
+        lines = []
+        start, end = 0, data.find(b"\n")
+        while end >= 0:
+            line = self._complete(data[start:end])
+            if line is not None:
+                lines.append(line)
+            start = end + 1
+            end = data.find(b"\n", start)
+        if start < len(data):
+            self._keep(data[start:])
         return lines
 
     def _keep(self, part: bytes) -> None:

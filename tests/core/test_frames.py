@@ -60,7 +60,7 @@ def test_a_line_of_brackets_or_strings_costs_little(unit):
 
 
 def test_a_line_is_read_whole_behind_a_header_that_announces_less():
-    line = '{"text": "größe"}\n'
+    line = '{"id": 1, "result": "größe"}\n'
     counted = FrameSplitter(limit=100, with_headers=True)
     assert counted.feed(b"Content-Length: %d\r\n\r\n%b" % (len(line) - 1, line.encode())) == [line.encode()]
     other = FrameSplitter(limit=100, with_headers=True)
