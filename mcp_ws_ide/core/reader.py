@@ -65,6 +65,10 @@ _OF_MESSAGES: Final = re.compile(
     rb"(?i)jsonrpc|\b(?:id|method|result|error|%b)[\"']?\s*:|\\u" % "|".join(_RESULTS).encode()
 )
 """What a message, or the result of one, has."""
+_QUOTED_NAME: Final = re.compile(
+    rb"\"(?i:jsonrpc|id|method|result|error|%b)\"\s*:" % "|".join(_RESULTS).encode()
+)
+"""The same in records that are JSON; found quickly."""
 
 _WHOLE: Final = re.compile(rb'"?(-?\d{1,15})(?:\.0+)?"?')
 
@@ -169,6 +173,11 @@ def may_be_message(text: bytes) -> bool:
     if text.startswith(_BYTE_ORDER_MARK) or (text[:1] == b"[" and text[1:].lstrip()[:1] == b"{"):
         return True
     return b"jsonrpc" in text or (b'"id"' in text and any(b'"%b"' % name in text for name in _ANSWERS))
+
+
+def are_log_records(text: bytes, start: int, end: int) -> bool:
+    """Return whether the lines from ``start`` to ``end``, each in braces or plain text, surely have no message."""
+    return _QUOTED_NAME.search(text, start, end) is None and text.find(b"\\u", start, end) < 0
 
 
 def is_log_record(text: bytes) -> bool:

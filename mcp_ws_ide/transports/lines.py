@@ -23,6 +23,8 @@ NOISE_CHARACTERS: Final = 2000
 """Characters passed on of a line that is not a message."""
 LOOK_INTERVAL: Final = 0.5
 """Seconds between two checks of a line that has not ended."""
+FLOOD: Final = 32
+"""Lines in one read after which the next one may be text alone."""
 LOG_BYTES: Final = 512
 """Least number of bytes of lines that are passed on together."""
 STALLED_LOOKS: Final = 4
@@ -32,9 +34,10 @@ _PLAIN_MESSAGE: Final = re.compile(rb'\{"(?:jsonrpc|id|method|result|error)"')
 """How a message in UTF-8 begins; a text in UTF-16 or UTF-32 has no such bytes."""
 _CLOSING_BRACE: Final = ord("}")
 _UNUSUAL_START: Final = re.compile(
-    rb"\n[ \t\r\v\f]*(?:[{<\xef\xfe\xff]|\[[ \t\r\v\f]*(?:[{\n]|\Z)|HTTP/|(?i:content-length))"
+    rb"\n[ \t\r\v\f]*(?:\{(?!\"[^\n]*\}\r?(?:\n|\Z))|\[[ \t\r\v\f]*(?:[{\n]|\Z)"
+    rb"|[<\xef\xfe\xff]|(?i:http/|content-length))"
 )
-"""A line that may begin a message, a frame, or what stands in place of a response."""
+"""A line that may begin a message, a frame, or what stands in place of a response; a record in braces does not."""
 _NO_TEXT: Final = re.compile(rb"[\x00-\x03\x05\x06\x10-\x1a\x1c\x1d\x1f]")
 """Characters of binary data, and of other encodings than UTF-8."""
 
@@ -63,7 +66,7 @@ class MessageLines:
         self._fragment: Fragment | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._noisy = False
-        """Whether the server has just written a line that is not a message."""
+        """Whether the server has just written a line that is not a message, or many lines."""
         self._fed = 0
         """Number of calls of :meth:`feed`, which shows whether data still arrives."""
 
@@ -82,6 +85,7 @@ class MessageLines:
                 if not self.in_frames and is_header(stripped):
                     return self._change_to_frames(lines[number:], receiver)
                 self._take_unusual(line, stripped, receiver)
+        self._noisy = self._noisy or len(lines) > FLOOD
         if self._splitter.skipped:
             self._report_skipped(receiver)
         if self._watch is None and (self._splitter.has_partial or self._fragment is not None):
@@ -242,10 +246,11 @@ def _is_whole(text: bytes) -> bool:
 def _is_log(data: bytes, start: int, end: int) -> bool:
     """Return whether each of the whole lines from ``start`` to ``end`` is surely nothing but text."""
     return (
-        _UNUSUAL_START.search(data, start - 1, end) is None
-        and data.find(b"jsonrpc", start, end) < 0
+        data.find(b"jsonrpc", start, end) < 0
+        and _UNUSUAL_START.search(data, start - 1, end) is None
         and data.find(b'"id"', start, end) < 0
         and _NO_TEXT.search(data, start, end) is None
+        and (data.find(b"\n{", start - 1, end) < 0 or reader.are_log_records(data, start, end))
     )
 
 

@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from mcp_ws_ide.core import reader
 from mcp_ws_ide.core.frames import FrameSplitter, framed
 from mcp_ws_ide.transports import lines as lines_module
 from mcp_ws_ide.transports.lines import MessageLines
@@ -83,54 +84,68 @@ async def test_text_in_brackets_and_braces_is_noise_at_once():
     assert receiver.messages == [b"{started}"]
 
 
-PRINTED = [
+TEXTS = [
     *(
         b"2026-01-01 INFO ready",
         b"",
         b"  indented  ",
         b"[INFO] {x} ready",
-        b"[",
-        b"[ {",
         b"x" * 3000,
-        b"\tat <main>",
-    ),
-    *(
-        "größe".encode(),
         "größe".encode("latin-1"),
-        b"a\rb\r",
+    ),
+    *(b'{"level": "info", "msg": "a {b"}', b'{"level":"warn","n":{"a":[1]}}\r', b"a\rb\r", b"Http 1.1"),
+]
+"""What is passed on together."""
+ODD = [
+    *(
+        b"[",
+        b"Http/1.1 200",
+        b"[ {",
+        b"\tat <main>",
         b"<p>x</p>",
         b"a\x01b",
         b'say "id": 7',
-        b"Http/1.1 200",
+        b"{x}",
+        b'{"cut": 1',
+        b'{"error": "x"}',
     ),
-]
-WRITTEN = [
-    LINE,
-    json.dumps(ANSWER, indent=1).encode(),
-    b"  " + LINE,
-    b"text " + LINE,
-    b'{"level": "info"}',
-    b"{",
-    b"}",
+    *(LINE, json.dumps(ANSWER, indent=1).encode(), b"  " + LINE, b"text " + LINE, b"{", b"}", b"\0a\0b"),
 ]
 
 
-@pytest.mark.parametrize("seed", range(20))
+class Heard(Recorder):
+    """Keeps messages and text in one order; what is surely a record of a log counts as text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.all: list[str | bytes] = []
+
+    def message_received(self, message: bytes) -> None:
+        is_text = message[:1] == b"{" and reader.is_log_record(message)
+        self.all.append(lines_module.printable(message) if is_text else message)
+
+    def noise_received(self, source: str, text: str) -> None:
+        super().noise_received(source, text)
+        self.all += text.split("\n")
+
+
+@pytest.mark.parametrize("seed", range(8))
 async def test_a_flood_of_text_is_read_as_its_lines_are(seed):
     rng = random.Random(seed)
-    flood = [rng.choices(PRINTED[: rng.choice([3, len(PRINTED)])], k=rng.randrange(200)) for _ in range(5)]
-    lines = [line for some in flood for line in (*some, rng.choice(WRITTEN))]
-    together, one_by_one = (Recorder(), Recorder())
-    for receiver, pieces in (
-        (together, [b"\n".join(lines[at : at + 97]) + b"\n" for at in range(0, len(lines), 97)]),
-        (one_by_one, [line + b"\n" for line in lines]),
-    ):
-        stream = MessageLines(1 << 20, "stdout")
-        for piece in pieces:
-            stream.feed(piece, receiver)
-        stream.finish(receiver)
-    assert together.messages == one_by_one.messages
-    assert together.noise == one_by_one.noise
+    together, one_by_one = MessageLines(1 << 20, "stdout"), MessageLines(1 << 20, "stdout")
+    heard, expected = Heard(), Heard()
+    for _ in range(8):
+        lines = rng.choices(TEXTS, k=rng.randrange(40, 200))
+        if rng.random() < 0.3:
+            lines.insert(rng.randrange(len(lines)), rng.choice(ODD))
+        together.feed(b"\n".join(lines) + b"\n", heard)
+        for line in (*lines, b"text"):
+            one_by_one.feed(line + b"\n", expected)
+        together.feed(b"text\n", heard)
+    together.finish(heard)
+    one_by_one.finish(expected)
+    assert heard.all == expected.all
+    assert len(heard.all) > 100
 
 
 async def test_a_message_without_a_line_end_is_taken_after_a_while(monkeypatch):
