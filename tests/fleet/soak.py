@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import random
 import tempfile
@@ -174,6 +175,7 @@ def main() -> None:
     parser.add_argument("--rolled-clients", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="of each part, at most")
     options = parser.parse_args()
+    logging.getLogger("mcp_ws_ide").setLevel(logging.ERROR)  # clients warn of each session that ends
     print(f"load average {os.getloadavg()[0]:.1f}\n\n{HEAD}", flush=True)
     details = []
     for part, disturb in PARTS.items():
