@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +16,7 @@ import mcp_types
 from pydantic import BaseModel
 from websockets.frames import Frame, Opcode
 
-from mcp_ws_ide.core import binding, messages, reader
+from mcp_ws_ide.core import binding, messages, reader, stand_ins
 from mcp_ws_ide.core.binding import ControlError
 from mcp_ws_ide.core.call_results import read_result
 from mcp_ws_ide.core.list_items import read_list
@@ -33,6 +35,7 @@ from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.playback import Playback
 from mcp_ws_ide.inspector.recording import Header, Recording, RecordingError
 from mcp_ws_ide.links.framing import FrameLayer
+from mcp_ws_ide.transports.lines import MessageLines, printable
 from tests.conftest import FAST_SERVER, MODERN, Jupyter
 from tests.fuzz import differences
 from tests.fuzz.mutation import Mutator
@@ -218,6 +221,80 @@ def reading(mutator: Mutator) -> None:
     reader.cut_answer(data[:40], data[-40:])
 
 
+PRINTED = [
+    *(
+        b"INFO ready",
+        b"",
+        b"  [1/3] {x}",
+        b"\x1b[32mok",
+        b"<p>x</p>",
+        b'{"level": "info"}',
+        b'{"a": [1, {"b": "}"}]}',
+    ),
+    *(
+        b'{"error": "x"}',
+        b"[",
+        b"{",
+        b"}",
+        b"a" * 700,
+        "größe".encode("latin-1"),
+        b'say "id": 7',
+        b"{'a': 1}",
+    ),
+]
+
+
+class Heard:
+    """The receiver of what a server prints: messages and text in one order."""
+
+    def __init__(self) -> None:
+        self.all: list[str | bytes] = []
+
+    def message_received(self, message: bytes) -> None:
+        """Take what no response can be for the text that it is."""
+        reading = reader.read_server(message)
+        found = reading.messages or reading.unreadable or stand_ins.stands_for_response(message)
+        self.all.append(message if found else printable(message))
+
+    def noise_received(self, source: str, text: str) -> None:
+        """Take each line, unless the transport itself reports something."""
+        if source == "stdout":
+            self.all += text.split("\n")
+
+    def transport_closed(self, reason: str) -> None:
+        """Nothing ends here."""
+
+    def write_paused(self, paused: bool) -> None:
+        """Nothing is written."""
+
+
+def printing(mutator: Mutator) -> None:
+    """What a server prints: the same is read of it in pieces of any size."""
+    rng = mutator.random
+    printed = rng.sample(PRINTED, rng.randrange(1, len(PRINTED)))
+    lines = [line for _ in range(rng.randrange(4)) for line in rng.choices(printed, k=rng.randrange(120))]
+    for message in rng.choices(MESSAGES, k=rng.randrange(3)):
+        lines.insert(rng.randrange(len(lines) + 1), mutator.encoded(message).replace(b"\n", b" "))
+    data = b"begin\n" + b"\n".join(lines) + b"\n"
+    if rng.random() < 0.3:
+        data = b"begin\n" + mutator.bytes(data) + b"\n"
+    cuts = sorted(rng.randrange(6, len(data)) for _ in range(rng.randrange(4)))
+    in_pieces, by_line = Heard(), Heard()
+
+    async def read() -> None:
+        at = [0, 6, *cuts, len(data)]
+        pieces = [data[start:end] for start, end in pairwise(at)]
+        for heard, parts in ((in_pieces, pieces), (by_line, data.splitlines(keepends=True))):
+            stream = MessageLines(1 << 20, "stdout")
+            for part in parts:
+                stream.feed(part, heard)
+            stream.finish(heard)
+
+    if b"ontent" not in data:  # the body of a frame ends where its header says, unless more has arrived
+        asyncio.run(read())
+        assert in_pieces.all == by_line.all
+
+
 def lists(mutator: Mutator) -> None:
     """A list as a server wrote it: what is mended can be read by the SDK, and is mended once."""
     key = mutator.random.choice(list(RESULTS))
@@ -394,6 +471,7 @@ PURE: dict[str, Target] = {
     "frames": frames,
     "messages": parsing,
     "reading": reading,
+    "printing": printing,
     "lists": lists,
     "results": results,
     "resume": resuming,
