@@ -208,7 +208,7 @@ class MessageLines:
         begun = begun[:NOISE_CHARACTERS]
         if isinstance(self._splitter, FrameSplitter) and self._splitter.announced:
             begun = b"%b %b" % (self._splitter.announced, begun)
-        if self._stands_in(begun):
+        if self._stands_in(begun) or is_header(begun):
             receiver.message_received(messages.one_line(begun))
 
     def _give_up(self, receiver: Receiver) -> None:

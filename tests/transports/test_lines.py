@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 
 import pytest
 
-from mcp_ws_ide.core import reader
+from mcp_ws_ide.core import reader, stand_ins
 from mcp_ws_ide.core.frames import FrameSplitter, framed
 from mcp_ws_ide.transports import lines as lines_module
 from mcp_ws_ide.transports.lines import MessageLines
@@ -157,6 +158,19 @@ async def test_a_message_without_a_line_end_is_taken_after_a_while(monkeypatch):
     await until(lambda: len(receiver.messages) == 2)
     assert receiver.messages == [LINE, LINE]
     assert [text for _, text in receiver.noise if "line end" in text]
+
+
+@pytest.mark.parametrize("frames", [b"", b"Content-Length: 2\r\n\r\n{}"])
+@pytest.mark.parametrize(
+    "written", [gzip.compress(LINE), b"<a>x</a>", b"Content-Length: 9", b"Content-Length: 9\r\n\r\n", b"\x01"]
+)
+async def test_what_no_log_has_is_passed_on_without_a_line_end(monkeypatch, written, frames):
+    monkeypatch.setattr(lines_module, "LOOK_INTERVAL", 0.01)
+    receiver, stream = Recorder(), MessageLines(10_000, "stdout")
+    stream.feed(frames + written, receiver)
+    await until(lambda: [m for m in receiver.messages if m != b"{}"])
+    assert stand_ins.stands_for_response(receiver.messages[-1])
+    stream.close()
 
 
 async def test_half_a_message_is_given_up_and_its_rest_is_dropped(monkeypatch):
