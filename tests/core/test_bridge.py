@@ -1066,23 +1066,96 @@ def test_a_task_that_its_client_did_not_ask_for_fails_the_call():
     assert "answered with a task" in answer["error"]["message"]
 
 
-def test_tools_that_run_only_as_tasks_are_omitted_and_the_list_says_so():
-    old = Old()
-    tools = [
-        {"name": name, "inputSchema": {"type": "object"}, **more}
-        for name, more in (
-            ("plain", {}),
-            ("either", {"execution": {"taskSupport": "optional"}}),
-            ("only", {"execution": {"taskSupport": "required"}}),
-        )
-    ]
-    for offered, names, noted in (
-        (tools, ["plain", "either"], True),
-        (tools[:2], ["plain", "either"], False),
-    ):
-        old.client(1, "tools/list")
-        _, (answer,) = old.server(id=1, result={"tools": offered})
-        assert [tool["name"] for tool in answer["result"]["tools"]] == names
-        note = answer["result"].get("_meta", {}).get("mcp-ws-ide/unavailable", {})
-        text = "tools that run only as tasks of 2025-11-25 are omitted: only"
-        assert note == ({"old": text} if noted else {})
+RUNS_TASKS = {**CAPABILITIES, "tasks": {"cancel": {}, "requests": {"tools": {"call": {}}}}}
+ABOUT_TASK = {"io.modelcontextprotocol/related-task": {"taskId": "t1"}}
+
+
+def listing(old: Old) -> None:
+    """Let the bridge see a list with a tool that runs only as a task."""
+    tools = [{"name": "only", "inputSchema": {"type": "object"}, "execution": {"taskSupport": "required"}}]
+    tools += [{"name": "either", "inputSchema": {"type": "object"}, "execution": {"taskSupport": "optional"}}]
+    old.client(1, "tools/list")
+    _, (answer,) = old.server(id=1, result={"tools": tools})
+    assert [tool["name"] for tool in answer["result"]["tools"]] == ["only", "either"]
+
+
+def begun(old: Old, number: int = 2) -> dict[str, Any]:
+    """Call a tool whose server makes a task of it; return the request for the task's result."""
+    (call,), _ = old.client(
+        number, "tools/call", name="only", arguments={"a": 1}, _meta={"progressToken": number}
+    )
+    assert call["params"] == {
+        "name": "only",
+        "arguments": {"a": 1},
+        "_meta": {"progressToken": number},
+        "task": {},
+    }
+    (asked,), to_clients = old.server(id=call["id"], result={"task": {"taskId": "t1", "status": "working"}})
+    assert (asked["method"], asked["params"], to_clients) == ("tasks/result", {"taskId": "t1"}, [])
+    return asked
+
+
+def test_a_tool_that_runs_only_as_a_task_is_called_as_one_and_its_result_is_that_of_the_call():
+    old = Old(capabilities=RUNS_TASKS)
+    listing(old)
+    asked = begun(old)
+    assert old.bridge.open_ids() == [json.dumps(asked["id"]).encode()]
+    progress = {"progressToken": 2, "progress": 1}
+    assert old.server(method="notifications/progress", params=progress)[1][0]["params"] == progress
+    _, (answer,) = old.server(id=asked["id"], result={"content": [], "_meta": ABOUT_TASK})
+    assert (answer["id"], answer["result"]["resultType"]) == (2, "complete")
+    (call,), _ = old.client(3, "tools/call", name="either")
+    assert "task" not in call["params"], "a tool that need not be a task is none"
+
+
+def test_a_tool_that_refuses_a_call_without_a_task_is_called_again_as_one():
+    old = Old(capabilities=RUNS_TASKS)
+    (call,), _ = old.client(2, "tools/call", name="only")
+    assert "task" not in call["params"]
+    (again,), to_clients = old.server(id=2, error={"code": -32601, "message": "requires a task"})
+    assert (again["params"]["task"], to_clients) == ({}, [])
+    (asked,), _ = old.server(id=again["id"], result={"task": {"taskId": "t1"}})
+    assert old.server(id=asked["id"], error={"code": -5, "message": "x"})[1][0]["error"]["code"] == -5
+    old.client(3, "tools/call", name="unknown")
+    (again,), _ = old.server(id=3, error={"code": -32601, "message": "no such tool"})
+    _, (answer,) = old.server(id=again["id"], error={"code": -32601, "message": "no such tool"})
+    assert (answer["id"], answer["error"]["code"]) == (3, -32601)
+
+
+@pytest.mark.parametrize("offered", [CAPABILITIES, {"tools": {}}, {"tasks": {"requests": 7}}])
+def test_a_server_that_runs_no_tools_as_tasks_is_asked_for_none(offered):
+    old = Old(capabilities=offered)
+    listing(old)
+    (call,), _ = old.client(2, "tools/call", name="only")
+    assert "task" not in call["params"]
+    assert old.server(id=2, error={"code": -32601, "message": "no"})[1][0]["error"]["code"] == -32601
+
+
+def test_a_question_of_a_task_parks_its_call_and_the_answer_names_the_task():
+    old = Old(capabilities=RUNS_TASKS)
+    listing(old)
+    asked = begun(old)
+    params = {"message": "name?", "_meta": ABOUT_TASK}
+    _, (parked,) = old.server(id="s1", method="elicitation/create", params=params)
+    assert parked["result"]["resultType"] == "input_required"
+    ((key, question),) = parked["result"]["inputRequests"].items()
+    assert "_meta" not in question["params"]
+    assert old.server(id=asked["id"], result={"content": []}) == ([], []), "it waits for its client"
+    answered = {key: {"action": "accept", "content": {}}}
+    state = parked["result"]["requestState"]
+    (told,), (answer,) = old.client(3, "tools/call", name="only", requestState=state, inputResponses=answered)
+    assert told["result"] == {"action": "accept", "content": {}, "_meta": ABOUT_TASK}
+    assert (answer["id"], answer["result"]["content"]) == (3, [])
+
+
+def test_a_cancelled_call_cancels_its_task():
+    old = Old(capabilities=RUNS_TASKS)
+    listing(old)
+    asked = begun(old)
+    (cancel,), _ = old.cancel(2)
+    assert (cancel["method"], cancel["params"]) == ("tasks/cancel", {"taskId": "t1"})
+    assert old.server(id=asked["id"], error={"code": -1, "message": "cancelled"}) == ([], [])
+    (call,), _ = old.client(3, "tools/call", name="only")
+    assert old.cancel(3) == ([], []), "there is no task yet"
+    (cancel,), to_clients = old.server(id=call["id"], result={"task": {"taskId": "t2"}})
+    assert (cancel["params"], to_clients) == ({"taskId": "t2"}, [])

@@ -186,6 +186,18 @@ async def test_a_modern_client_uses_every_feature_of_server_everything(bridged, 
 
 
 @pytest.mark.node
+async def test_a_modern_client_calls_a_tool_of_server_everything_that_runs_only_as_a_task(
+    bridged, node_program
+):
+    async with client(bridged, "everything", MODERN) as everything:
+        assert "simulate-research-query" in {tool.name for tool in (await everything.list_tools()).tools}
+        about = {"topic": "python", "ambiguous": True}
+        report = text_of(await everything.call_tool("simulate-research-query", about))
+        assert "# Research Report: python" in report
+        assert "After receiving clarification" in report
+
+
+@pytest.mark.node
 async def test_32_agents_share_a_memory_server_and_see_each_others_writes(bridged, node_program):
     async with asyncio.timeout(BOUND), AsyncExitStack() as stack:
         entered = [

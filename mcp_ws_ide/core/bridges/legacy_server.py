@@ -2,17 +2,18 @@
 
 On one side are the messages that a :class:`~mcp_ws_ide.core.multiplexer.Multiplexer` exchanges with a modern server,
 with integer ids of the gateway; on the other those of the old server. The bridge owns the handshake, subscriptions, the
-log level, and parked calls: a question of the server (sampling, elicitation, roots) becomes an ``input_required``
-result, and its call stays open at the server until the client repeats it with the answers and the ``requestState``.
+log level, tools that run only as tasks, and parked calls: a question of the server (sampling, elicitation, roots)
+becomes an ``input_required`` result, and its call stays open at the server until the client repeats it with the answers
+and the ``requestState``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from functools import partial
+from typing import Any, Final
 
-import msgspec
 from msgspec import Raw
 
 from mcp_ws_ide.core import log_levels, messages
@@ -28,7 +29,16 @@ from mcp_ws_ide.core.bridges.methods import (
     TASK_METHODS,
     without_tasks,
 )
-from mcp_ws_ide.core.bridges.server_subscriptions import OnAnswer, ServerSubscriptions, ignore
+from mcp_ws_ide.core.bridges.server_logs import ServerLogs
+from mcp_ws_ide.core.bridges.server_subscriptions import OnAnswer, ServerSubscriptions
+from mcp_ws_ide.core.bridges.server_tasks import ServerTasks, TaskCall
+from mcp_ws_ide.core.bridges.server_visits import (
+    TOO_MANY_VISITS,
+    URL_ELICITATION_REQUIRED,
+    Visits,
+    input_required,
+    pages_of,
+)
 from mcp_ws_ide.core.bridges.step import Step
 from mcp_ws_ide.core.call_results import read_result
 from mcp_ws_ide.core.era import MODERN_VERSION
@@ -36,19 +46,15 @@ from mcp_ws_ide.core.lenient_json import (
     encode,
     error_code,
     error_text,
-    items_of,
     members_of,
     object_of,
     text_of,
 )
-from mcp_ws_ide.core.list_items import with_note
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.core.session import CANCELLED
 from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
 
 UNSUPPORTED_VERSION: Final = -32022
-URL_ELICITATION_REQUIRED: Final = -32042
-"""Error code of a 2025-11-25 server: the user must visit a page before the call can succeed."""
 MAX_PARKED: Final = 256
 """Calls of one server that may be parked at once."""
 
@@ -59,6 +65,10 @@ MAX_QUESTION_BYTES: Final = 1 << 20
 MAX_GHOSTS: Final = 1024
 """Abandoned calls that are remembered, because the server may still ask a question for them."""
 
+RELATED_TASK: Final = "io.modelcontextprotocol/related-task"
+"""Member of ``_meta`` that names the task which a question belongs to; so must the answer (2025-11-25)."""
+BAD_LEVEL: Final = f"{messages.LOG_LEVEL_KEY} must be one of {', '.join(log_levels.LEVELS)}"
+UNKNOWN_STATE: Final = "this requestState is unknown, used or expired; make the call again without it"
 NO_TASKS: Final = f"the server speaks only MCP revisions before {MODERN_VERSION}, whose tasks are not bridged"
 
 INTERNAL_ID: Final = "mcp-ws-"
@@ -87,6 +97,8 @@ class _Call:
         answer: its answer, if that arrived while it was parked.
         state: its ``requestState`` while it is parked.
         deadline: when a parked call is given up, on the caller's clock.
+        params: what it was called with, while it may still have to be repeated as a task.
+        task: how it runs at the server, if that is as a task.
     """
 
     server_id: int
@@ -101,22 +113,8 @@ class _Call:
     answer: Message | None = None
     state: str = ""
     deadline: float = 0.0
-
-
-class _Visit(NamedTuple):
-    """A call that the server refused (-32042) until the user has visited its pages.
-
-    Attributes:
-        owner: the session it belongs to.
-        deadline: when it is given up, on the caller's clock.
-        questions: keys of the questions that its client was given.
-        refusal: the error from the server.
-    """
-
-    owner: Hashable
-    deadline: float
-    questions: tuple[str, ...]
-    refusal: Message
+    params: bytes = b""
+    task: TaskCall | None = None
 
 
 class LegacyServer:
@@ -147,12 +145,13 @@ class LegacyServer:
         self._ghosts: dict[int, Hashable] = {}
         """Owners of given-up calls that the server has not answered; a question may still be for one of them."""
         self._parked: dict[str, _Call] = {}
-        self._again: dict[str, _Visit] = {}
-        """Owner and deadline, by ``requestState``, of calls that failed until a page is visited; they are repeated."""
+        self._visits = Visits(new_state, park_time)
         self._subscriptions = ServerSubscriptions(self._ask)
+        self._tasks = ServerTasks(self._ask)
+        self._logs = ServerLogs(self._ask)
         self._orphans: list[_Question] = []  # arrived while no call was open; the next call asks them
         self._internal: dict[str, OnAnswer] = {}
-        self._internal_count = self._question_count = self._verbosity = 0
+        self._internal_count = self._question_count = 0
 
     @property
     def parked(self) -> int:
@@ -180,6 +179,8 @@ class LegacyServer:
             return
         self._result = _usable_handshake(answer.result)
         self._capabilities = object_of(bytes(self._result.get("capabilities", b"{}")))
+        self._tasks.read_capabilities(self._capabilities)
+        self._logs.offered = "logging" in self._capabilities
         step.to_server.append(messages.notification("notifications/initialized"))
         self.ready = True
 
@@ -211,11 +212,8 @@ class LegacyServer:
     def _request(self, number: int, message: Message, owner: Hashable, now: float, step: Step) -> None:
         method = message.method_name
         meta = object_of(messages.member(message.params, "_meta"))
-        version = meta.get(messages.PROTOCOL_VERSION_KEY)
-        if version != MODERN_VERSION:
-            data = {"supported": [MODERN_VERSION], "requested": str(version)}
-            text = f"unsupported protocol version {str(version)!r}; the bridge supports {MODERN_VERSION}"
-            return _error(step, number, UNSUPPORTED_VERSION, text, data)
+        if (version := meta.get(messages.PROTOCOL_VERSION_KEY)) != MODERN_VERSION:
+            return _refuse_version(step, number, str(version))
         if method == "server/discover":
             return _result(step, number, encode(_discovered(self._result, self._capabilities)))
         if method == "ping":
@@ -225,8 +223,7 @@ class LegacyServer:
         if method == "subscriptions/listen":
             return self._subscriptions.listen(number, message, self._capabilities, step)
         if (level := meta.get(messages.LOG_LEVEL_KEY)) is not None and level not in log_levels.LEVELS:
-            text = f"{messages.LOG_LEVEL_KEY} must be one of {', '.join(log_levels.LEVELS)}"
-            return _error(step, number, INVALID_PARAMS, text)
+            return _error(step, number, INVALID_PARAMS, BAD_LEVEL)
         state = messages.member(message.params, "requestState") if method in INTERACTIVE else b""
         if state:
             return self._retry(number, message, owner, text_of(state), meta, now, step)
@@ -239,24 +236,23 @@ class LegacyServer:
         declared = frozenset(capabilities) if isinstance(capabilities, dict) else frozenset()
         call = _Call(number, message.method_name, owner, declared, number)
         call.wants_progress = "progressToken" in meta
-        self._set_log_level(call, meta, step)
+        call.logs = self._logs.begin(meta, (other.logs for other in self._calls.values()), step)
         self._calls[number] = self._by_client[number] = call
         params = _without_envelope(message.params)
-        step.to_server.append(messages.rebuild(message, b"%d" % number, params=params))
+        if self._tasks.offered and call.method == "tools/call":
+            call.params = params
+        if call.params and self._tasks.needed(params):
+            self._run_as_task(call, step)
+        else:
+            step.to_server.append(messages.rebuild(message, b"%d" % number, params=params))
         if call.method in INTERACTIVE:
             orphans, self._orphans = self._orphans, []
             for question in orphans:
                 self._put(question, call, now, step)
 
-    def _set_log_level(self, call: _Call, meta: dict[str, Any], step: Step) -> None:
-        level = meta.get(messages.LOG_LEVEL_KEY)
-        if level is None or "logging" not in self._capabilities:
-            return
-        call.logs = log_levels.verbosity(level)
-        wanted = max(call.logs, *(other.logs for other in self._calls.values()), 0)
-        if wanted != self._verbosity:
-            self._verbosity = wanted
-            self._ask(step, "logging/setLevel", encode({"level": log_levels.LEVELS[-wanted]}), ignore)
+    def _run_as_task(self, call: _Call, step: Step) -> None:
+        params, call.params = call.params, b""
+        call.task = self._tasks.run(params, partial(self._answered, call), step)
 
     def _cancelled(self, message: Message, step: Step) -> None:
         number = _number(bytes(messages.params_of(message).request_id))
@@ -276,13 +272,15 @@ class LegacyServer:
         self._parked.pop(call.state, None)
         for question in (*call.asked, *call.unasked):
             _refuse(step, question, reason)
+        if call.task is not None:
+            return self._tasks.give_up(call.task, step)
         params = encode({"requestId": call.server_id, "reason": reason})
         step.to_server.append(messages.notification(CANCELLED, params))
 
     def abandon(self, state: str) -> Step:
         """Give up the call that is parked under this ``requestState``."""
         step = Step()
-        self._again.pop(state, None)
+        self._visits.take(state)
         if (call := self._parked.get(state)) is not None:
             self._give_up(call, "the client did not answer", step)
         return step
@@ -292,7 +290,7 @@ class LegacyServer:
         step = Step()
         for call in [c for c in self._calls.values() if c.owner == owner and not c.client_id]:
             self._give_up(call, "the session has ended", step)
-        self._again = {state: entry for state, entry in self._again.items() if entry.owner != owner}
+        self._visits.owner_left(owner)
         return step
 
     def expire(self, now: float) -> Step:
@@ -300,7 +298,7 @@ class LegacyServer:
         step = Step()
         for call in [c for c in self._parked.values() if now >= c.deadline and not c.client_id]:
             self._give_up(call, f"the client did not answer within {self._park_time:g} s", step)
-        self._again = {state: entry for state, entry in self._again.items() if now < entry.deadline}
+        self._visits.expire(now)
         return step
 
     # --- parked calls -----------------------------------------------------------------------------
@@ -316,15 +314,14 @@ class LegacyServer:
         step: Step,
     ) -> None:
         """Resume a parked call with the answers from its client."""
-        if (visit := self._again.pop(state, None)) is not None:
-            if _accepted(message, visit.questions):
+        if (visit := self._visits.take(state)) is not None:
+            if visit.accepted(message):
                 return self._call(number, message, owner, meta, now, step)
             step.to_clients.append(messages.with_id(visit.refusal, b"%d" % number))
             return None
         call = self._parked.get(state)
         if call is None or call.method != message.method_name:
-            text = "this requestState is unknown, used or expired; make the call again without it"
-            return _error(step, number, INVALID_PARAMS, text)
+            return _error(step, number, INVALID_PARAMS, UNKNOWN_STATE)
         del self._parked[state]
         call.client_id, call.owner, call.state = number, owner, ""
         self._by_client[number] = call
@@ -360,13 +357,14 @@ class LegacyServer:
         call.asked, call.state, call.deadline = questions, self._new_state(), now + self._park_time
         self._parked[call.state] = call
         requests = {q.key: {"method": q.method, "params": Raw(_question_params(q))} for q in questions}
-        _result(step, number, _input_required(requests, call.state))
+        _result(step, number, input_required(requests, call.state))
 
     # --- from the server --------------------------------------------------------------------------
 
     def open_ids(self) -> list[bytes]:
         """Return the ids, as JSON, of the requests that the server has not answered."""
-        calls = [b"%d" % call.server_id for call in self._calls.values() if call.answer is None]
+        waiting = (call for call in self._calls.values() if call.answer is None and call.task is None)
+        calls = [b"%d" % call.server_id for call in waiting]
         return [*(encode(name) for name in self._internal), *calls]
 
     def from_server(self, message: Message, now: float) -> Step:
@@ -389,17 +387,26 @@ class LegacyServer:
         if (call := self._calls.get(number)) is None:
             step.unnamed = self._ghosts.pop(number, None) is None and not str(key).startswith(INTERNAL_ID)
             return  # cancelled, or never sent
-        if not call.client_id:
-            call.answer = message
-        elif message.error and error_code(message.error) == URL_ELICITATION_REQUIRED:
+        if call.params and message.error and error_code(message.error) == METHOD_NOT_FOUND:
+            self._run_as_task(call, step)  # how a tool refuses a call that asks for no task
+        elif call.client_id and message.error and error_code(message.error) == URL_ELICITATION_REQUIRED:
             self._ask_to_visit(call, message, now, step)
         else:
-            self._deliver(call, message, step)
+            self._answered(call, message, step)
+
+    def _answered(self, call: _Call, answer: Message, step: Step) -> None:
+        """Deliver the answer to a call, or keep it while the call is parked."""
+        if call.client_id:
+            self._deliver(call, answer, step)
+        else:
+            call.answer = answer
 
     def _deliver(self, call: _Call, answer: Message, step: Step) -> None:
         del self._calls[call.server_id]
         self._by_client.pop(call.client_id, None)
-        result = _modern_result(call.method, answer.result, self._result) if answer.result else b""
+        if call.method == "tools/list":
+            self._tasks.read_list(answer.result)
+        result = _modern_result(call.method, answer.result) if answer.result else b""
         step.to_clients.append(messages.rebuild(answer, b"%d" % call.client_id, result=result))
 
     def _ask_to_visit(self, call: _Call, answer: Message, now: float, step: Step) -> None:
@@ -407,21 +414,15 @@ class LegacyServer:
 
         If the user declines or closes a question, -32042 is the answer: a repeated call would be refused again.
         """
-        elicitations = _elicitations(answer.error)
-        if not elicitations or "elicitation" not in call.capabilities:
+        pages = pages_of(answer.error)
+        if not pages or "elicitation" not in call.capabilities:
             return self._deliver(call, answer, step)
         del self._calls[call.server_id]
         self._by_client.pop(call.client_id, None)
-        if len(self._again) >= MAX_PARKED:
-            text = f"{MAX_PARKED} calls are waiting for users to visit a page, which is the maximum; try again later"
-            return _error(step, call.client_id, INTERNAL_ERROR, text)
-        state = self._new_state()
-        requests = {
-            f"q{number}": {"method": "elicitation/create", "params": params}
-            for number, params in enumerate(elicitations)
-        }
-        self._again[state] = _Visit(call.owner, now + self._park_time, tuple(requests), answer)
-        _result(step, call.client_id, _input_required(requests, state))
+        result = self._visits.begin(call.owner, answer, pages, now)
+        if not result:
+            return _error(step, call.client_id, INTERNAL_ERROR, TOO_MANY_VISITS)
+        _result(step, call.client_id, result)
 
     def _question(self, message: Message, now: float, step: Step) -> None:
         method = message.method_name
@@ -456,9 +457,8 @@ class LegacyServer:
         elif method == CANCELLED:
             raw_id = bytes(messages.params_of(message).request_id)
             self._orphans = _without(self._orphans, raw_id)
-            for (
-                call
-            ) in self._calls.values():  # if the client has the question already, its answer is dropped later
+            for call in self._calls.values():
+                # If the client has the question already, its answer is dropped later.
                 call.unasked = _without(call.unasked, raw_id)
 
     def _progress(self, message: Message, step: Step) -> None:
@@ -507,10 +507,8 @@ def _discovered(initialized: dict[str, Raw], capabilities: dict[str, Any]) -> di
     return result
 
 
-def _modern_result(method: str, result: bytes, initialized: dict[str, Raw]) -> bytes:
+def _modern_result(method: str, result: bytes) -> bytes:
     """Return a result with the members that 2026-07-28 requires."""
-    if method == "tools/list" and b'"taskSupport"' in result:
-        result = _without_tasks_only(result, initialized)
     members = members_of(result)
     if not members and result.strip() != b"{}":
         return result
@@ -519,20 +517,6 @@ def _modern_result(method: str, result: bytes, initialized: dict[str, Raw]) -> b
         members.setdefault("ttlMs", Raw(b"0"))
         members.setdefault("cacheScope", Raw(b'"private"'))
     return encode(members)
-
-
-def _without_tasks_only(result: bytes, initialized: dict[str, Raw]) -> bytes:
-    """Return a list without the tools that run only as tasks of 2025-11-25, which a modern client cannot ask for."""
-    kept, omitted = list[Raw](), list[Raw]()
-    for tool in items_of(messages.member(result, "tools")):
-        execution = object_of(messages.member(bytes(tool), "execution"))
-        (omitted if execution.get("taskSupport") == "required" else kept).append(tool)
-    if not omitted:
-        return result
-    server = text_of(messages.member(bytes(initialized.get("serverInfo", b"{}")), "name")) or "server"
-    names = ", ".join(text_of(messages.member(bytes(tool), "name")) for tool in omitted)
-    note = f"tools that run only as tasks of 2025-11-25 are omitted: {names}"
-    return with_note(messages.with_member(result, "tools", encode(kept)), server, [note])
 
 
 def _without_envelope(params: bytes) -> bytes:
@@ -555,29 +539,14 @@ def _question_params(question: _Question) -> bytes:
     return encode(members)
 
 
-def _input_required(requests: dict[str, Any], state: str) -> bytes:
-    return encode({"resultType": "input_required", "inputRequests": requests, "requestState": state})
-
-
-def _elicitations(error: bytes) -> list[dict[str, Any]]:
-    """Return the pages that a -32042 asks to be visited."""
-    try:
-        elicitations = msgspec.json.decode(error, type=dict[str, Any])["data"]["elicitations"]
-        return [
-            {k: v for k, v in entry.items() if k not in ("elicitationId", "task")} for entry in elicitations
-        ]
-    except (msgspec.DecodeError, RecursionError, LookupError, TypeError, AttributeError):
-        return []
-
-
-def _accepted(retry: Message, questions: tuple[str, ...]) -> bool:
-    """Return whether the client's answers accept every question."""
-    answers = members_of(messages.member(retry.params, "inputResponses"))
-    return all(messages.member(bytes(answers.get(key, b"")), "action") == b'"accept"' for key in questions)
-
-
 def _result(step: Step, number: int, result: bytes) -> None:
     step.to_clients.append(messages.response(b"%d" % number, result))
+
+
+def _refuse_version(step: Step, number: int, version: str) -> None:
+    data = {"supported": [MODERN_VERSION], "requested": version}
+    text = f"unsupported protocol version {version!r}; the bridge supports {MODERN_VERSION}"
+    _error(step, number, UNSUPPORTED_VERSION, text, data)
 
 
 def _error(step: Step, number: int, code: int, text: str, data: dict[str, Any] | None = None) -> None:
@@ -591,11 +560,11 @@ def _refuse(step: Step, question: _Question, reason: str, code: int = INTERNAL_E
 def _answer(step: Step, question: _Question, response: Raw | None) -> None:
     if response is None:
         return _refuse(step, question, "the client did not answer this question")
-    result = (
-        messages.with_member(bytes(response), "resultType", b"")
-        if members_of(bytes(response))
-        else bytes(response)
-    )
+    result = bytes(response)
+    if members_of(result):
+        result = messages.with_member(result, "resultType", b"")
+        if task := messages.member(messages.member(question.params, "_meta"), RELATED_TASK):
+            result = messages.with_member(result, "_meta", encode({RELATED_TASK: Raw(task)}))
     step.to_server.append(messages.response(question.raw_id, result))
 
 
