@@ -296,8 +296,8 @@ def _read_foreign_value(translation: Translation, key: str, name: str, value: An
         return notices.append(
             Notice(place, f"left out: {foreign[0]!r} has no value here; write the value, or ${{NAME}}")
         )
-    elif _FOREIGN_FORM.search(text):
-        notices.append(Notice(place, f"{text!r} is used literally; for a variable write ${{NAME}}"))
+    elif unread := _FOREIGN_FORM.search(text):  # the rest of the value may be a secret
+        notices.append(Notice(place, f"{unread[0]!r} is used literally; for a variable write ${{NAME}}"))
     entry[key][name] = _own_variables(value)
 
 

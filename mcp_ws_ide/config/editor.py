@@ -150,15 +150,20 @@ class ConfigEditor:
             "launch": preview.launch,
         }
 
-    def preview(self, name: str, entry: dict[str, Any]) -> tuple[Preview, str]:
+    def preview(
+        self, name: str, entry: dict[str, Any], imported: Mapping[str, Any] | None = None
+    ) -> tuple[Preview, str]:
         """Return what an unsaved entry would run, and the version of the file.
+
+        Args:
+            imported: as of :meth:`save`.
 
         Raises:
             EditRefusedError: an entry with this name cannot be changed or added.
         """
         self._check_name(name)
         before = self._read()
-        return self._preview(name, entry, self._unmasked(name, entry, before)), before.version
+        return self._preview(name, entry, self._unmasked(name, entry, before, imported)), before.version
 
     def _preview(self, name: str, seen: Mapping[str, Any], entry: dict[str, Any]) -> Preview:
         """Preview an entry; ``seen`` is the entry as the browser sees it, secrets masked."""
@@ -201,8 +206,10 @@ class ConfigEditor:
         configured = self._reload().get(address)
         return address if configured is None or configured.title is None else configured.title
 
-    def _unmasked(self, name: str, entry: dict[str, Any], before: Snapshot) -> dict[str, Any]:
-        stored = self._stored_entry(before, name)
+    def _unmasked(
+        self, name: str, entry: dict[str, Any], before: Snapshot, imported: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        stored = self._stored_entry(before, name) if imported is None else imported
         try:
             complete = unmasked(entry, stored if isinstance(stored, dict) else None)
             json.dumps(complete, ensure_ascii=False, allow_nan=False).encode()
@@ -216,7 +223,13 @@ class ConfigEditor:
     # --- changing -------------------------------------------------------------------------------
 
     async def save(
-        self, name: str, entry: dict[str, Any], version: str, agreed: str | None, by: str
+        self,
+        name: str,
+        entry: dict[str, Any],
+        version: str,
+        agreed: str | None,
+        by: str,
+        imported: Mapping[str, Any] | None = None,
     ) -> tuple[bool, dict[str, Any]]:
         """Write an entry; return whether it is new, and its :meth:`definition` now.
 
@@ -226,6 +239,7 @@ class ConfigEditor:
             version: version of the file that the user reviewed.
             agreed: digest of the preview that the user consents to, or None.
             by: the user.
+            imported: the entry of another client that hidden values come from; None: the stored one.
 
         Raises:
             EditRefusedError: nothing was changed.
@@ -235,7 +249,7 @@ class ConfigEditor:
             before = self._at_version(version)
             if configured is not None and self._stored_entry(before, name) is None:
                 raise EditRefusedError(409, f"{self.path}: the entry is in a list; change it by hand")
-            preview = self._preview(name, entry, self._unmasked(name, entry, before))
+            preview = self._preview(name, entry, self._unmasked(name, entry, before, imported))
             if preview.digest is None:
                 raise EditRefusedError(422, "the entry has errors", preview.problems)
             if agreed is not None and agreed != preview.digest:

@@ -182,7 +182,7 @@ class ConfigReader:
         if not isinstance(document, dict):
             return self._report(path, "", 'the file must be a JSON object with the key "mcpServers"')
         if (name := manifest_name(document)) is not None:
-            return self._add(path, name, name, document)
+            return self.add(path, name, name, document)
         sections, projects = sections_of(document), projects_of(document)
         for project in projects:
             self._read_project(path, project)
@@ -232,7 +232,7 @@ class ConfigReader:
             else:
                 if not isinstance(entry, dict) or name not in (entry.get("name"), manifest_name(entry)):
                     self._report(path, entry_key, f'has no "name"; it is called {name!r}', "notice")
-                self._add(path, entry_key, name, entry)
+                self.add(path, entry_key, name, entry)
 
     # --- packages -------------------------------------------------------------------------------
 
@@ -255,9 +255,10 @@ class ConfigReader:
     def read_object(self, source: str, key: str, entries: Mapping[str, Any]) -> None:
         """Read servers by name; ``key`` is the position of the object in the source."""
         for name, entry in entries.items():
-            self._add(source, f"{key}.{name}" if key else str(name), name, entry)
+            self.add(source, f"{key}.{name}" if key else str(name), name, entry)
 
-    def _add(self, source: str, key: str, name: object, entry: Any) -> None:
+    def add(self, source: str, key: str, name: object, entry: Any) -> None:
+        """Add one server; ``key`` is its position in the source."""
         if not isinstance(name, str):
             return self._report(source, key, f"{name!r} is not a valid server name; write a string")
         if name in self._addresses:

@@ -42,6 +42,7 @@ ROUTES: list[tuple[str, type[Any]]] = [
     (rf"/mcp-ws/api/servers/{_NAME}/preview", definitions.PreviewHandler),
     (rf"/mcp-ws/api/servers/{_NAME}/consent", definitions.ConsentHandler),
     (rf"/mcp-ws/api/servers/{_NAME}/try", definitions.TryHandler),
+    (r"/mcp-ws/api/client-files", definitions.ClientFilesHandler),
     (r"/mcp-ws/api/sessions", sessions.SessionsHandler),
     (r"/mcp-ws/api/sessions/([0-9a-f]{1,64})", sessions.SessionHandler),
     (r"/mcp-ws/api/sessions/([0-9a-f]{1,64})/faults", FaultsHandler),

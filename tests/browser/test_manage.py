@@ -209,6 +209,57 @@ def test_a_pasted_entry_is_reviewed_tested_allowed_and_serves(tab, managed, tmp_
     tab.quiet()
 
 
+def test_servers_of_other_clients_are_listed_on_a_click_and_imported_after_a_review_of_each(tab, managed):
+    found = {"fast": {**FAST_SERVER, "env": {"API_KEY": SECRET}}, "unwanted": {"command": "unwanted-server"}}
+    files = {
+        ".cursor/mcp.json": json.dumps({"mcpServers": found}),
+        ".codex/config.toml": f'[mcp_servers.codex]\ncommand = "codex-server"\nargs = ["--token", "{SECRET}"]\n',
+    }
+    for path, text in files.items():
+        (managed.home / path).parent.mkdir()
+        (managed.home / path).write_text(text)
+    tab.go("servers?add=import")
+    tab.page.get_by_role("button", name="Look for other clients").click()
+    tab.page.get_by_label("fast", exact=True).check()
+    tab.shows("as fast-2")
+    tab.page.get_by_label("codex", exact=True).check()
+    tab.accessible()
+    tab.picture("import", height=900)
+    tab.page.get_by_role("button", name="Review 2 servers").click()
+    dialogue = tab.page.get_by_role("dialog", name="Import fast-2 from Cursor (1 of 2)")
+    dialogue.get_by_text("API_KEY").wait_for()
+    assert SECRET not in tab.page.content()
+    dialogue.get_by_role("button", name="Allow and save").click()
+    dialogue = tab.page.get_by_role("dialog", name="Import codex from Codex (2 of 2)")
+    dialogue.get_by_role("button", name="Save without starting").click()
+    row(tab, "codex").get_by_text("awaits consent").wait_for()
+    assert call(managed, "fast-2", "tools/list") == 200
+    stored = json.loads((managed.home / "config" / "mcp.json").read_text())["mcpServers"]
+    assert stored == {
+        "fast-2": found["fast"],
+        "codex": {"command": "codex-server", "args": ["--token", SECRET]},
+    }
+    tab.quiet()
+
+
+def test_an_entry_of_another_client_can_be_edited_in_the_form_first(tab, managed):
+    file = managed.home / ".lmstudio" / "mcp.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps({"mcpServers": {"studio": {**FAST_SERVER, "env": {"API_KEY": SECRET}}}}))
+    tab.go("servers?add=import")
+    tab.page.get_by_role("button", name="Look for other clients").click()
+    tab.page.get_by_role("button", name="Edit first: studio").click()
+    tab.page.get_by_label("Name", exact=True).fill("renamed")
+    tab.page.get_by_role("button", name="Review …", exact=True).click()
+    dialogue = tab.page.get_by_role("dialog", name="Add renamed")
+    assert SECRET not in tab.page.content()
+    dialogue.get_by_role("button", name="Allow and save").click()
+    tab.page.get_by_role("heading", name="renamed", exact=True).wait_for()
+    stored = json.loads((managed.home / "config" / "mcp.json").read_text())["mcpServers"]
+    assert stored == {"renamed": {**FAST_SERVER, "env": {"API_KEY": SECRET}}}
+    tab.quiet()
+
+
 def test_the_review_shows_no_character_invisibly_or_out_of_order(tab, managed):
     tab.go("servers?add=1")
     tab.page.get_by_label("Name", exact=True).fill("hostile")

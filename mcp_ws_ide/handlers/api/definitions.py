@@ -1,20 +1,37 @@
 """``api/servers/{name}/definition``, ``preview``, ``consent`` and ``try``: entries of the user's own ``mcp.json``.
 
 All calls also need the authorizer's ``write`` on ``mcp``. Nothing is started from an entry until a client has sent back
-its digest, which only a preview reveals.
+its digest, which only a preview reveals. ``api/client-files`` lists entries of other MCP clients on this machine, whose
+secrets a new entry can take over by naming the entry they come from.
 """
 
 from __future__ import annotations
 
+import asyncio
+import os
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
+from jupyter_server.auth.authorizer import AllowAllAuthorizer
 from jupyter_server.auth.decorator import authorized
+from jupyter_server.utils import ensure_async
 from tornado import web
 
+from mcp_ws_ide.config.client_files import ClientFile, find_entry, find_files, home
 from mcp_ws_ide.config.editor import ConfigEditor, EditRefusedError
+from mcp_ws_ide.config.masking import masked
+from mcp_ws_ide.config.secrets import censor_text
+from mcp_ws_ide.credentials import names_users
 from mcp_ws_ide.gateway.try_server import try_server
 from mcp_ws_ide.handlers.api.base import ApiHandler, problem_model
+
+CLIENT_FILES: Final = "mcp-client-files"
+"""The resource that an authorizer is asked about before files of other clients are read."""
+SEVERAL_USERS: Final = (
+    "this Jupyter may have several users, so it shows files of the account that it runs under only if an authorizer "
+    f'(ServerApp.authorizer_class) allows "read" on "{CLIENT_FILES}"'
+)
 
 
 class ManagerHandler(ApiHandler):
@@ -41,6 +58,43 @@ class ManagerHandler(ApiHandler):
         if digest is not None and not isinstance(digest, str):
             raise web.HTTPError(400, f'"{key}" must be the "digest" of a preview')
         return digest
+
+    async def _imported(self, body: dict[str, Any]) -> Mapping[str, Any] | None:
+        """Return the entry of another client that ``from`` names; None if the body has no such member.
+
+        Raises:
+            HTTPError: 400, 403 or 404: it is malformed, not for this user, or there is none.
+        """
+        place = body.get("from")
+        if place is None:
+            return None
+        path, key = (place.get("path"), place.get("key")) if isinstance(place, dict) else (None, None)
+        if not isinstance(path, str) or not isinstance(key, str):
+            raise web.HTTPError(
+                400, '"from" must be an object with the "path" of a file and the "key" of an entry'
+            )
+        await self._check_account()
+        found = await asyncio.to_thread(find_entry, home(), self.runtime.settings.root_dir, path, key)
+        if found is None:
+            raise web.HTTPError(404, f"{path} has no entry {key!r}; list the files again")
+        return found.entry
+
+    async def _check_account(self) -> None:
+        """Refuse a user to whom the files of the account that Jupyter runs under may not belong.
+
+        Without named users it is theirs. On a JupyterHub, it is the owner's alone. Elsewhere the authorizer decides,
+        and the one that allows everything does not count.
+        """
+        user, owner = self.current_user, os.environ.get("JUPYTERHUB_USER")
+        if names_users(self.identity_provider):
+            if owner is not None and user.username != owner:
+                raise self.refuse(
+                    403, "authorizer", f"only {owner}, whose server this is, may see files of the account"
+                )
+            if owner is None and type(self.authorizer) is AllowAllAuthorizer:
+                raise self.refuse(403, "authorizer", SEVERAL_USERS)
+        if not await ensure_async(self.authorizer.is_authorized(self, user, "read", CLIENT_FILES)):
+            raise self.refuse(403, "authorizer", f"you are not authorized to read on {CLIENT_FILES}")
 
     def _version(self) -> str:
         version = self.request.headers.get("If-Match", "").strip().strip('"')
@@ -90,10 +144,11 @@ class DefinitionHandler(ManagerHandler):
     @authorized("write", resource="mcp")
     async def put(self, name: str) -> None:
         """Write the entry; without a consent it is not started."""
-        body = self.body("entry", "consent")
+        body = self.body("entry", "consent", "from")
         agreed = self._digest_of(body, "consent")
         entry, version = self._entry_of(body), self._version()
-        new, model = await self.manager.save(name, entry, version, agreed, self.user_name)
+        imported = await self._imported(body)
+        new, model = await self.manager.save(name, entry, version, agreed, self.user_name, imported)
         self.set_status(201 if new else 200)
         self._finish_definition(model)
 
@@ -113,7 +168,9 @@ class PreviewHandler(ManagerHandler):
     @authorized("write", resource="mcp")
     async def post(self, name: str) -> None:
         """Show what an entry would run, and all its errors. Starts and saves nothing."""
-        preview, version = self.manager.preview(name, self._entry_of(self.body("entry")))
+        body = self.body("entry", "from")
+        entry = self._entry_of(body)
+        preview, version = self.manager.preview(name, entry, await self._imported(body))
         self.set_header("Cache-Control", "no-store")
         self.finish(
             {
@@ -147,8 +204,9 @@ class TryHandler(ManagerHandler):
     @authorized("write", resource="mcp")
     async def post(self, name: str) -> None:
         """Start the agreed entry once, ask for its name and tools, and end it. Saves nothing."""
-        body = self.body("entry", "consent")
-        preview, _ = self.manager.preview(name, self._entry_of(body))
+        body = self.body("entry", "consent", "from")
+        entry = self._entry_of(body)
+        preview, _ = self.manager.preview(name, entry, await self._imported(body))
         if preview.spec is None or preview.digest is None:
             raise EditRefusedError(422, 'the entry has errors; see "problems"', preview.problems)
         if self._digest_of(body, "consent") != preview.digest:
@@ -174,3 +232,32 @@ class TryHandler(ManagerHandler):
         model |= {"stderr": [hide(line) for line in report.stderr]}
         self.set_header("Cache-Control", "no-store")
         self.finish(model)
+
+
+class ClientFilesHandler(ManagerHandler):
+    """``api/client-files``."""
+
+    @web.authenticated
+    @authorized("write", resource="mcp")
+    async def get(self) -> None:
+        """List the servers in files of other MCP clients, without secrets. Starts and saves nothing."""
+        if reason := self.manager.read_only():
+            raise EditRefusedError(403, reason)
+        await self._check_account()
+        files = await asyncio.to_thread(find_files, home(), self.runtime.settings.root_dir)
+        self.finish({"files": [_file_model(file) for file in files]})
+
+
+def _file_model(file: ClientFile) -> dict[str, Any]:
+    """A file of another client, as REST shows it."""
+    entries = [
+        {
+            "key": found.key,
+            "name": found.name,
+            "address": found.address,
+            "entry": masked(found.entry),
+            "notices": [f"{notice.key}: {censor_text(notice.reason)}" for notice in found.notices],
+        }
+        for found in file.entries
+    ]
+    return {"program": file.program, "path": file.path, "problem": file.problem, "entries": entries}

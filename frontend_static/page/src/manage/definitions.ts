@@ -11,6 +11,12 @@ export interface Hidden {
   readonly shown?: string;
 }
 
+/** An entry of another client on the gateway's machine. */
+export interface Origin {
+  readonly path: string;
+  readonly key: string;
+}
+
 export function isHidden(value: unknown): value is Hidden {
   return typeof value === "object" && value !== null && typeof (value as Hidden).hidden === "string" && Object.keys(value).every((key) => key === "hidden" || key === "shown");
 }
@@ -72,14 +78,21 @@ export function read(name: string): Promise<Definition> {
   return rest(path(name, "definition"));
 }
 
-/** What an entry would run, and its problems. Starts nothing. */
-export function preview(name: string, entry: Entry, signal?: AbortSignal): Promise<Preview> {
-  return rest(path(name, "preview"), { method: "POST", body: { entry }, ...(signal && { signal }) });
+/**
+ * What an entry would run, and its problems. Starts nothing.
+ *
+ * @param from where hidden values come from, if not from the stored entry.
+ */
+export function preview(name: string, entry: Entry, signal?: AbortSignal, from?: Origin): Promise<Preview> {
+  return rest(path(name, "preview"), { method: "POST", body: { entry, ...(from && { from }) }, ...(signal && { signal }) });
 }
 
-/** @param consent digest of the preview that the user allowed; without it nothing is started. */
-export function save(name: string, entry: Entry, version: string, consent?: string): Promise<Definition> {
-  return rest(path(name, "definition"), { method: "PUT", headers: { "If-Match": `"${version}"` }, body: { entry, ...(consent && { consent }) } });
+/**
+ * @param consent digest of the preview that the user allowed; without it nothing is started.
+ * @param from as of {@link preview}.
+ */
+export function save(name: string, entry: Entry, version: string, consent?: string, from?: Origin): Promise<Definition> {
+  return rest(path(name, "definition"), { method: "PUT", headers: { "If-Match": `"${version}"` }, body: { entry, ...(consent && { consent }), ...(from && { from }) } });
 }
 
 export async function remove(name: string): Promise<void> {
@@ -91,7 +104,11 @@ export function agree(name: string, digest: string): Promise<void> {
   return rest(path(name, "consent"), { method: "POST", body: { digest } });
 }
 
-/** Start the server once, initialize it, list its tools, and end it. */
-export function tryOnce(name: string, entry: Entry, consent: string): Promise<Report> {
-  return rest(path(name, "try"), { method: "POST", body: { entry, consent } });
+/**
+ * Start the server once, initialize it, list its tools, and end it.
+ *
+ * @param from as of {@link preview}.
+ */
+export function tryOnce(name: string, entry: Entry, consent: string, from?: Origin): Promise<Report> {
+  return rest(path(name, "try"), { method: "POST", body: { entry, consent, ...(from && { from }) } });
 }

@@ -7,7 +7,7 @@ import { servers } from "../polled.js";
 import { go, href } from "../route.js";
 import { Banner, Empty } from "../ui/parts.js";
 import { ConsentDialog } from "./consent.js";
-import { preview, read, save, tryOnce, type Entry, type Preview } from "./definitions.js";
+import { preview, read, save, tryOnce, type Entry, type Origin, type Preview, type Report } from "./definitions.js";
 import { EntryFields, JsonField, withoutEmpty } from "./entry-fields.js";
 import { TextField, type Errors } from "./fields.js";
 import { PasteField } from "./paste-field.js";
@@ -20,8 +20,11 @@ const NAME = /^[A-Za-z0-9._-]+$/;
 /** The demo server, which the package contains. */
 const DEMO: Entry = { command: "python", args: ["-m", "mcp_ws_ide.demo"] };
 
-/** @param demo whether a new entry begins as that of the demo server. */
-export default function Editor({ name: given, demo = false }: { name?: string; demo?: boolean }) {
+/**
+ * @param demo whether a new entry begins as that of the demo server.
+ * @param importing whether the import is open.
+ */
+export default function Editor({ name: given, demo = false, importing = false }: { name?: string; demo?: boolean; importing?: boolean }) {
   const [entry, setEntry] = useState<Entry | undefined>(given === undefined ? (demo ? DEMO : { command: "" }) : undefined);
   const [name, setName] = useState(given ?? (demo ? "demo" : ""));
   const [error, setError] = useState("");
@@ -40,35 +43,38 @@ export default function Editor({ name: given, demo = false }: { name?: string; d
       </p>
       <h2>{title}</h2>
       {error && <Banner kind="bad">{error}</Banner>}
-      {entry === undefined ? !error && <Empty>Loading …</Empty> : <Form isNew={given === undefined} name={name} entry={entry} onName={setName} onEntry={setEntry} />}
+      {entry === undefined ? !error && <Empty>Loading …</Empty> : <Form isNew={given === undefined} importing={importing} name={name} entry={entry} onName={setName} onEntry={setEntry} />}
     </section>
   );
 }
 
 interface FormProps {
   isNew: boolean;
+  importing: boolean;
   name: string;
   entry: Entry;
   onName: (name: string) => void;
   onEntry: (entry: Entry) => void;
 }
 
-function Form({ isNew, name, entry, onName, onEntry }: FormProps) {
+function Form({ isNew, importing, name, entry, onName, onEntry }: FormProps) {
   const [touched, setTouched] = useState(!isNew);
   const [json, setJson] = useState<string | undefined>();
   const [jsonError, setJsonError] = useState("");
   const cleaned = useMemo(() => withoutEmpty(entry), [entry]);
-  const { problems, error: checkError } = useCheck(name, cleaned, touched);
+  const [from, setFrom] = useState<Origin | undefined>();
+  const { problems, error: checkError } = useCheck(name, cleaned, touched, from);
   const errors = useMemo(() => errorsByKey(name, problems), [problems]);
-  const review = useReview(name, cleaned);
+  const review = useReview(name, cleaned, from);
   const nameError = name !== "" && !NAME.test(name) ? "only letters, digits, '.', '_' and '-' are allowed" : undefined;
   const change = (next: Entry): void => {
     setTouched(true);
     review.setError("");
     onEntry(next);
   };
-  const paste = ({ name: pastedName, entry: pasted }: Pasted): void => {
+  const paste = ({ name: pastedName, entry: pasted, from: origin }: Pasted): void => {
     if (pastedName) onName(pastedName);
+    setFrom(origin);
     setJson(undefined);
     change(pasted);
   };
@@ -81,7 +87,7 @@ function Form({ isNew, name, entry, onName, onEntry }: FormProps) {
   const error = review.error || checkError;
   return (
     <form class="stack" noValidate onSubmit={(event) => (event.preventDefault(), setTouched(true), void review.start())}>
-      {isNew && <PasteField onPasted={paste} />}
+      {isNew && <PasteField open={importing} onPasted={paste} />}
       {isNew && <TextField label="Name" value={name} error={nameError} placeholder="git" onInput={(text) => (setTouched(true), onName(text))} />}
       <Modes json={json !== undefined} toForm={() => !jsonError && setJson(undefined)} toJson={() => setJson(JSON.stringify(cleaned, null, 2))} />
       {json === undefined ? <EntryFields entry={entry} onChange={change} errors={errors} /> : <JsonField text={json} error={jsonError} onInput={typeJson} />}
@@ -93,7 +99,7 @@ function Form({ isNew, name, entry, onName, onEntry }: FormProps) {
         </button>
         <span class="muted">Nothing is started until you allow it.</span>
       </div>
-      {review.seen && <Review title={`${isNew ? "Add" : "Edit"} ${name}`} name={name} entry={cleaned} review={review} />}
+      {review.seen && <Review title={`${isNew ? "Add" : "Edit"} ${name}`} review={review} />}
     </form>
   );
 }
@@ -121,10 +127,12 @@ interface ReviewState {
   readonly close: () => void;
   /** @param consent whether the server may be started. */
   readonly write: (consent: boolean) => Promise<void>;
+  /** Start the server once, as it was reviewed. */
+  readonly trial: () => Promise<Report>;
 }
 
 /** Preview an entry for the user's consent, then save it. */
-function useReview(name: string, entry: Entry): ReviewState {
+function useReview(name: string, entry: Entry, from: Origin | undefined): ReviewState {
   const [seen, setSeen] = useState<Preview | undefined>();
   const [loading, setLoading] = useState(false);
   const [error, setError] = useState("");
@@ -132,7 +140,7 @@ function useReview(name: string, entry: Entry): ReviewState {
     if (name === "") return setError("Enter a name for the server.");
     setLoading(true);
     try {
-      const answer = await preview(name, entry);
+      const answer = await preview(name, entry, undefined, from);
       setError(answer.digest === null ? "The entry has errors; see above." : "");
       setSeen(answer.digest === null ? undefined : answer);
     } catch (failure) {
@@ -143,7 +151,7 @@ function useReview(name: string, entry: Entry): ReviewState {
   const write = async (consent: boolean): Promise<void> => {
     if (seen === undefined) return;
     try {
-      await save(name, entry, seen.version, consent ? (seen.digest ?? undefined) : undefined);
+      await save(name, entry, seen.version, consent ? (seen.digest ?? undefined) : undefined, from);
     } catch (failure) {
       // Somebody else changed the file: what was reviewed is out of date.
       if (failure instanceof ApiError && (failure.status === 412 || failure.status === 409)) setSeen(undefined);
@@ -154,13 +162,14 @@ function useReview(name: string, entry: Entry): ReviewState {
     await servers.refresh();
     go(["servers", name]);
   };
-  return { seen, loading, error, setError, start, close: () => setSeen(undefined), write };
+  const trial = (): Promise<Report> => tryOnce(name, entry, seen?.digest ?? "", from);
+  return { seen, loading, error, setError, start, close: () => setSeen(undefined), write, trial };
 }
 
-function Review({ title, name, entry, review }: { title: string; name: string; entry: Entry; review: ReviewState }) {
-  const { launch, digest } = review.seen ?? {};
+function Review({ title, review }: { title: string; review: ReviewState }) {
+  const { launch } = review.seen ?? {};
   if (!launch) return null;
-  const testable = launch.kind !== "group" && { onTry: () => tryOnce(name, entry, digest ?? "") };
+  const testable = launch.kind !== "group" && { onTry: review.trial };
   return (
     <ConsentDialog
       title={title}
@@ -176,7 +185,7 @@ function Review({ title, name, entry, review }: { title: string; name: string; e
 }
 
 /** What the gateway finds in the entry, shortly after the last key press. */
-function useCheck(name: string, entry: Entry, active: boolean): { problems: readonly Problem[]; error: string } {
+function useCheck(name: string, entry: Entry, active: boolean, from: Origin | undefined): { problems: readonly Problem[]; error: string } {
   const [problems, setProblems] = useState<readonly Problem[]>([]);
   const [error, setError] = useState("");
   const request = useRef<AbortController | undefined>(undefined);
@@ -185,13 +194,13 @@ function useCheck(name: string, entry: Entry, active: boolean): { problems: read
     const timer = setTimeout(() => {
       request.current?.abort();
       const stop = (request.current = new AbortController());
-      preview(name, entry, stop.signal).then(
+      preview(name, entry, stop.signal, from).then(
         (answer) => (setProblems(answer.problems), setError("")),
         (failure: Error) => stop.signal.aborted || setError(failure.message),
       );
     }, CHECK_DELAY);
     return () => clearTimeout(timer);
-  }, [name, entry, active]);
+  }, [name, entry, active, from]);
   return { problems, error };
 }
 

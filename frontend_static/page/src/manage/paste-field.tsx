@@ -1,6 +1,7 @@
 /** Entries of other programs: pasted from a README or a configuration, or read from a file that the user chooses. */
 
 import { useState } from "preact/hooks";
+import { ClientFiles } from "./client-files.js";
 import { readPasted, type Pasted } from "./paste.js";
 
 /** Where programs keep their servers, on most systems. */
@@ -13,7 +14,8 @@ const FILES = [
   ["Gemini CLI", "~/.gemini/settings.json"],
 ] as const;
 
-export function PasteField({ onPasted }: { onPasted: (pasted: Pasted) => void }) {
+/** @param open whether it is open from the beginning. */
+export function PasteField({ open, onPasted }: { open: boolean; onPasted: (pasted: Pasted) => void }) {
   const [text, setText] = useState("");
   const [error, setError] = useState("");
   const [several, setSeveral] = useState<readonly Pasted[]>([]);
@@ -34,12 +36,14 @@ export function PasteField({ onPasted }: { onPasted: (pasted: Pasted) => void })
     if (file !== undefined) take(await file.text());
   };
   return (
-    <details class="card paste">
+    <details class="card paste" open={open}>
       <summary>Import from Claude, Cursor, VS Code …</summary>
       <div class="stack">
+        <ClientFiles onPasted={onPasted} />
+        <p class="muted">Or paste an entry, or the text of a file:</p>
         <textarea rows={5} aria-label="Entry to paste" spellcheck={false} placeholder='{"mcpServers": {"git": {"command": "mcp-server-git"}}}' value={text} onInput={(event) => take(event.currentTarget.value)} />
         <label>
-          Or choose a file
+          Or choose a file of this computer
           <input type="file" accept=".json,.jsonc,application/json" onChange={(event) => void choose(event.currentTarget.files?.[0])} />
         </label>
         <p class="muted description">

@@ -1,10 +1,12 @@
 /** Reads servers from text copied from a README or another program's configuration. */
 
-import type { Entry } from "./definitions.js";
+import type { Entry, Origin } from "./definitions.js";
 
 export interface Pasted {
   readonly name: string;
   readonly entry: Entry;
+  /** Where its hidden values come from, if it was found on the gateway's machine. */
+  readonly from?: Origin;
 }
 
 /**

@@ -10,13 +10,13 @@ import { Badge } from "../ui/parts.js";
 import { isUsable, ServerState } from "../ui/server-state.js";
 import { FilteredTable } from "../ui/table.js";
 
-const Editor = lazy<{ name?: string; demo?: boolean }>(() => import("../manage/editor.js"));
+const Editor = lazy<{ name?: string; demo?: boolean; importing?: boolean }>(() => import("../manage/editor.js"));
 const ServerDetail = lazy<{ name: string }>(() => import("./server-detail.js"));
 
 export function Servers() {
   const [, name, what] = route.value.parts;
   const { add } = route.value.query;
-  if (name === undefined && add !== undefined) return <Editor key={add} demo={add === "demo"} />;
+  if (name === undefined && add !== undefined) return <Editor key={add} demo={add === "demo"} importing={add === "import"} />;
   if (name !== undefined && what === "edit") return <Editor key={name} name={name} />;
   if (name !== undefined) return <ServerDetail key={name} name={name} />;
   return <Overview />;
@@ -62,10 +62,13 @@ function FirstSteps({ file, refused }: { file: string; refused: string }) {
           <a class="button" href={href(["servers"], { add: "demo" })}>
             Try the demo
           </a>
+          <a class="button" href={href(["servers"], { add: "import" })}>
+            Import from other clients
+          </a>
         </span>
       )}
       <span>
-        An entry of another program can be pasted there. Servers can also be written into <code>{file}</code>.
+        Servers can also be written into <code>{file}</code>.
       </span>
     </span>
   );
