@@ -24,6 +24,7 @@ from tornado.routing import PathMatches, Rule
 from traitlets import Bool, Dict, Enum, Float, Int, List, TraitError, Unicode, validate
 
 from mcp_ws_ide import installation
+from mcp_ws_ide.config.spec import is_confidential_url
 from mcp_ws_ide.credentials import CHECK_SECONDS, names_users
 from mcp_ws_ide.engines.base import EngineRefusedError
 from mcp_ws_ide.engines.choosing import DURABILITIES, EngineSettings, check_address
@@ -242,6 +243,11 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         that reconnects misses nothing. Default 60. It keeps at most 10,000 records or about 16 MiB per user. 0 discards
         them within a second.""",
     ).tag(config=True)
+    otlp_endpoint = Unicode(
+        help="""Receiver of OpenTelemetry traces (OTLP over HTTP), such as http://127.0.0.1:4318: a span for each
+        session and request of all users. Default "": none. An address without a path gets /v1/traces. Headers are
+        taken from OTEL_EXPORTER_OTLP_HEADERS; with them, a receiver on another machine needs https.""",
+    ).tag(config=True)
     allow_faults = Bool(
         False,
         help="""Whether links of sessions may be broken on purpose over REST, to test clients. Default False.
@@ -341,10 +347,9 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
             raise TraitError(str(error)) from None
         return str(proposal.value)
 
-    @validate("peer_address", "public_url")
+    @validate("peer_address", "public_url", "otlp_endpoint")
     def _check_address(self, proposal: Any) -> str:
-        check = _checked_peer if proposal.trait.name == "peer_address" else _checked_public
-        return check(proposal.value)
+        return _ADDRESS_CHECKS[proposal.trait.name](proposal.value)
 
     @validate("redact_patterns")
     def _check_patterns(self, proposal: Any) -> list[str]:
@@ -353,11 +358,6 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         except BadPatternError as error:
             raise TraitError(f"redact_patterns: {error}") from None
         return list(proposal.value)
-
-    def browser_url(self) -> str:
-        """Return the address of this server for browsers: ``public_url``, or the one it listens on."""
-        assert self.serverapp is not None
-        return self.public_url or str(self.serverapp.connection_url)
 
     def initialize_settings(self) -> None:
         """Create the runtime, which handlers find in Tornado's settings, and keep secrets of URLs out of logs."""
@@ -429,12 +429,35 @@ def _checked_public(url: str) -> str:
     return url
 
 
+def _checked_receiver(endpoint: str) -> str:
+    """Return the address of a receiver of traces, if it can be one."""
+    if not endpoint:
+        return endpoint
+    from mcp_ws_ide.observe.trace_export import headers_in, receiver_url  # only where traces are exported
+
+    try:
+        url = receiver_url(endpoint)
+    except ValueError as error:
+        raise TraitError(f"otlp_endpoint: {error}") from None
+    if headers_in(os.environ) and not is_confidential_url(url):
+        reason = "the headers of OTEL_EXPORTER_OTLP_HEADERS would be sent unencrypted; use https"
+        raise TraitError(f"otlp_endpoint is {endpoint!r}: {reason}")
+    return endpoint
+
+
 def _checked_peer(address: str) -> str:
     """Return an address of a peer port, if it is one."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
         raise TraitError(f"peer_address is {address!r}; use host:port, with port 0 for any")
     return address
+
+
+_ADDRESS_CHECKS: Final = {
+    "peer_address": _checked_peer,
+    "public_url": _checked_public,
+    "otlp_endpoint": _checked_receiver,
+}
 
 
 def _absolute_files(app: MCPWebSocketApp) -> tuple[str, ...]:
@@ -453,7 +476,7 @@ def _host(app: MCPWebSocketApp) -> Host:
     return Host(
         app.log,
         lambda: serverapp.web_app,
-        app.browser_url,
+        lambda: app.public_url or str(serverapp.connection_url),
         lambda: _own_secrets(app),
         lambda: getattr(getattr(serverapp, "http_server", None), "_connections", ()),
         app.note_activity,
@@ -491,6 +514,7 @@ def _settings(app: MCPWebSocketApp) -> Settings:
             allow_unencrypted=bool(app.engine_allow_unencrypted),
         ),
         peer_address=str(app.peer_address),
+        otlp_endpoint=str(app.otlp_endpoint),
         public_url=str(app.public_url),
         sign_in=bool(app.sign_in),
     )

@@ -48,6 +48,7 @@ from mcp_ws_ide.transports.authorizations import Authorizations
 if TYPE_CHECKING:
     from mcp_ws_ide.fleet import Fleet
     from mcp_ws_ide.fleet.peer_requests import AnswerRequest
+    from mcp_ws_ide.observe.trace_export import TraceExporter
 
 STARTING: Final = "the gateway is starting; try again in a second"
 NOT_STARTED: Final = "the engine that stores sessions could not be started; the log of Jupyter says why"
@@ -84,6 +85,7 @@ class Settings:
     oauth_client_document: bool
     engine: EngineSettings
     peer_address: str
+    otlp_endpoint: str
     public_url: str
     sign_in: bool
 
@@ -148,6 +150,7 @@ class Runtime:
         self._host = host
         self._gateway: Gateway | None = None
         self._collectors: list[GatewayCollector | EngineCollector] = []
+        self._traces: TraceExporter | None = None
         self._documents: dict[str, Any] = {}
         """What the configuration files held when they could last be read, by path."""
         self._ticks = 0
@@ -226,9 +229,26 @@ class Runtime:
         self._configure(gateway)
         self._export(GatewayCollector(gateway.metrics, gateway.gauges))
         gateway.tasks.spawn(self.heartbeat.run(self._tick), "heartbeat")
+        if settings.otlp_endpoint:
+            self._traces = self._export_traces(gateway, settings.otlp_endpoint)
         # What Jupyter has loaded stays until it ends; looking through it for cycles would stop all sessions each time.
         gc.freeze()
         return gateway
+
+    def _export_traces(self, gateway: Gateway, endpoint: str) -> TraceExporter:
+        """Send spans of sessions and calls to a receiver from now on."""
+        import httpx2
+
+        from mcp_ws_ide.observe.trace_export import SEND_SECONDS, TraceExporter, headers_in, receiver_url
+        from mcp_ws_ide.transports.remote import new_client
+
+        def client() -> httpx2.AsyncClient:
+            return new_client(headers_in(os.environ), None, httpx2.Timeout(SEND_SECONDS))
+
+        exporter = TraceExporter(receiver_url(endpoint), client, gateway.metrics.spans)
+        gateway.tap.report_to(exporter.take)
+        gateway.tasks.spawn(exporter.run(), "export of traces")
+        return exporter
 
     async def start_engine(self) -> None:
         """Start the engine, if one is configured. While it cannot be used, every request is refused: sessions that the
@@ -387,6 +407,8 @@ class Runtime:
             self._collectors.pop().unregister()
         if self._gateway is not None:
             await self._gateway.aclose()
+        if self._traces is not None:
+            await self._traces.aclose()
         if self.fleet is not None:
             await self.fleet.stop()
         if self.engine is not None:

@@ -1,36 +1,36 @@
 """Export a journal as traces: one message ``TracesData`` of OTLP 1 in JSON, for ``/v1/traces`` or a file receiver.
 
-A session is a span; each request of a client is a span below it, and the same request on the server leg one below that.
-Names and attributes are those of OpenTelemetry's semantic conventions for MCP. A request whose ``_meta`` has a W3C
-``traceparent`` continues that trace, and is linked to its session.
+What the spans look like, which the gateway's own export shares, is in :mod:`mcp_ws_ide.observe.spans`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 from mcp_ws_ide.inspector.model.difference import content_of
 from mcp_ws_ide.inspector.model.failures import failure_of
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Kind, Lane, Status, part
 from mcp_ws_ide.inspector.recording import Header
-from mcp_ws_ide.version import __version__
-
-TRACEPARENT: Final = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}(-.*)?"
+from mcp_ws_ide.observe.spans import (
+    CLIENT,
+    INTERNAL,
+    SERVER,
+    attribute,
+    caller_of,
+    event,
+    fail,
+    name_of,
+    nanoseconds,
+    place_of,
+    request_attributes,
+    resource_of,
+    session_attributes,
 )
-"""A ``traceparent`` with a valid trace and parent (W3C Trace Context, section 3.2)."""
-INTERNAL: Final = 1
-SERVER: Final = 2
-CLIENT: Final = 3
-ERROR: Final = 2
-"""The code of a span's status."""
-MAX_TEXT: Final = 1000
-"""Characters of a status and of an event's text."""
+from mcp_ws_ide.version import __version__
 
 
 class Trace:
@@ -64,27 +64,21 @@ class Trace:
             request = store.linked(store.parent, row)
             if store.kind_of(row) is Kind.NOTIFICATION and request is not None:
                 message = part(content_of(store.body(row).text), "params", "message")
-                attributes = [_attribute("message", message[:MAX_TEXT])] if isinstance(message, str) else []
-                moment = _nanoseconds(store.time[row - store.first])
-                event = {"timeUnixNano": moment, "name": store.method_of(row), "attributes": attributes}
-                events.setdefault(request, []).append(event)
+                happened = event(store.time[row - store.first], store.method_of(row), message)
+                events.setdefault(request, []).append(happened)
         return events
 
     def _session(self, name: str, rows: Sequence[int]) -> dict[str, Any]:
         store, seen = self._journal.store, self._journal.sessions.get(name)
-        attributes = [_attribute("mcp.session.id", name)]
-        if seen is not None and seen.revision:
-            attributes.append(_attribute("mcp.protocol.version", seen.revision))
-        if seen is not None and seen.client:
-            attributes.append(_attribute("user_agent.original", seen.client))
+        known = (seen.revision, seen.client) if seen is not None else ("", "")
         return {
             "traceId": self._trace_of(name),
             "spanId": self._id(8, "session", name),
             "name": f"session {store.server_of(rows[0])}",
             "kind": INTERNAL,
-            "startTimeUnixNano": _nanoseconds(store.time[rows[0] - store.first]),
-            "endTimeUnixNano": _nanoseconds(store.time[rows[-1] - store.first]),
-            "attributes": attributes,
+            "startTimeUnixNano": nanoseconds(store.time[rows[0] - store.first]),
+            "endTimeUnixNano": nanoseconds(store.time[rows[-1] - store.first]),
+            "attributes": session_attributes(name, *known),
         }
 
     def _call(self, row: int, events: list[dict[str, Any]]) -> dict[str, Any]:
@@ -95,22 +89,21 @@ class Trace:
         own_leg = store.lane_of(row) in CLIENT_LEG
         span: dict[str, Any] = {
             **self._place(row, content),
-            "name": _name(store.method_of(row), store.target_of(row)),
+            "name": name_of(store.method_of(row), store.target_of(row)),
             # The gateway is the server of its clients, and the client of its servers; a server asks the other way.
             "kind": SERVER if store.lane_of(row) in (Lane.CLIENT_IN, Lane.UPSTREAM_IN) else CLIENT,
-            "startTimeUnixNano": _nanoseconds(moment),
-            "endTimeUnixNano": _nanoseconds(max(moment, end)),
+            "startTimeUnixNano": nanoseconds(moment),
+            "endTimeUnixNano": nanoseconds(max(moment, end)),
             "attributes": [
                 *self._attributes(row),
-                _attribute("mcp_ws.leg", "client" if own_leg else "server"),
+                attribute("mcp_ws.leg", "client" if own_leg else "server"),
             ],
         }
         if events:
             span["events"] = events
         code, text = self._failure(row)
         if code:
-            span["attributes"].append(_attribute("error.type", code))
-            span["status"] = {"code": ERROR, "message": text[:MAX_TEXT]}
+            fail(span, code, text)
         return span
 
     def _place(self, row: int, content: Any) -> dict[str, Any]:
@@ -121,43 +114,24 @@ class Trace:
         outer = twin if inner and twin is not None else row
         if outer != row:
             content = content_of(store.body(outer).text)
-        session = store.session_of(outer)
-        ids: dict[str, Any] = {"spanId": self._span_of(row)}
-        meta = part(content, "params", "_meta")
-        match = TRACEPARENT.fullmatch(text) if isinstance(text := part(meta, "traceparent"), str) else None
-        own = {"traceId": self._trace_of(session), "spanId": self._id(8, "session", session)}
-        if match is not None:
-            ids |= {"traceId": match[1], "parentSpanId": match[2]}
-            if isinstance(state := part(meta, "tracestate"), str):
-                ids["traceState"] = state[:512]
-            if session and not inner:
-                ids["links"] = [own]
-        else:
-            ids |= {"traceId": own["traceId"], **({"parentSpanId": own["spanId"]} if session else {})}
-        if inner:
-            ids["parentSpanId"] = self._span_of(outer)
-        return ids
+        session, meta = store.session_of(outer), part(content, "params", "_meta")
+        caller = caller_of(part(meta, "traceparent"), part(meta, "tracestate"))
+        own = self._id(8, "session", session) if session else ""
+        place = place_of(caller, self._trace_of(session), own, self._span_of(outer) if inner else "")
+        return {"spanId": self._span_of(row), **place}
 
     def _attributes(self, row: int) -> Iterator[dict[str, Any]]:
         store = self._journal.store
-        method, target, session = store.method_of(row), store.target_of(row), store.session_of(row)
-        yield _attribute("mcp.method.name", method)
-        yield _attribute("jsonrpc.request.id", str(content_of(store.body(row).id)))
-        if method == "tools/call":
-            yield _attribute("gen_ai.operation.name", "execute_tool")
-            yield _attribute("gen_ai.tool.name", target)
-        elif method == "prompts/get":
-            yield _attribute("gen_ai.prompt.name", target)
-        elif method.startswith("resources/") and target:
-            yield _attribute("mcp.resource.uri", target)
-        if session:
-            yield _attribute("mcp.session.id", session)
+        request_id = str(content_of(store.body(row).id))
+        yield from request_attributes(
+            store.method_of(row), store.target_of(row), request_id, store.session_of(row)
+        )
         answer = store.linked(store.pair, row)
         if answer is not None and store.status_of(row) is Status.ERROR:
             code = part(content_of(store.body(answer).text), "error", "code")
-            yield _attribute("rpc.response.status_code", str(code))
+            yield attribute("rpc.response.status_code", str(code))
         if store.status_of(row) in (Status.PENDING, Status.CANCELLED, Status.UNKNOWN):
-            yield _attribute("mcp_ws.status", store.status_of(row).name.lower())
+            yield attribute("mcp_ws.status", store.status_of(row).name.lower())
 
     def _failure(self, row: int) -> tuple[str, str]:
         """Return ``error.type`` and a text; ``""`` for both if the request did not fail."""
@@ -193,26 +167,10 @@ def as_otlp(journal: Journal, header: Header, rows: Sequence[int]) -> Iterator[s
     scope = {"name": "mcp-ws-inspect", "version": __version__}
     yield '{"resourceSpans":['
     for number, (server, spans) in enumerate(servers.items()):
-        resource = {
-            "attributes": [_attribute("service.name", server), _attribute("service.namespace", "mcp")]
-        }
-        yield f'{"," if number else ""}{{"resource":{json.dumps(resource)},"scopeSpans":[{{"scope":{json.dumps(scope)},'
+        resource = json.dumps(resource_of(server))
+        yield f'{"," if number else ""}{{"resource":{resource},"scopeSpans":[{{"scope":{json.dumps(scope)},'
         yield '"spans":['
         for place, span in enumerate(spans):
             yield f"{',' if place else ''}{json.dumps(span)}"
         yield "]}]}"
     yield "]}\n"
-
-
-def _name(method: str, target: str) -> str:
-    """Return the name of a span: with the target only where there are few different ones."""
-    return f"{method} {target}" if target and method in ("tools/call", "prompts/get") else method
-
-
-def _attribute(name: str, value: str) -> dict[str, Any]:
-    return {"key": name, "value": {"stringValue": value}}
-
-
-def _nanoseconds(moment: float) -> str:
-    """Return Unix time in nanoseconds, which JSON of OTLP has as text; exact to microseconds."""
-    return str(round(moment * 1e6) * 1000)

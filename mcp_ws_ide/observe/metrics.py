@@ -35,6 +35,8 @@ class Metrics:
         """By outcome: resumed, gone (nothing to resume), expired (the client did not reconnect)."""
         self.sign_ins: Counter[str] = Counter()
         """By step: approved, denied, issued (a token, for a code or a refresh token)."""
+        self.spans: Counter[str] = Counter()
+        """Of traces, by outcome: exported, dropped, rejected (by the receiver)."""
         self.replayed = 0
         self.gap_messages = 0
         self.tap_drops = 0
@@ -79,6 +81,7 @@ class GatewayCollector(RegisteredCollector):
         yield from self._gauges()
         yield from self._counters()
         yield from self._sign_ins()
+        yield from self._spans()
         yield from self._latencies()
 
     def _gauges(self) -> Iterator[Metric]:
@@ -163,6 +166,16 @@ class GatewayCollector(RegisteredCollector):
         for step, number in self._metrics.sign_ins.items():
             sign_ins.add_metric([step], number)
         yield sign_ins
+
+    def _spans(self) -> Iterator[Metric]:
+        spans = CounterMetricFamily(
+            "mcp_ws_spans",
+            "Spans of traces, by outcome: exported, dropped (too many waited), rejected by the receiver",
+            labels=["outcome"],
+        )
+        for outcome, number in self._metrics.spans.items():
+            spans.add_metric([outcome], number)
+        yield spans
 
     def _latencies(self) -> Iterator[Metric]:
         total = HistogramMetricFamily(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Final
 
@@ -84,11 +84,13 @@ class Tap:
 
     Attributes:
         gateway: id of this gateway, if it is one of several that share an engine; ``""`` if not.
+        active: whether anybody watches.
     """
 
     def __init__(self, grace: float = GRACE) -> None:
         self.gateway = ""
         self.active = False
+        self._sink: Callable[[str, TapRecord], None] | None = None
         self.for_tokens = False
         """Whether a watcher subscribed with a gateway token; only then the owner of a server's message matters."""
         self._redactor = Redactor()
@@ -146,6 +148,14 @@ class Tap:
         self.active = True
         return feed
 
+    def report_to(self, sink: Callable[[str, TapRecord], None]) -> None:
+        """Call ``sink`` with the principal and each record that this gateway makes, of all principals.
+
+        It is called while the message waits, so it must be quick, and must not raise.
+        """
+        self._sink = sink
+        self.active = True
+
     def unsubscribe(self, watcher: Position) -> None:
         """End a subscription; the feed is kept for the grace period after its last watcher has left."""
         for feed in self._feeds.values():
@@ -164,7 +174,7 @@ class Tap:
             if feed.ends is not None and now >= feed.ends:
                 self._drops += feed.drops
                 del self._feeds[owner]
-        self.active = bool(self._feeds)
+        self.active = bool(self._feeds) or self._sink is not None
         self.for_tokens = self.for_tokens and self.active
         self._memo = _NOTHING
         self._wall = time.time() - time.monotonic()
@@ -262,8 +272,8 @@ class Tap:
                 differ.
             token: the gateway token whose holder may see it; None if only the owner may.
         """
-        feed = self._feeds.get(owner)
-        if feed is None:
+        feed, sink = self._feeds.get(owner), self._sink
+        if feed is None and sink is None:
             return
         look = self._memo
         if look.data is not data:
@@ -271,7 +281,7 @@ class Tap:
         now = monotonic()
         # fmt: off
         record = TapRecord(
-            feed.seq + 1, now + self._wall, now, server, session, leg, direction,
+            feed.seq + 1 if feed is not None else 0, now + self._wall, now, server, session, leg, direction,
             look.kind, look.method, look.id, len(data), look.text, look.truncated,
         )
         # fmt: on
@@ -279,7 +289,10 @@ class Tap:
             record.origin_session, record.origin_id = origin[0], Raw(origin[1])
         if self.gateway:
             record.gateway = self.gateway
-        feed.append(record, token)
+        if sink is not None:
+            sink(owner, record)
+        if feed is not None:
+            feed.append(record, token)
 
     def _look_at(self, data: bytes, message: Message | None) -> _Look:
         """Classify and redact a message. Most pass twice, either unchanged or with only their id replaced."""
@@ -311,13 +324,16 @@ class Tap:
         token: str | None = None,
     ) -> None:
         """Report an event such as ``link_opened`` or ``upstream_closed``; ``token`` as of :meth:`message`."""
-        feed = self._feeds.get(owner)
-        if feed is None:
+        feed, sink = self._feeds.get(owner), self._sink
+        if feed is None and sink is None:
             return
-        record = TapRecord(feed.seq + 1, *clock(), server, session)
+        record = TapRecord(feed.seq + 1 if feed is not None else 0, *clock(), server, session)
         record.event, record.detail = event, self._redactor.text(detail) or None
         record.gateway = self.gateway or msgspec.UNSET
-        feed.append(record, token)
+        if sink is not None:
+            sink(owner, record)
+        if feed is not None:
+            feed.append(record, token)
 
     def noise(self, owner: str, server: str, session: str | None, source: str, text: str) -> None:
         """Report output of a server that is not a message, each line in a record; ``source`` is its event.
