@@ -98,6 +98,7 @@ def _wrap_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--json", action="store_true", help="without a terminal: print one JSON object per record"
     )
+    parser.add_argument("--page", action="store_true", help="also open the page at this server in a browser")
     return parser
 
 
@@ -109,6 +110,8 @@ def run_wrapped(options: argparse.Namespace) -> int:
     try:
         with wrap_command.private_gateway(options) as private:
             announce(private, private.greet())
+            if options.page and not private.open_page():
+                say("no browser was found; open the page at the address above")
             if not no_full_screen("attach"):
                 with many_imports():
                     from mcp_ws_ide.inspector.app.app import run

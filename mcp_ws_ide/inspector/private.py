@@ -24,11 +24,15 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import webbrowser
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import Any, BinaryIO, Final
+from urllib.parse import quote
 
 from jupyter_core.paths import jupyter_runtime_dir
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
@@ -40,6 +44,7 @@ from mcp_ws_ide.discovery import RunningGateway, endpoint_url, text_of_file
 from mcp_ws_ide.errors import ConnectError, UnusableArgumentError
 from mcp_ws_ide.ide_entries import grouped_entries
 from mcp_ws_ide.inspector.recording import create_private
+from mcp_ws_ide.private_files import write_private
 from mcp_ws_ide.rest_client import GatewayClient
 from mcp_ws_ide.sanitise import visible
 
@@ -255,13 +260,35 @@ class PrivateGateway:
         tail = f"; the last lines of its stderr:\n{said}" if said else "; it wrote nothing to stderr"
         return CannotWrapError(f"{self._command[0]} is not a working MCP server: {detail}{tail}\n{ADVICE}", 1)
 
+    @property
+    def _page(self) -> str:
+        """The address of the page at this server, with the token."""
+        return f"{self.gateway.url}mcp-ws/?token={self._token}#/server/{quote(self.name, safe='')}"
+
+    def open_page(self) -> bool:
+        """Open the page in a browser; return whether there is one.
+
+        The browser gets the name of a file that only this user may read, as Jupyter's own start does: others can see
+        the arguments of a program, and the address holds the token.
+        """
+        try:
+            browser = webbrowser.get()
+        except webbrowser.Error:
+            return False
+        file = Path(jupyter_runtime_dir()) / f"{HOME_PREFIX}{os.getpid()}.html"
+        self._stack.callback(file.unlink, missing_ok=True)
+        write_private(file, f'<meta http-equiv="refresh" content="0; url={escape(self._page)}">'.encode())
+        # Some browsers are waited for.
+        threading.Thread(target=browser.open, args=(file.as_uri(),), daemon=True).start()
+        return True
+
     def lines(self) -> Iterator[str]:
         """Yield lines that tell how to connect to the server."""
         url = endpoint_url(self.gateway, self.name)
         yield f"server     {self.name}"
         yield f"websocket  {url}"
         yield f"http       http{url.removeprefix('ws')}"
-        yield f"page       {self.gateway.url}mcp-ws/?token={self._token}"
+        yield f"page       {self._page}"
         yield f"token      {self._token}"
         if missing := withheld(os.environ, inherited(os.environ, self._env_vars)):
             yield f"\nnot passed on: {', '.join(missing[:MAX_NAMED])}{' …' if missing[MAX_NAMED:] else ''}"

@@ -73,6 +73,24 @@ async def test_it_serves_shows_the_traffic_and_leaves_nothing_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_the_page_opens_at_the_server_in_a_browser_that_is_given_no_token(tmp_path, monkeypatch):
+    browser, given = tmp_path / "browser", tmp_path / "given"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {given}.new; stat -c %a "${{1#file://}}" >> {given}.new\n'
+                       f'cat "${{1#file://}}" >> {given}.new; mv {given}.new {given}\n')  # fmt: skip
+    browser.chmod(0o755)
+    monkeypatch.setenv("BROWSER", f"{browser} %s")
+    process, said = await start(tmp_path, "--page", "--name", "mine", "--", *WRAPPED)
+    try:
+        await until(given.exists)
+        address, mode, page = given.read_text().split("\n", 2)
+        assert said["token"] not in address and mode == "600"
+        assert said["page"].endswith(f"mcp-ws/?token={said['token']}#/server/mine")
+        assert f'url={said["page"]}"' in page
+    finally:
+        await interrupt(process)
+    await until(lambda: not Path(address.removeprefix("file://")).exists())
+
+
 async def test_nothing_outlives_it_when_it_is_killed(tmp_path):
     process, _ = await start(tmp_path, "--", *WRAPPED)
     family_ = family(process.pid)
