@@ -309,6 +309,10 @@ def run_servers(find: Find, options: argparse.Namespace) -> int:
         title = server.get("title", server["name"])
         named = f"  ({title})" if title != server["name"] else ""
         print(visible(f"{line}{named}  {server['reason']}").rstrip())
+        if "authorization" in server:
+            print(
+                visible(f"  requests wait until you authorize the gateway: {server['authorization']['url']}")
+            )
     sys.stdout.flush()  # in one file, the problems stand below the list
     for problem in answer["problems"]:
         parts = (problem["severity"], problem["source"], problem["key"], problem["reason"])

@@ -7,6 +7,7 @@ import json
 import socket
 import stat
 import subprocess
+import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -159,6 +160,14 @@ def server_of(jupyter: Jupyter, user: str = "alice", server: str = "far") -> dic
     return jupyter.rest("GET", f"servers/{server}", token=f"{user}-token")[1]
 
 
+def servers_shown(jupyter: Jupyter, user: str) -> str:
+    """What ``mcp-ws-inspect servers`` shows a user."""
+    command = [sys.executable, "-m", "mcp_ws_ide.inspector.cli", "servers", "--url", jupyter.url]
+    environment = {**jupyter.environment, "JUPYTER_TOKEN": f"{user}-token"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=BOUND, check=True)
+    return done.stdout
+
+
 async def page_of(jupyter: Jupyter, user: str = "alice", server: str = "far") -> str:
     def shown() -> str:
         return server_of(jupyter, user, server).get("authorization", {}).get("url", "")
@@ -210,6 +219,8 @@ async def test_a_call_waits_for_the_user_and_continues_with_a_stored_token(start
         assert query["resource"] == [protected.url]
         assert query["redirect_uri"] == [f"http://127.0.0.1:{jupyter.port}/mcp-ws/oauth/callback"]
         assert not calling.done()
+        assert f"authorize the gateway: {page}" in await asyncio.to_thread(servers_shown, jupyter, "alice")
+        assert page not in await asyncio.to_thread(servers_shown, jupyter, "bob")
         back = await authorize(jupyter)
         assert text_of(await calling) == "hello"
         assert "authorization" not in server_of(jupyter)

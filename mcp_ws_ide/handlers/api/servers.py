@@ -31,6 +31,7 @@ class ServersHandler(ApiHandler):
         gateway = self.runtime.gateway
         refused = await self._editing_refused()
         used = await self.usage(gateway.servers.values())
+        self.set_header("Cache-Control", "no-store")
         self.finish(
             {
                 "servers": [self.server_model(server, refused, used) for server in gateway.servers.values()],
@@ -85,7 +86,16 @@ class ServersHandler(ApiHandler):
             "last_exit": {"at": last.at, "reason": hide(last.reason)} if last else None,
             "read_only": refused or self.runtime.manager.read_only(server.spec.source),
             "awaits_consent": server.spec.consent is not None,
+            **self._authorization(server),
         }
+
+    def _authorization(self, server: Server) -> dict[str, Any]:
+        """The page on which the caller has to authorize the gateway, while requests wait for that."""
+        authorizations = self.runtime.gateway.authorizations
+        pending = authorizations and authorizations.pending(server.name, self.principal)
+        if not pending:
+            return {}
+        return {"authorization": {"url": pending.page, "expires": pending.page_expires}}
 
 
 def process_model(upstream: LiveUpstream, used: dict[int, Usage]) -> dict[str, Any]:
@@ -113,17 +123,8 @@ class ServerHandler(ServersHandler):
         self.set_header("Cache-Control", "no-store")
         hide = self.runtime.gateway.tap.redactor.text
         stderr = [hide(line.text) for line in server.stderr(self.principal).after(0)[-200:]]
-        shown = {"stderr": stderr, **self._authorization(server)}
         model = self.server_model(server, await self._editing_refused(), await self.usage([server]))
-        self.finish({**model, **shown})
-
-    def _authorization(self, server: Server) -> dict[str, Any]:
-        """The page on which the caller has to authorize the gateway, while requests wait for that."""
-        authorizations = self.runtime.gateway.authorizations
-        pending = authorizations and authorizations.pending(server.name, self.principal)
-        if not pending:
-            return {}
-        return {"authorization": {"url": pending.page, "expires": pending.page_expires}}
+        self.finish({**model, "stderr": stderr})
 
 
 class RestartHandler(ApiHandler):
