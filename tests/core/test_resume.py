@@ -88,8 +88,8 @@ MUTANTS = {
     "the old token never dies": ("resume", "self._previous = None  # the client", "pass  # the client"),
     "the gateway resumes from an old count": (
         "resume",
-        "return self._resumed(replay, token, self.channel.received)",
-        "return self._resumed(replay, token, self.channel.acked)",
+        "return self._resumed(replay, token, self.channel.received, last)",
+        "return self._resumed(replay, token, self.channel.acked, last)",
     ),
     "the client does not replay": (
         "resume",
