@@ -51,7 +51,7 @@ def python(supervisor: ProcessSupervisor, code: str, **options) -> StdioTranspor
 async def test_messages_arrive_complete_and_in_order(supervisor, receiver):
     transport = python(supervisor, CAT)
     await transport.connect(receiver)
-    sent = [b'{"n":%d}' % n for n in range(20_000)] + [b'{"big":"%s"}' % (b"x" * (9 << 20))]
+    sent = [b'{"id":%d}' % n for n in range(20_000)] + [b'{"big":"%s"}' % (b"x" * (9 << 20))]
     for message in sent:
         transport.send(message)
     await until(lambda: len(receiver.messages) == len(sent), BOUND)
