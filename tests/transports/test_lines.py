@@ -162,7 +162,9 @@ async def test_a_message_without_a_line_end_is_taken_after_a_while(monkeypatch):
 
 @pytest.mark.parametrize("frames", [b"", b"Content-Length: 2\r\n\r\n{}"])
 @pytest.mark.parametrize(
-    "written", [gzip.compress(LINE), b"<a>x</a>", b"Content-Length: 9", b"Content-Length: 9\r\n\r\n", b"\x01"]
+    "written",
+    [gzip.compress(LINE, mtime=0), b"<a>x</a>", b"Content-Length: 9", b"Content-Length: 9\r\n\r\n", b"\x01"],
+    ids=["gzip", "markup", "half a header", "header", "binary"],
 )
 async def test_what_no_log_has_is_passed_on_without_a_line_end(monkeypatch, written, frames):
     monkeypatch.setattr(lines_module, "LOOK_INTERVAL", 0.01)
