@@ -18,7 +18,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from jupyter_core.paths import jupyter_data_dir
-from jupyter_server.extension.application import ExtensionApp, ExtensionAppJinjaMixin
+from jupyter_server.extension.application import ExtensionAppJinjaMixin
 from jupyter_server.utils import url_path_join
 from tornado.routing import PathMatches, Rule
 from traitlets import Bool, Dict, Enum, Float, Int, List, TraitError, Unicode, validate
@@ -35,6 +35,7 @@ from mcp_ws_ide.handlers.repeat_router import RepeatRouter
 from mcp_ws_ide.observe.redaction import BadPatternError, Redactor
 from mcp_ws_ide.runtime import Host, Runtime, Settings
 from mcp_ws_ide.sanitise import SafeRecords
+from mcp_ws_ide.unloaded import StrictExtension
 from mcp_ws_ide.version import __version__
 
 HERE = Path(__file__).parent
@@ -63,7 +64,7 @@ def _in_data(name: str) -> Callable[[Any], str]:
     return lambda app: _data_path(name)
 
 
-class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
+class MCPWebSocketApp(ExtensionAppJinjaMixin, StrictExtension):
     """A WebSocket gateway for the Model Context Protocol, inside Jupyter Server."""
 
     name = "mcp_ws_ide"

@@ -99,7 +99,7 @@ def test_every_address_of_the_gateway_answers_with_the_reason(jupyter, method, p
 
 def test_the_reason_is_told_only_to_who_has_a_credential(jupyter):
     status, _, body = jupyter.request("GET", "mcp-ws/api/servers")
-    assert status == 403
+    assert status == 503
     assert b"websockets" not in body
 
 

@@ -117,6 +117,52 @@ async def test_an_engine_that_cannot_be_used_refuses_every_request_and_says_why(
         jupyter.stop()
 
 
+class Misconfigured(Jupyter):
+    """A Jupyter whose extension is not started."""
+
+    def wait_ready(self) -> None:
+        def refuses() -> bool:
+            assert self.process.poll() is None, self.log.read_text()[-3000:]
+            with contextlib.suppress(OSError):
+                return self.rest("GET", "health")[0] == 503
+            return False
+
+        wait_until(refuses, what="the refusal")
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [("engine=sqlit", "engine is 'sqlit'; use ''"), ("engine_max_bytes=5", "engine_max_bytes")],
+)
+async def test_an_invalid_setting_refuses_every_request_and_no_other_setting_falls_back(
+    tmp_path, setting, reason
+):
+    jupyter = Misconfigured(
+        tmp_path, {"fast": FAST_SERVER}, f"--MCPWebSocketApp.{setting}", "--MCPWebSocketApp.sign_in=False"
+    )
+    try:
+        assert reason in jupyter.rest("GET", "health")[1]["message"]
+        with pytest.raises(InvalidStatus) as refused:
+            await jupyter.connect().__aenter__()
+        assert refused.value.response.status_code == 503
+        for method, credential in (
+            ("GET", {}),
+            ("POST", {}),
+            ("POST", {"Authorization": "Bearer mcpws_unknown"}),
+        ):
+            status, headers, body = jupyter.request(method, "mcp-ws/servers/fast", headers=credential)
+            assert (status, headers.get("WWW-Authenticate")) == (503, None)
+            assert "the log of Jupyter says why" in json.loads(body)["message"]
+        assert (
+            "mcp-ws-ide refuses all requests, because its configuration is invalid: "
+            in jupyter.log.read_text()
+        )
+        own = {"Authorization": f"token {jupyter.token}"}
+        assert jupyter.request("GET", "api/status", headers=own)[0] == 200
+    finally:
+        jupyter.stop()
+
+
 def test_jupyter_is_stopped_and_started_again_on_the_same_file(start):
     jupyter = start("again", "--MCPWebSocketApp.engine=sqlite")
     for number in (signal.SIGTERM, signal.SIGKILL):
