@@ -12,6 +12,7 @@ import hmac
 import logging
 import os
 import secrets
+import stat
 import sys
 import time
 from pathlib import Path
@@ -202,6 +203,8 @@ def _check_owner(path: Path) -> None:
         return
     except OSError as error:
         raise EngineRefusedError(f"the key file {str(path)!r} cannot be read: {error.strerror}") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise EngineRefusedError(f"the key file {str(path)!r} is not a file")
     if status.st_uid not in (os.geteuid(), ADMINISTRATOR):
         raise EngineRefusedError(f"the key file {str(path)!r} belongs to another user")
     if status.st_uid != os.geteuid():

@@ -26,6 +26,8 @@ MIGRATIONS: Final[dict[int, str]] = {1: "DROP TABLE log"}
 closed it is empty."""
 APPLICATION: Final = 0x6D637773
 """``PRAGMA application_id``: tells the file from those of other programs."""
+BESIDE: Final = ("-wal", "-log")
+"""Ends of the names of the files that lie beside it."""
 LOCK_SECONDS: Final = 10.0
 """Seconds to wait for a gateway that is about to stop, and still has the file."""
 LOCK_POLL_SECONDS: Final = 0.05
@@ -82,6 +84,8 @@ class LockedDatabase:
                 self.disconnect()
                 raise
             if self.in_place:
+                for suffix in ("", *BESIDE):  # now that it surely is a session file
+                    _close_to_others(self.path.with_name(self.path.name + suffix))
                 return
             self.disconnect()  # the gateway that had it has replaced it meanwhile
 
@@ -137,6 +141,8 @@ class LockedDatabase:
         if self._is_empty():
             db.executescript(f"BEGIN; {_CREATE} PRAGMA user_version = {SCHEMA}; COMMIT;")
         version = self.pragma("user_version")
+        if version < 1:
+            raise DamagedFileError(f"it has layout {version}, which no version has written")
         if version == 1 and db.execute("SELECT 1 FROM log LIMIT 1").fetchone() is not None:
             raise DamagedFileError("it was not closed, and its log has the form of an older version")
         for step in range(version, SCHEMA):
@@ -257,11 +263,8 @@ def _prepare(path: Path) -> None:
         for place, rights in ((path, os.R_OK | os.W_OK), (path.parent, os.W_OK | os.X_OK)):
             if not os.access(place, rights, effective_ids=True):
                 raise EngineRefusedError(f"{str(place)!r} cannot be written; sessions are stored there")
-        for suffix in ("", "-wal", "-log"):
-            beside = path.with_name(path.name + suffix)
-            if suffix:
-                _check_kind(beside)
-            _close_to_others(beside)
+        for suffix in BESIDE:
+            _check_kind(path.with_name(path.name + suffix))
     except OSError as error:
         raise EngineRefusedError(
             f"the session file {str(path)!r} cannot be created or read: {error.strerror}"

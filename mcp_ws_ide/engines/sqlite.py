@@ -78,6 +78,8 @@ class SqliteEngine:
         self._table = SessionTable()
         self._statistics = EngineStatistics()
         self._problem = STOPPED
+        self._growing = ""
+        """Why the session file could not be written last; "" if it could."""
         self._staged: list[Staged] = []
         self._since = 0.0
         self._changed: set[str] = set()
@@ -233,6 +235,7 @@ class SqliteEngine:
         if compaction is None:
             return self._note_problem(problem)
         self._compacting = False
+        was_growing, self._growing = bool(self._growing), problem
         if not problem:
             self._log_limit = min(max(LOG_BYTES, written.compacted_bytes), self._max_bytes // LOG_PART)
             return self._note_problem("")
@@ -241,7 +244,8 @@ class SqliteEngine:
         self._log_limit = written.log_bytes + self._max_bytes // LATER_PART
         if written.renewed:  # otherwise commits work as long as the log has room
             return self._note_problem(problem)
-        log.warning("stored sessions cannot be written into the file, so that its log grows: %s", problem)
+        if not was_growing:  # it is tried again and again, and Jupyter's log may be on the same full disk
+            log.warning("the session file cannot be written, so the log beside it grows: %s", problem)
         return None
 
     def _note_problem(self, problem: str) -> None:

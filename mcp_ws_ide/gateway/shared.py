@@ -29,6 +29,8 @@ from mcp_ws_ide.transports.base import Transport
 from mcp_ws_ide.version import __version__
 
 LOG_MESSAGE: Final = b'"%b"' % log_levels.METHOD.encode()
+INITIALIZE: Final = "initialize"
+"""The request of a handshake-era client that a bridge turns into ``server/discover``, whose result is another."""
 
 
 def _unreadable(readers: Iterable[UpstreamUser]) -> str:
@@ -315,7 +317,7 @@ class SharedUpstream(Upstream):
             delivered, answered = effect.message, effect.answered
             if answered is not None:
                 owner.core.answered(answered)
-                if delivered.odd or answered.method in LISTS:
+                if (delivered.odd and answered.method != INITIALIZE) or answered.method in LISTS:
                     delivered = self._odd.usable(answered.method, delivered, strict=False)
                     if answered.method not in LISTS:
                         self.lifetime.note_result(delivered.result, self._transport, now)

@@ -204,6 +204,13 @@ def test_the_key_file_is_its_owners_alone_and_the_same_each_time(tmp_path, caplo
     assert "was open to other users" in caplog.text
 
 
+def test_a_directory_in_place_of_the_key_file_is_refused_and_keeps_its_mode(tmp_path):
+    tmp_path.chmod(0o755)
+    with pytest.raises(EngineRefusedError, match="is not a file"):
+        load_sealer(tmp_path)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+
+
 def test_a_key_file_on_a_read_only_mount_is_used_but_not_rotated_unless_it_is_open_to_all(
     tmp_path, monkeypatch, caplog
 ):

@@ -282,7 +282,20 @@ async def test_a_database_of_another_program_is_refused(tmp_path):
     path = tmp_path / "other.sqlite"
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE thoughts (thought TEXT)")
+    path.chmod(0o644)
     assert "is a database of another program" in await refusal(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize("layout", [0, -5])
+async def test_a_layout_that_no_version_has_written_is_damage(tmp_path, layout):
+    async with running(new_sqlite(tmp_path)):
+        pass
+    with contextlib.closing(sqlite3.connect(tmp_path / "sessions.sqlite")) as db:
+        db.execute(f"PRAGMA user_version = {layout}")
+    async with running(new_sqlite(tmp_path)) as engine:
+        assert await engine.sessions() == []
+    assert (tmp_path / "sessions.sqlite.damaged").exists()
 
 
 async def test_a_file_of_a_newer_layout_is_refused(tmp_path):
@@ -673,9 +686,10 @@ async def test_the_file_keeps_to_its_size_and_messages_wait_until_there_is_room(
             assert sum(sizes) <= limit + 4096
         assert "engine_max_bytes" in engine.problem
         file_full, log_full = (
-            caplog.text.index(t) for t in ("so that its log grows", "sessions cannot be stored")
+            caplog.text.index(t) for t in ("the log beside it grows", "sessions cannot be stored")
         )
         assert file_full < log_full
+        assert caplog.text.count("the log beside it grows") == 1
         with pytest.raises(EngineUnavailableError, match="engine_max_bytes"):
             await engine.create(new_session())
         waiting = other.batch(1, (b"n",))

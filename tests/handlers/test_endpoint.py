@@ -289,6 +289,17 @@ async def test_modern_sessions_share_a_process_and_legacy_ones_do_not(alone):
     )
 
 
+async def test_a_handshake_with_a_modern_server_is_not_checked_as_that_servers_own(make_jupyter):
+    jupyter = make_jupyter({"shared": {**FAST_SERVER, "mcp_ws": {"sharing": "always"}}})
+    async with jupyter.connect("shared") as link:
+        peer = Peer(link)
+        await peer.initialize()
+        assert "error" not in await peer.call(
+            "a", "tools/call", {"name": "echo", "arguments": {"text": "hi"}}
+        )
+    assert "it was read as" not in jupyter.log.read_text()
+
+
 async def test_a_legacy_servers_question_reaches_its_client(peer):
     await peer.initialize()
     await peer.send(id=1, method="tools/call", params={"name": "question"})
