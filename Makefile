@@ -270,7 +270,7 @@ docs-serve: $(DOCS_STAMP) ## the site on http://127.0.0.1:8000, built again when
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 # The tests that take the pictures of the page which the documentation shows.
-SHOWN := a_cut_link_is_shown or a_form_with_nested or (answer_questions and modern)
+SHOWN := a_cut_link_is_shown or a_form_with_nested or (answer_questions and modern) or objects_are_a_table
 
 screenshots: $(STAMP) $(NODE_STAMP) $(PAGE_BUILT) $(LAB_STAMP) ## the pictures of the documentation, of real traffic
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/screenshots.py

@@ -112,7 +112,7 @@ function TraceOf({ call, connection }: { call: Call; connection: Connection }) {
   const [open, setOpen] = useState(false);
   return (
     <details class="whole trace-of" open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
-      <summary class="muted">Messages, log{connection.target.url === "" && " and stderr"}</summary>
+      <summary class="muted">{connection.target.url === "" ? "Messages, log and stderr" : "Messages and log"}</summary>
       {open && <Trace call={call} connection={connection} />}
     </details>
   );
@@ -186,7 +186,7 @@ function Running({ call }: { call: Call }) {
     <div class="row running">
       <progress aria-label={`Progress of ${call.name}`} {...(progress && total ? { value: progress.progress, max: total } : {})} />
       <span class="muted">
-        {progress && `${progress.progress}${total ? ` of ${total}` : ""}`} {progress?.message ?? ""}
+        {progress && [`${progress.progress}${total ? ` of ${total}` : ""}`, progress.message].filter(Boolean).join(" · ")}
       </span>
       <span class="spring" />
       <button type="button" onClick={() => call.cancel()}>
