@@ -49,9 +49,7 @@ def photograph(page: lab.LabPage) -> None:
     page.sessions.wait_for()
     shot("lab-panel")
     page.run("apputils:change-theme", theme="JupyterLab Dark")
-    page.frame.locator(
-        "html[data-theme=dark]"
-    ).wait_for()  # the inspector begins with the theme of that moment
+    page.frame.locator("html[data-theme=dark]").wait_for()  # the inspector begins with Lab's theme
     page.run("mcp-ws-ide:inspect")
     page.wait_until(lambda: "LIVE" in page.terminal, "the inspector")
     beside(page)
