@@ -45,7 +45,7 @@ HEADER_MISMATCH = -32020
 
 UPSTREAM_LOST = -31001
 """The server ended, or the connection to a remote one broke, before it answered. ``data.outcome``: ``unknown`` (the
-request may have run) or ``not_sent`` (safe to retry)."""
+request may have run) or ``not_sent`` (safe to retry). If the gateway ended, ``data.method`` is the request's method."""
 UPSTREAM_UNAVAILABLE = -31002
 """The server could not be started or reached; ``data.outcome`` is ``not_sent``."""
 LIMIT_EXCEEDED = -31003

@@ -60,17 +60,17 @@ class UnstoredChanges:
 
     # --- operations -----------------------------------------------------------------------------
 
-    def add(self, request: IdKey, raw_id: bytes, *, transmitted: bool) -> None:
+    def add(self, request: IdKey, detail: bytes, *, transmitted: bool) -> None:
         """Add a request to those in flight.
 
         Args:
             request: its id.
-            raw_id: its id, as JSON.
+            detail: what is needed to end it with an error.
             transmitted: whether it may be handed to its server as soon as this is stored.
         """
         self._keys += 1
         key = b"%d.%d" % (self._number, self._keys)
-        self.in_flight[request] = self._added[key] = InFlight(key, raw_id, transmitted)
+        self.in_flight[request] = self._added[key] = InFlight(key, detail, transmitted)
         self._staged = True
 
     def transmit(self, request: IdKey) -> bool:

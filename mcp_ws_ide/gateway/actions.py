@@ -24,6 +24,7 @@ class Inbound(msgspec.Struct, gc=False, eq=False):
         now: when it arrived (``time.perf_counter``).
         waits: ids of its requests that are stored as not transmitted.
         repeats: whether its id was in flight when it arrived, so that it is not stored as a request.
+        again: whether an earlier gateway has counted it, and this one only sends it to the server.
     """
 
     data: bytes
@@ -31,6 +32,7 @@ class Inbound(msgspec.Struct, gc=False, eq=False):
     now: float
     waits: list[IdKey] = []
     repeats: bool = False
+    again: bool = False
 
 
 class Arrival:
@@ -56,6 +58,7 @@ class Actions(msgspec.Struct, eq=False):
         arrival: the link that resumes the session; it gets what is stored.
         out: messages to send to the client.
         close: a link to close then, with code and reason.
+        marks: whether a request is marked as transmitted by the batch, so that what came after it waits.
         released: messages that may be handed to their upstream.
         frames: frames of the client to process.
     """
@@ -63,6 +66,7 @@ class Actions(msgspec.Struct, eq=False):
     arrival: Arrival | None = None
     out: list[bytes] = []
     close: tuple[Rebindable, CloseCode, str] | None = None
+    marks: bool = False
     released: list[tuple[Forward, Upstream]] = []
     frames: list[Inbound] = []
 
@@ -76,5 +80,6 @@ class Actions(msgspec.Struct, eq=False):
         self.arrival = later.arrival or self.arrival
         self.close = later.close or self.close
         self.out += later.out
+        self.marks = self.marks or later.marks
         self.released += later.released
         self.frames += later.frames

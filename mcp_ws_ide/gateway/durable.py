@@ -14,7 +14,7 @@ from typing import Final
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import CloseCode, Control
 from mcp_ws_ide.core.channel import ACK_WITH_DATA
-from mcp_ws_ide.core.effects import Forward, Pending
+from mcp_ws_ide.core.effects import Pending
 from mcp_ws_ide.core.messages import REQUEST, RESPONSE, Message
 from mcp_ws_ide.core.resume import GatewayEnd, ProtocolViolationError
 from mcp_ws_ide.engines import crash_points
@@ -25,15 +25,15 @@ from mcp_ws_ide.errors import MalformedMessageError, McpWsError
 from mcp_ws_ide.gateway.actions import Actions, Arrival, Inbound
 from mcp_ws_ide.gateway.commits import Commits
 from mcp_ws_ide.gateway.intake import Intake
-from mcp_ws_ide.gateway.listens import ACKNOWLEDGED_JSON, Listens
 from mcp_ws_ide.gateway.resumable import SURELY_DATA, ResumableOwner, ResumableSession
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.gateway.session import tool_rules
 from mcp_ws_ide.gateway.shared import SharedPool
 from mcp_ws_ide.gateway.snapshots import Snapshots
-from mcp_ws_ide.gateway.stored_state import restore_parts
+from mcp_ws_ide.gateway.stored_state import ended_errors, restore_parts
 from mcp_ws_ide.gateway.upstream import INTERNAL
+from mcp_ws_ide.gateway.whole_requests import ACKNOWLEDGED_JSON, WholeRequests
 from mcp_ws_ide.links.base import LinkInfo, Rebindable
 from mcp_ws_ide.tokens import new_resume_token
 
@@ -77,7 +77,7 @@ class DurableSession(ResumableSession):
     ) -> None:
         super().__init__(services, owner, pool, server, link, info, stored.id if stored is not None else "")
         self._engine = engine
-        self._listens = Listens()
+        self._whole = WholeRequests()
         self._arriving: Arrival | None = None
         self._paused: Rebindable | None = None
         """A link that is not read until everything that came over it is stored."""
@@ -86,14 +86,17 @@ class DurableSession(ResumableSession):
         self.restored = self.asleep = stored is not None
         if stored is not None:
             self.created = stored.created
-            restore_parts(self, self._listens, stored, services.limits)
-        self._snapshots = Snapshots(self, self._listens)
+            restore_parts(self, self._whole, stored, services.limits)
+        self._snapshots = Snapshots(self, self._whole)
         self._stored = stored or self._new_session()
         self._changes = UnstoredChanges(self._stored, self.resumption.channel)
         self.commits = self._commits = Commits(engine, self._changes, self._snapshots, self, services.tasks)
         self._commits.open = stored is not None
-        self._intake = Intake(self._commits, self.core, self.attachments, self._listens, self._process)
+        self._intake = Intake(self._commits, self.core, self.attachments, self._whole, self._process)
         self.attachments.gate = self._intake
+        if self.final is not None:
+            for error in ended_errors(self._whole):
+                self.send(error, None, 0.0, False)
 
     # --- open -----------------------------------------------------------------------------------
 
@@ -206,7 +209,7 @@ class DurableSession(ResumableSession):
             self.close_link(CloseCode.INTERNAL, INTERNAL)
         if crash_points.armed is not None:
             crash_points.reach(Point.FORWARDED)
-        if self.ended:
+        if self.ended or frame.again:
             return
         channel, link = self.resumption.channel, self._frame_link
         if not channel.accept(len(frame.data)):
@@ -223,15 +226,15 @@ class DurableSession(ResumableSession):
         """Stage one message to the client; parameters as of :meth:`Session.send`."""
         if answered is not None:
             self._changes.remove(answered.key)
-            if self._listens.open:
-                self._listens.remove(answered.key)
+            if self._whole.open:
+                self._whole.remove(answered.key)
         if message.kind is RESPONSE and message.id != b"null":
             if answered is None or answered.raw_id != message.id:
                 self._intake.forget(message.id_key)
             return super().send(message, answered, received, droppable)
         if message.method != ACKNOWLEDGED_JSON:
             return super().send(message, answered, received, droppable)
-        for made in self._listens.acknowledged(message):
+        for made in self._whole.acknowledged(message):
             super().send(made, answered, received, droppable)
 
     def _write(self, message: Message, droppable: bool) -> bool:
@@ -290,13 +293,10 @@ class DurableSession(ResumableSession):
             self._wake()
 
     def _wake(self) -> None:
-        """Attach the restored session to its server, and make its subscriptions again: the client is there."""
+        """Attach the restored session to its server, and send the stored requests there: the client is there."""
         self.asleep = False
         self.attachments.wake()
-        for request in self._listens.requests():
-            effect = self.core.from_client(request, time.perf_counter())
-            if type(effect) is Forward:
-                self._try_forward(effect)
+        self._intake.send_whole(time.perf_counter())
 
     def link_lost(self, link: Rebindable, code: int, reason: str) -> None:
         """Detach the session from a link that is gone; parameters as of :meth:`ResumableSession.link_lost`."""
@@ -329,7 +329,7 @@ class DurableSession(ResumableSession):
     @property
     def busy(self) -> bool:
         """Whether a shutdown waits for it."""
-        return bool(self._changes.in_flight)
+        return bool(self._changes.in_flight or self._whole.awaited)
 
     def end(self, code: CloseCode, reason: str) -> None:
         """End the session from this side; its client first gets what is staged."""

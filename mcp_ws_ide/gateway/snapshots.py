@@ -7,17 +7,17 @@ import time
 
 from mcp_ws_ide.engines.base import ATTACHED, StoredSession
 from mcp_ws_ide.engines.unstored_changes import UnstoredChanges
-from mcp_ws_ide.gateway.listens import Listens
 from mcp_ws_ide.gateway.stored_state import Parts, encode_facts, encode_state
+from mcp_ws_ide.gateway.whole_requests import WholeRequests
 
 
 class Snapshots:
     """The snapshots of one session, and which of them have changed since they were stored."""
 
-    def __init__(self, session: Parts, listens: Listens) -> None:
+    def __init__(self, session: Parts, whole: WholeRequests) -> None:
         self._session = session
         self._attachments = session.attachments
-        self._listens = listens
+        self._whole = whole
         self._counted = self._count()
         self._attached = self._attachments.changes
         self._info = session.info
@@ -27,7 +27,7 @@ class Snapshots:
     @property
     def state(self) -> bytes:
         """The snapshot, encoded."""
-        return encode_state(self._session, self._listens)
+        return encode_state(self._session, self._whole)
 
     @property
     def facts(self) -> bytes:
@@ -43,7 +43,7 @@ class Snapshots:
     def _count(self) -> int:
         """Return how often the snapshot has changed, but for the attachments: each summand only increases."""
         session, core = self._session, self._session.core
-        counted = session.resumption.changes + self._listens.changes
+        counted = session.resumption.changes + self._whole.changes
         return counted + core.used_modern + core.used_legacy + (session.final is not None)
 
     def expiry_changed(self) -> None:

@@ -14,23 +14,26 @@ import msgspec
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import CloseCode, Window
 from mcp_ws_ide.core.channel import Entry, ReliableChannel
+from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.core.resume import EndState, GatewayEnd
 from mcp_ws_ide.core.session import SessionCore
 from mcp_ws_ide.core.session_state import CoreState
 from mcp_ws_ide.core.tools import ToolRules
-from mcp_ws_ide.engines.base import ATTACHED, Frame, StoredSession
+from mcp_ws_ide.engines.base import ATTACHED, NOT_SENT, UNKNOWN, Frame, StoredSession
 from mcp_ws_ide.errors import UPSTREAM_LOST
 from mcp_ws_ide.gateway.attachments import Attachments
 from mcp_ws_ide.gateway.attachments_state import AttachmentsState
-from mcp_ws_ide.gateway.listens import Listen, Listens
 from mcp_ws_ide.gateway.resumable import live_window
 from mcp_ws_ide.gateway.services import Limits
+from mcp_ws_ide.gateway.whole_requests import WholeRequest, WholeRequests
 from mcp_ws_ide.links.base import LinkInfo
 
 VERSION: Final = 1
 """Of the structures below; a session that another version stored is not continued."""
 ENDED: Final = "the gateway that carried this request ended before the server answered"
 """The text of the error for a request that was in flight when its gateway ended."""
+MAX_METHOD_BYTES: Final = 256
+"""Longest method, as JSON, that an error names."""
 
 
 class UnreadableStateError(ValueError):
@@ -57,14 +60,14 @@ class SessionState(msgspec.Struct):
         end: resume tokens.
         core: eras, and open requests of the server.
         attachments: the bridge, or the session at a remote server.
-        listens: open subscriptions.
+        whole: requests that are stored whole.
         final: close code and reason, if the session ends as soon as its client has fetched the rest.
     """
 
     end: EndState
     core: CoreState
     attachments: AttachmentsState
-    listens: list[Listen]
+    whole: list[WholeRequest] = msgspec.field(name="listens")
     final: tuple[int, str] | None = None
 
 
@@ -89,14 +92,14 @@ class Parts(Protocol):
     final: tuple[CloseCode, str] | None
 
 
-def encode_state(session: Parts, listens: Listens) -> bytes:
+def encode_state(session: Parts, whole: WholeRequests) -> bytes:
     """Encode the snapshot of a session."""
     return _encode(
         SessionState(
             session.resumption.state,
             session.core.state,
             session.attachments.state,
-            listens.state,
+            whole.state,
             session.final,
         )
     )
@@ -155,7 +158,7 @@ def state_of(stored: StoredSession) -> SessionState:
         raise UnreadableStateError(str(error)) from None
 
 
-def restore_parts(session: Parts, listens: Listens, stored: StoredSession, limits: Limits) -> None:
+def restore_parts(session: Parts, whole: WholeRequests, stored: StoredSession, limits: Limits) -> None:
     """Give a session the parts of a stored one.
 
     Raises:
@@ -163,7 +166,7 @@ def restore_parts(session: Parts, listens: Listens, stored: StoredSession, limit
     """
     state = state_of(stored)
     session.resumption = end_of(stored, state, limits, time.monotonic())
-    listens.restore(state.listens)
+    whole.restore(state.whole)
     reason = session.attachments.restore(state.attachments)
     session.core.restore(state.core, same_server=state.attachments.private and not reason)
     if state.final is not None:
@@ -191,5 +194,32 @@ def _entry(frame: Frame) -> Entry:
     """Return the entry of a stored frame; the end of a request that was in flight becomes its error."""
     data = frame.data
     if frame.outcome:
-        data = messages.error(frame.data, UPSTREAM_LOST, ENDED, {"outcome": frame.outcome}).data
+        data = ended_error(frame.data, frame.outcome).data
     return frame.position, data, frame.weight, frame.droppable
+
+
+def detail_of(request: Message) -> bytes:
+    """Return what is stored of a request in flight: its id and its method, as JSON."""
+    if len(request.method) > MAX_METHOD_BYTES:
+        return request.id
+    return b"[%b,%b]" % (request.id, request.method)
+
+
+def ended_error(detail: bytes, outcome: str) -> Message:
+    """Return the error for a request whose gateway has ended.
+
+    Args:
+        detail: as :func:`detail_of` returns it; or the request's id alone, as JSON.
+        outcome: :data:`~mcp_ws_ide.engines.base.NOT_SENT` or :data:`~mcp_ws_ide.engines.base.UNKNOWN`.
+    """
+    if not detail.startswith(b"["):
+        return messages.error(detail, UPSTREAM_LOST, ENDED, {"outcome": outcome})
+    raw_id, method = msgspec.json.decode(detail, type=tuple[msgspec.Raw, str])
+    data = {"outcome": outcome, "method": method}
+    return messages.error(bytes(raw_id), UPSTREAM_LOST, f"{method}: {ENDED}", data)
+
+
+def ended_errors(whole: WholeRequests) -> list[Message]:
+    """Return the errors for the requests that are stored whole, of a session that ends with its gateway."""
+    requests = whole.requests()
+    return [ended_error(detail_of(r), NOT_SENT if whole.waits(r.id_key) else UNKNOWN) for r in requests]

@@ -73,7 +73,7 @@ async def test_when_the_gateway_that_serves_is_killed_the_other_takes_over_befor
         call = await in_flight(fleet.jupyters[0], one, 2)
         since = time.monotonic()
         await fleet.killed(0)
-        assert (await call)["error"]["data"] == {"outcome": "unknown"}
+        assert (await call)["error"]["data"] == {"outcome": "unknown", "method": "tools/call"}
         print(f"taken over after {time.monotonic() - since:.2f} s")
         assert await ask(one, 3, text="after") == "after"
         assert fleet.sessions(1)[0]["restored"] is True

@@ -52,7 +52,7 @@ async def test_a_client_goes_on_after_a_restart(stored, drivers, runtime, kind, 
     await asyncio.to_thread(stored.start)
     with pytest.raises(RefusedError) as refused:
         await open_call
-    assert refused.value.error["data"] == {"outcome": "unknown"}
+    assert refused.value.error["data"] == {"outcome": "unknown", "method": "tools/call"}
     assert await driver.do("call", tool="echo", args={"text": "after"}) == "after"
     assert (driver.session, "resumed" in driver.states) == (session, True)
     await driver.do("close")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import sys
 import time
 
@@ -12,15 +13,18 @@ import pytest
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.tools import ToolRules
-from mcp_ws_ide.engines.base import SessionLostError
+from mcp_ws_ide.engines.base import InFlight, SessionLostError
 from mcp_ws_ide.errors import UPSTREAM_LOST
 from mcp_ws_ide.gateway import Limits, commits, durable
+from mcp_ws_ide.gateway.stored_state import state_of
+from mcp_ws_ide.gateway.whole_requests import MAX_BYTES
 from mcp_ws_ide.links.base import LinkInfo
-from tests.conftest import until
+from tests.conftest import MODERN, until
 from tests.gateway.stored import INITIALIZE, Client, House, fast
 
 ASLEEP = ServerSpec("asleep", "test", command=sys.executable, args=("-c", "import time; time.sleep(3600)"))
 """A server that reads nothing: requests wait for it."""
+RAN_PERHAPS = {"outcome": "unknown", "method": "tools/call"}
 
 
 @pytest.fixture
@@ -39,6 +43,11 @@ def session_of(client):
 def stored(client):
     """What is stored of the session of a client."""
     return client.house.engine.table.by_id[client.end.session].copied()
+
+
+def whole(client):
+    """The requests of a client that are stored whole."""
+    return [json.loads(request.data)["method"] for request in state_of(stored(client)).whole]
 
 
 async def sent_to_server(client, request):
@@ -67,17 +76,139 @@ async def test_what_was_in_flight_ends_with_the_outcome_unknown(house):
     await house.crash()
     await client.connected()
     error = (await client.answer(call))["error"]
-    assert (error["code"], error["data"]) == (UPSTREAM_LOST, {"outcome": "unknown"})
+    assert (error["code"], error["data"]) == (UPSTREAM_LOST, RAN_PERHAPS)
 
 
-async def test_what_waited_for_its_server_ends_with_the_outcome_not_sent(house):
+async def test_what_waited_for_its_server_is_forwarded_by_the_next_gateway(house):
+    """Over and over: while the server is not ready, no gateway hands it over."""
     client = await Client(house, "asleep").connected()
-    call = client.call("echo", {"text": "never"})
+    call, read = client.call("echo", {"text": "late"}), client.request("tools/list")
+    await until(lambda: len(whole(client)) == 2)
+    await house.crash()
+    await client.connected()
+    await until(lambda: call in session_of(client).core.pending)
+    assert not stored(client).in_flight
+    house.specs = (fast("asleep"),)
+    await house.crash()
+    await client.connected()
+    assert (await client.answer(call))["result"]["content"][0]["text"] == "late"
+    assert (await client.answer(read))["result"]["tools"]
+    await until(lambda: not whole(client))
+
+
+async def test_an_unanswered_discovery_is_repeated_and_the_session_stays_modern(house):
+    client = await Client(house, "asleep").connected()
+    discover = client.request("server/discover")
+    await until(lambda: whole(client))
+    house.specs = (fast("asleep"),)
+    await house.crash()
+    await client.connected()
+    assert "2026-07-28" in (await client.answer(discover))["result"]["supportedVersions"]
+    assert session_of(client).era == "modern"
+
+
+@pytest.mark.parametrize("server", ["fast", "always"])
+async def test_a_request_that_only_reads_is_sent_again_though_its_server_may_have_it(house, server):
+    client, meta = await Client(house, server).connected(), MODERN
+    if server == "always":  # a handshake-era client at a bridge
+        meta = None
+        await client.handshake()
+    await client.ask("echo", {"text": "warm"}, meta)
+    house.engine.lag()
+    read = client.request("tools/list", None, meta)
+    await until(lambda: house.engine.held)
+    house.engine.catch_up()
+    house.engine.lag()
+    await until(lambda: house.engine.held, what="the answer of the server")
+    assert read not in client.answers
+    await house.crash()
+    await client.connected()
+    assert (await client.answer(read))["result"]["tools"]
+
+
+async def test_what_waited_is_marked_before_a_server_that_is_ready_by_now_gets_it(house):
+    client = await Client(house, "asleep").connected()
+    call = client.call("echo", {"text": "late"})
+    await until(lambda: whole(client))
+    house.specs = (fast("asleep"),)
+    await house.crash()
+    other = await Client(house, "asleep").connected()
+    await other.ask("echo", {"text": "the server is ready"})
+    house.engine.lag()
+    client.connect()
+    await until(lambda: house.engine.held, what="the new token")
+    house.engine.catch_up()
+    house.engine.lag()
+    await until(lambda: house.engine.held, what="the mark")
+    assert stored(client).in_flight == []
+    assert call not in session_of(client).core.pending
+    house.engine.catch_up()
+    assert (await client.answer(call))["result"]["content"][0]["text"] == "late"
+
+
+async def test_a_mark_that_joins_a_batch_which_the_engine_has_lost_holds_nothing_up(house):
+    client = await Client(house).connected()
+    first = client.call("echo", {"text": "1"})
+    await until(lambda: whole(client))
+    house.engine.lag()
+    second = client.call("echo", {"text": "2"})
+    await until(lambda: house.engine.held)
+    await until(lambda: session_of(client)._intake._marking, what="the mark")
+    house.engine.table.by_id.clear()
+    house.engine.catch_up()
+    for call, text in ((first, "1"), (second, "2")):
+        assert (await client.answer(call))["result"]["content"][0]["text"] == text
+
+
+async def test_what_is_too_large_to_be_stored_whole_ends_with_the_outcome_not_sent(house):
+    client = await Client(house, "asleep").connected()
+    call = client.call("echo", {"text": "x" * MAX_BYTES})
     await until(lambda: stored(client).in_flight)
     assert not stored(client).in_flight[0].transmitted
     await house.crash()
     await client.connected()
-    assert (await client.answer(call))["error"]["data"] == {"outcome": "not_sent"}
+    error = (await client.answer(call))["error"]
+    assert error["data"] == {"outcome": "not_sent", "method": "tools/call"}
+    assert "tools/call" in error["message"]
+
+
+async def test_what_waits_for_a_process_of_its_own_ends_with_it(house):
+    client = await Client(house, "asleep").connected()
+    handshake, read = client.request("initialize", INITIALIZE, None), client.request("tools/list", None, None)
+    await until(lambda: len(stored(client).in_flight) == 2)
+    await house.crash()
+    await client.connected()
+    for request, method in ((handshake, "initialize"), (read, "tools/list")):
+        error = (await client.answer(request))["error"]
+        assert error["data"] == {"outcome": "not_sent", "method": method}
+
+
+async def test_what_was_read_for_a_session_that_ends_with_its_gateway_gets_an_error(house):
+    """A client that asks a server as a modern one, and then shakes hands with a process of its own."""
+    client = await Client(house, "asleep").connected()
+    discover = client.request("server/discover")
+    client.request("initialize", INITIALIZE, None)
+    await until(lambda: stored(client).in_flight and whole(client))
+    await house.crash()
+    wire = (await client.connected()).wire
+    assert (await client.answer(discover))["error"]["data"] == {
+        "outcome": "unknown",
+        "method": "server/discover",
+    }
+    await until(lambda: wire.closes)
+    assert wire.closes[0][0] == CloseCode.UPSTREAM_ENDED
+
+
+async def test_a_request_that_an_earlier_version_stored_ends_with_its_id(house):
+    client = await Client(house, "asleep").connected()
+    call = client.call("echo", {"text": "x" * MAX_BYTES})
+    await until(lambda: stored(client).in_flight)
+    in_flight = house.engine.table.by_id[client.end.session].in_flight
+    (entry,) = in_flight.values()
+    in_flight[entry.key] = InFlight(entry.key, b"%d" % call)
+    await house.crash()
+    await client.connected()
+    assert (await client.answer(call))["error"]["data"] == {"outcome": "unknown"}
 
 
 async def test_a_request_that_waited_is_marked_before_it_is_handed_over(house):
@@ -173,7 +304,7 @@ async def test_a_session_with_a_process_of_its_own_ends_with_its_errors_and_4502
     await sent_to_server(client, call)
     await house.crash()
     wire = (await client.connected()).wire
-    assert (await client.answer(call))["error"]["data"] == {"outcome": "unknown"}
+    assert (await client.answer(call))["error"]["data"] == RAN_PERHAPS
     await until(lambda: wire.closes)
     code, reason = wire.closes[0]
     assert code == CloseCode.UPSTREAM_ENDED
@@ -209,7 +340,7 @@ async def test_a_stop_answers_nothing_for_calls_that_do_not_finish(house):
     await house.restart()
     assert call not in client.answers
     await client.connected()
-    assert (await client.answer(call))["error"]["data"] == {"outcome": "unknown"}
+    assert (await client.answer(call))["error"]["data"] == RAN_PERHAPS
 
 
 async def test_a_session_that_ends_is_deleted(house):
@@ -303,7 +434,7 @@ async def test_a_fenced_session_is_dropped_and_goes_on_with_its_new_owner(house)
     await until(lambda: wire.closes)
     assert wire.closes[0][0] == CloseCode.SERVICE_RESTART
     await client.connected()
-    assert (await client.answer(call))["error"]["data"] == {"outcome": "unknown"}
+    assert (await client.answer(call))["error"]["data"] == RAN_PERHAPS
     assert (await client.answer(late))["result"]
 
 
@@ -373,7 +504,7 @@ async def test_the_outcome_survives_a_second_crash_before_the_client_is_back(hou
     house.engine.table.take(client.end.session, "me")
     await house.crash()
     await client.connected()
-    assert (await client.answer(call))["error"]["data"] == {"outcome": "unknown"}
+    assert (await client.answer(call))["error"]["data"] == RAN_PERHAPS
 
 
 async def test_a_malformed_message_is_stored_counted_and_refused(house):

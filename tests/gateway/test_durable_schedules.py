@@ -92,6 +92,9 @@ class Instant(Transport):
         if parsed.method == b'"server/discover"':
             result = {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {}}
             self._say(0, {"id": json.loads(parsed.id), "result": result})
+        elif parsed.method == b'"tools/list"':
+            turns = self.ledger.chance.choice([0, 5, 20, 300])
+            self._say(turns, {"id": json.loads(parsed.id), "result": {"resultType": "complete", "tools": []}})
         elif parsed.method == b'"tools/call"':
             self._call(json.loads(parsed.id), json.loads(parsed.params))
 
@@ -140,12 +143,13 @@ class World:
         self.house = House(ServerSpec("fast", "test", command="x"), limits=limits)
         self.client = Client(self.house)
         self.calls: dict[int, str] = {}
+        self.reads: set[int] = set()
 
     async def run(self) -> None:
         rare = ["lag", "catch_up", "catch_up", "fail", "recover", "recover", "crash", "suspend", "stop"]
         whole = ["hurried_crash", "forgetful_engine", "impatient_client", "many_links", "full_disk"]
         links = ["cut", "connect", "connect", "connect", "acknowledge", "tick"]
-        kinds = ["call"] * 8 + ["turns"] * 12 + links + rare + whole
+        kinds = ["call"] * 7 + ["read"] + ["turns"] * 12 + links + rare + whole
         try:
             self.client.connect()
             for _ in range(STEPS):
@@ -167,6 +171,10 @@ class World:
         number = self.client.ids + 1
         meta = {"progressToken": number, **META}
         self.calls[self.client.call("work", arguments, meta)] = key
+
+    async def _read(self) -> None:
+        if not self.client.end.channel.full and self.client.end.resumable:
+            self.reads.add(self.client.request("tools/list"))
 
     async def _turns(self) -> None:
         for _ in range(self.random.choice([1, 2, 3, 5, 10, 30])):
@@ -273,14 +281,14 @@ class World:
 
     async def _heal(self) -> None:
         end = time.monotonic() + PATIENCE
-        while set(self.calls) - set(self.client.answers):
+        while asked := {*self.calls, *self.reads} - set(self.client.answers):
             await self._catch_up()
             await self._recover()
             if not self.client.end.live and not (self.client.wire and self.client.wire.open):
                 self.client.connect()
             await asyncio.sleep(0.001)
             if time.monotonic() > end:
-                raise BrokenError(f"no answer to {sorted(set(self.calls) - set(self.client.answers))}")
+                raise BrokenError(f"no answer to {sorted(asked)}")
 
     def _check(self) -> None:
         if self.client.events["gone"]:
@@ -292,12 +300,17 @@ class World:
                 if token in steps and step <= steps[token]:
                     raise BrokenError(f"progress {step} of {token} came again")
                 steps[token] = step
+        for number in self.reads:
+            if ["result" in answer for answer in self.client.answers[number]] != [True]:
+                raise BrokenError(
+                    f"a request that only reads was answered with {self.client.answers[number]}"
+                )
         for number, key in self.calls.items():
             answers, runs = self.client.answers[number], self.ledger.runs[key]
             if len(answers) != 1:
                 raise BrokenError(f"{key} has {len(answers)} answers")
             outcome = answers[0].get("error", {}).get("data", {}).get("outcome", "result")
-            least, most = {"result": (1, 1), "unknown": (0, 1), "not_sent": (0, 0)}[outcome]
+            least, most = {"result": (1, 1), "unknown": (0, 1)}.get(outcome, (1, 0))
             if not least <= runs <= most:
                 raise BrokenError(f"{key} ran {runs} times, and its outcome is {outcome}: {answers}")
 
@@ -364,18 +377,38 @@ MUTANTS = {
     ),
     "a request that has waited is handed over before it is marked": (
         intake,
-        "            self._marking = self._commits.actions\n        if self._marking is None:",
-        "            pass\n        if self._marking is None:",
+        "            self._marking = self._commits.actions.marks = True\n        if not self._marking:",
+        "            pass\n        if not self._marking:",
     ),
     "a request is processed before it is marked": (
         intake,
-        "            self._marking = self._commits.actions\n            return True",
+        "            self._marking = self._commits.actions.marks = True\n            return True",
         "            return False",
     ),
     "requests of a ready server are stored as waiting, and never marked": (
         intake,
         "            accepted = self._attachments.accepts\n",
-        "            accepted = False; self._changes.transmit = lambda key: False\n",
+        "            accepted = False; self._mark = lambda key: False\n",
+    ),
+    "a request that has waited is handed over, and stored as one that waits": (
+        intake,
+        "        self._whole.remove(key)\n        self._changes.add(",
+        "        self._changes.add(",
+    ),
+    "a request that waits is forgotten with its gateway": (
+        durable,
+        "        self._intake.send_whole(time.perf_counter())\n",
+        "        pass\n",
+    ),
+    "what an earlier gateway has counted is counted again": (
+        durable,
+        "        if self.ended or frame.again:\n",
+        "        if self.ended:\n",
+    ),
+    "a request that only reads ends with its gateway": (
+        intake,
+        "            reads = message.method_name in READS\n",
+        "            reads = message.method_name == LISTEN\n",
     ),
     "a session that is stored again loses what is in flight": (
         unstored_changes,
@@ -409,8 +442,8 @@ MUTANTS = {
     ),
     "what was in flight is called not sent": (
         stored_state,
-        '{"outcome": frame.outcome}',
-        '{"outcome": "not_sent"}',
+        "ended_error(frame.data, frame.outcome)",
+        'ended_error(frame.data, "not_sent")',
     ),
     "answered requests stay in flight": (
         unstored_changes,

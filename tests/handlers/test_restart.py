@@ -136,7 +136,7 @@ async def test_a_call_in_flight_ends_with_the_outcome_unknown_and_runs_no_second
         assert await ask(one, 1, text="warm") == "warm"
         call = await in_flight(jupyter, one, 2)
         await killed(jupyter)
-        assert (await call)["error"]["data"] == {"outcome": "unknown"}
+        assert (await call)["error"]["data"] == {"outcome": "unknown", "method": "tools/call"}
         assert await ask(one, 3, text="after") == "after"
 
 
@@ -146,7 +146,7 @@ async def test_a_session_with_a_process_of_its_own_ends_in_words(jupyter, end):
         assert await ask(one, 1, text="before") == "before"
         call = await in_flight(jupyter, one, 2)
         await end(jupyter)
-        assert (await call)["error"]["data"] == {"outcome": "unknown"}
+        assert (await call)["error"]["data"] == {"outcome": "unknown", "method": "tools/call"}
         await until(lambda: one.states["Lost"], what="the end of the session")
         assert one.transport.close_code == CloseCode.UPSTREAM_ENDED
         assert "ended with the gateway" in str(one.transport.error)
