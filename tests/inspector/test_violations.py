@@ -138,6 +138,16 @@ def test_an_answer_to_nothing_that_the_gateway_drops_is_one_problem(talk):
     assert talk.journal.problem_counts == {"orphan": 1, "dropped": 1}
 
 
+def test_a_lost_link_is_a_problem_but_a_client_that_goes_away_is_none(talk):
+    talk.event("link_opened", "x")
+    talk.event("link_lost", "1001 ")
+    talk.event("resumed", "0 replayed")
+    assert not talk.journal.problem_counts
+    talk.event("link_lost", "1006 ")
+    talk.event("link_lost", "10010 ")
+    assert talk.journal.problem_counts == {"link_lost": 2}
+
+
 def test_the_same_answer_to_nothing_twice_is_two_problems(talk):
     talk.event("link_opened", "x")
     for _ in range(2):
