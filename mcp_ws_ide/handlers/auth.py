@@ -194,7 +194,7 @@ class EndpointHandler(GatewayHandler):
         message = (
             "the credential is missing or wrong; send the header Authorization with the value Bearer TOKEN"
         )
-        return self.refuse(401, "credential", message)
+        return self.refuse_credential(message)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Write a refusal as a JSON-RPC error (docs/reference/binding.md, section 2), so that SDKs show its reason."""

@@ -47,6 +47,7 @@ NO_XSRF: Final = (
 )
 
 
+LOG_IN: Final = "your login is missing or has expired: log in again"
 TOO_MANY_FAILURES: Final = "too many requests from this address had no valid credential; wait a minute"
 
 
@@ -136,6 +137,12 @@ class GatewayHandler(JupyterHandler):
     def refuse(self, status: int, reason: str, message: str) -> web.HTTPError:
         """Return an HTTP error to raise, and count it under the label ``reason`` of ``mcp_ws_refusals``."""
         return refusal(self.runtime, status, reason, message)
+
+    def refuse_credential(self, message: str) -> web.HTTPError:
+        """Return the error 401 to raise; the user of a page, whose requests have the XSRF token, is told to log in."""
+        headers = self.request.headers
+        by_page = "X-XSRFToken" in headers and "Authorization" not in headers
+        return self.refuse(401, "credential", LOG_IN if by_page else message)
 
     def note(self, code: str, detail: str = "") -> None:
         """Note what a proxy does to this request (:mod:`mcp_ws_ide.core.intermediaries`)."""

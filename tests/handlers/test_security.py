@@ -80,6 +80,16 @@ def test_a_missing_or_wrong_credential_is_answered_with_how_to_send_one(jupyter,
     assert b"send the header Authorization with the value Bearer TOKEN" in body
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "mcp-ws/api/servers"), ("POST", "mcp-ws/servers/fast")])
+def test_a_page_whose_cookie_is_not_valid_is_told_to_log_in(jupyter, method, path):
+    page = {"Cookie": "_xsrf=1; username-127-0-0-1=invalid", "X-XSRFToken": "1"}
+    status, _, body = jupyter.request(method, path, None, page)
+    assert (status, json.loads(body)["message"]) == (
+        401,
+        "your login is missing or has expired: log in again",
+    )
+
+
 @pytest.mark.parametrize("path", [example_path(pattern) for pattern, _ in ROUTES])
 @pytest.mark.parametrize("origin", [EVIL, "null", f"{EVIL}:8888"])
 def test_a_foreign_page_is_refused_even_with_a_valid_token(jupyter, path, origin):

@@ -63,7 +63,7 @@ class ApiHandler(GatewayHandler, APIHandler):
             headers = self.request.headers
             if lost_header(headers.get(SENDS, ""), "authorization", headers.get("Authorization")):
                 raise self.interfered("authorization_removed", 401, "credential")
-            raise self.refuse(401, "credential", CREDENTIAL)
+            raise self.refuse_credential(CREDENTIAL)
         self.check_policy()
         if "name" in self.path_kwargs:  # in whatever spelling
             self.path_kwargs["name"] = self.runtime.gateway.address(self.path_kwargs["name"])
