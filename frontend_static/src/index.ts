@@ -12,7 +12,7 @@ export {
 export { DEFAULT_RECONNECT, type ReconnectPolicy } from "./reconnect.js";
 export type { SessionSnapshot } from "./resume.js";
 export { SessionTransport, type SessionOptions } from "./session.js";
-export { DoubtEvent, GapEvent, NegotiatedEvent, StateEvent } from "./states.js";
+export { DoubtEvent, GapEvent, NegotiatedEvent, StateEvent, UnauthorizedEvent } from "./states.js";
 export type { Negotiated, TransportEvents, TransportName, TransportState } from "./states.js";
 export {
   PollClientTransport,

@@ -19,6 +19,7 @@ import {
   TransportEventTarget,
   type TransportName,
   type TransportState,
+  UnauthorizedEvent,
 } from "./states.js";
 import { PollClientTransport, WebSocketClientTransport, type WebSocketTransportOptions } from "./transport.js";
 
@@ -185,6 +186,7 @@ export class NegotiatingTransport extends TransportEventTarget {
   #forwarding(transport: SessionTransport): SessionTransport {
     transport.addEventListener("gap", ({ dropped }) => this.dispatchEvent(new GapEvent(dropped)));
     transport.addEventListener("doubt", ({ doubted }) => this.dispatchEvent(new DoubtEvent(doubted)));
+    transport.addEventListener("unauthorized", ({ error }) => this.dispatchEvent(new UnauthorizedEvent(error)));
     return transport;
   }
 

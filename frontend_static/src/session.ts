@@ -18,7 +18,7 @@ import { SUSPICION } from "./stand_ins.js";
 import { watchPage } from "./page.js";
 import { Attempts, policyOf, type ReconnectPolicy } from "./reconnect.js";
 import { ClientEnd, isSnapshot, type LostAnswer, type Received, type SessionSnapshot } from "./resume.js";
-import { DoubtEvent, GapEvent, StateEvent, TransportEventTarget, type TransportState } from "./states.js";
+import { DoubtEvent, GapEvent, StateEvent, TransportEventTarget, UnauthorizedEvent, type TransportState } from "./states.js";
 import type { usable } from "./usable.js";
 
 /** Milliseconds after a page woke up within which a loss is taken to have happened while it slept. */
@@ -331,7 +331,8 @@ export class SessionTransport extends TransportEventTarget {
   }
 
   #giveUp(cause: unknown, code: number): void {
-    if (!this.#running) return; // closed meanwhile
+    if (this.#running && cause instanceof Unauthorized) this.dispatchEvent(new UnauthorizedEvent(cause));
+    if (!this.#running) return; // closed meanwhile, or suspended by a listener
     const reason = messageOf(cause);
     // Unauthorized is kept: only a new credential helps, and the application must see that.
     const error = cause instanceof ConnectionLost || cause instanceof Unauthorized ? cause : new ConnectionLost(reason);

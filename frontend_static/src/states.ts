@@ -1,5 +1,7 @@
 /** The states and events of a transport. */
 
+import type { Unauthorized } from "./errors.js";
+
 /**
  * The state of a transport, as its `state` and in each event `state`; only `suspend()` sets it without an event. Times are in
  * milliseconds.
@@ -51,6 +53,16 @@ export class DoubtEvent extends Event {
   }
 }
 
+/**
+ * The gateway refused the credential while the transport was reconnecting. A listener that calls `suspend()` keeps the session
+ * and its open requests, to be resumed with another credential; otherwise the transport ends.
+ */
+export class UnauthorizedEvent extends Event {
+  constructor(readonly error: Unauthorized) {
+    super("unauthorized");
+  }
+}
+
 /** The transport chosen for an `http(s)://` address, and why each one before it did not work. */
 export interface Negotiated {
   readonly transport: TransportName;
@@ -73,6 +85,7 @@ export interface TransportEvents {
   state: StateEvent;
   gap: GapEvent;
   doubt: DoubtEvent;
+  unauthorized: UnauthorizedEvent;
   negotiated: NegotiatedEvent;
 }
 

@@ -123,6 +123,43 @@ test("a doubt is dispatched until a pong arrives, and is not a state", async () 
   delete globalThis.removeEventListener;
 });
 
+/** A handshake that fails. */
+class RefusedSocket extends EventTarget {
+  constructor() {
+    super();
+    setTimeout(() => this.dispatchEvent(new Event("error")));
+  }
+
+  close() {}
+}
+
+for (const keeps of [true, false]) {
+  test(`a session whose credential is refused ${keeps ? "can be suspended, and its requests wait" : "ends otherwise, and so do its requests"}`, async () => {
+    const socket = new Socket(OPENED);
+    const sockets = [() => socket, () => new RefusedSocket()];
+    const transport = new NegotiatingTransport("http://127.0.0.1/x", {
+      transports: ["websocket"],
+      webSocket: () => sockets.shift()(),
+      fetch: async () => Response.json({ message: "it has expired", status: 401 }, { status: 401 }),
+      reconnect: { firstDelay: 1, maxDelay: 1 },
+    });
+    const got = [];
+    transport.onmessage = ({ id, error }) => got.push([id, error.data.outcome]);
+    transport.onclose = () => got.push("closed");
+    const refused = new Promise((resolve) => {
+      transport.addEventListener("unauthorized", ({ error }) => resolve([error, keeps ? transport.suspend() : undefined]));
+    });
+    await transport.start();
+    await transport.send({ jsonrpc: "2.0", id: 7, method: "m" });
+    socket.dispatchEvent(Object.assign(new Event("close"), { code: 1006, reason: "" }));
+    const [error, saved] = await refused;
+    await turn();
+    assert.match(`${error.name}: ${error.message}`, /^Unauthorized: .*it has expired/);
+    assert.deepEqual(got, keeps ? [] : [[7, "unknown"], "closed"]);
+    assert.deepEqual([saved?.waiting, saved?.transport], keeps ? [[7], "websocket"] : [undefined, undefined]);
+  });
+}
+
 test("resume: null opens a new session", async () => {
   const { transport } = await started(OPENED, { resume: null });
   assert.equal(transport.state.resumed, false);

@@ -7,8 +7,8 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { announced } from "./announce.js";
 import { tellParent } from "./embedded.js";
 import { useKeys } from "./keys.js";
-import { connections, SAVED } from "./mcp/registry.js";
-import { go, href, route } from "./route.js";
+import { connections, SAVED, VIEW } from "./mcp/registry.js";
+import { go, href, parseHash, route } from "./route.js";
 import { forbidCompiling } from "./strict.js";
 import { embedded, followTheme, nextTheme, theme } from "./theme.js";
 import { Guard } from "./ui/guard.js";
@@ -149,12 +149,20 @@ function forgetToken(): void {
   history.replaceState(history.state, "", url);
 }
 
+/** Return to the view from which the user left to log in. */
+function returnToView(): void {
+  const { parts, query } = parseHash(sessionStorage.getItem(VIEW) ?? "");
+  sessionStorage.removeItem(VIEW);
+  if (location.hash === "" && parts.length > 0) go(parts, query, true);
+}
+
 /** Resume the sessions that the page had before a reload, before a view opens new ones. */
 async function resumeSessions(): Promise<void> {
   if (sessionStorage.getItem(SAVED) !== null) void (await import("./mcp/connections.js")).restore();
 }
 
 forgetToken();
+returnToView();
 forbidCompiling();
 followTheme();
 tellParent();

@@ -64,7 +64,7 @@ export class Calls {
   }
 
   #add(call: Call): void {
-    const all = [call, ...this.all.peek()];
+    const all = [call, ...this.all.peek().filter(({ key }) => key !== call.key)];
     const old = all.slice(MAX_CALLS).filter((each) => !each.running);
     this.all.value = all.filter((each) => !old.includes(each));
   }

@@ -7,7 +7,7 @@
 
 import { Client, StreamableHTTPClientTransport, type LoggingLevel, type Root } from "@modelcontextprotocol/client";
 import { signal, type Signal } from "@preact/signals";
-import { NegotiatingTransport, type NegotiatedSnapshot, type TransportState } from "../../../src/index.js";
+import { NegotiatingTransport, Unauthorized, type NegotiatedSnapshot, type TransportState } from "../../../src/index.js";
 import { announce } from "../announce.js";
 import { reportNoticed } from "../api.js";
 import { APPS, APP_TYPE } from "../apps/resource.js";
@@ -84,6 +84,8 @@ export class Connection implements Peer {
   #client: Client | undefined;
   #transport: NegotiatingTransport | undefined;
   #wire: Wire | undefined;
+  /** A session that is not connected: its credential was refused, or it is being resumed. */
+  #kept: SavedConnection | undefined;
   /** Counts attempts to connect; events of earlier ones are ignored. */
   #epoch = 0;
 
@@ -91,6 +93,12 @@ export class Connection implements Peer {
 
   get name(): string {
     return this.target.name;
+  }
+
+  /** Whether the credential was refused. */
+  get refused(): boolean {
+    const state = this.state.peek();
+    return state.kind === "closed" && state.refused;
   }
 
   get client(): Client | undefined {
@@ -106,9 +114,11 @@ export class Connection implements Peer {
   /**
    * Connect, or resume a saved session; where that is gone, open a new one.
    *
+   * @param saved without it, the session whose credential was refused, if any.
    * @param token for this connection only; it is not stored.
    */
-  async connect(saved?: SavedConnection, token?: string): Promise<void> {
+  async connect(saved: SavedConnection | undefined = this.#kept, token?: string): Promise<void> {
+    this.#kept = saved;
     this.#epoch += 1;
     const mine = this.#epoch;
     this.info.value = undefined;
@@ -120,7 +130,8 @@ export class Connection implements Peer {
       await this.#open(mine, saved, token);
     } catch (error) {
       if (mine !== this.#epoch) return;
-      if (saved === undefined) return this.#failed(error);
+      if (!(error instanceof Unauthorized)) this.#kept = undefined;
+      if (saved === undefined || this.#kept) return this.#failed(error);
       for (const call of saved.calls) this.calls.lost(call, messageOf(error));
       await this.connect(undefined, token);
     }
@@ -137,6 +148,7 @@ export class Connection implements Peer {
     else await client.connect(wire, { timeout: REQUEST_TIMEOUT });
     if (mine !== this.#epoch) return void client.close();
     this.#client = client;
+    this.#kept = undefined;
     this.info.value = infoOf(client, transport);
     this.#connected(saved !== undefined);
     if (saved) this.#restore(saved, wire);
@@ -154,6 +166,7 @@ export class Connection implements Peer {
     });
     transport.addEventListener("state", ({ state }) => mine === this.#epoch && this.#followLink(state));
     transport.addEventListener("doubt", ({ doubted }) => mine === this.#epoch && this.#followDoubt(doubted));
+    transport.addEventListener("unauthorized", ({ error }) => mine === this.#epoch && this.#keep(error));
     transport.addEventListener("negotiated", ({ negotiated }) => this.target.url === "" && reportNoticed(negotiated.noticed));
     transport.addEventListener("gap", ({ dropped }) => this.log.add("link", `${dropped} progress or log messages were dropped while the link was down`));
     return transport;
@@ -204,7 +217,7 @@ export class Connection implements Peer {
       if (attempt === 1) this.log.add("link", `the link was lost: ${reason}`);
       this.state.value = { kind: "reconnecting", attempt, at: Date.now() + delay, reason };
     } else if (state.kind === "closed") {
-      const refused = state.error?.name === "Unauthorized" || state.code === 4401 || state.code === 4403;
+      const refused = state.error instanceof Unauthorized || state.code === 4401 || state.code === 4403;
       this.#end({ kind: "closed", code: state.code, reason: state.reason, wanted: state.error === undefined, refused });
     }
   }
@@ -230,7 +243,7 @@ export class Connection implements Peer {
     const state = this.state.peek();
     this.#client = undefined;
     if (state.kind === "closed" && !state.wanted) return this.#end({ ...state, reason: state.reason || messageOf(error) });
-    const refused = (error as Error | undefined)?.name === "Unauthorized";
+    const refused = error instanceof Unauthorized;
     this.#end({ kind: "closed", code: 1006, reason: messageOf(error), wanted: false, refused });
     this.#epoch += 1; // ignore the transport's report that it was closed
     void this.#transport?.close();
@@ -252,6 +265,7 @@ export class Connection implements Peer {
   /** End the session. */
   async disconnect(): Promise<void> {
     const client = this.#client;
+    this.#kept = undefined;
     this.#epoch += 1; // ignore what the transport reports from here on
     this.#end({ kind: "closed", code: 1000, reason: "", wanted: true, refused: false });
     if (client === undefined) await this.#transport?.close();
@@ -267,6 +281,7 @@ export class Connection implements Peer {
 
   /** Leave the session to the next load of the page; undefined where it cannot be resumed. */
   suspend(): SavedConnection | undefined {
+    if (this.#kept) return { ...this.#kept, session: this.#transport?.suspend() ?? this.#kept.session, drafts: [...this.drafts] };
     const wire = this.#wire;
     const client = this.#client;
     if (wire === undefined || client === undefined) return undefined;
@@ -289,6 +304,14 @@ export class Connection implements Peer {
       drafts: [...this.drafts],
       recent: this.recent.saved(),
     };
+  }
+
+  /** Keep the session, with its calls, until the user has logged in or given another token. */
+  #keep({ message }: Error): void {
+    this.#kept = this.suspend();
+    if (this.#kept === undefined) return; // the transport reports its end
+    this.#epoch += 1;
+    this.#end({ kind: "closed", code: 1006, reason: message, wanted: false, refused: true });
   }
 
   #restore(saved: SavedConnection, wire: Wire): void {

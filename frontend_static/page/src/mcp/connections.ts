@@ -3,12 +3,13 @@
  *
  * What is needed to resume a session is written to the tab's sessionStorage when the page ends and removed when it loads
  * again: while the page lives nothing is stored, so a duplicated tab finds no session to take. A lock named after the session
- * ensures that. The gateway ends the sessions of a tab that is not back within {@link RESUME_WITHIN}.
+ * ensures that. The gateway ends the sessions of a tab that is not back within {@link RESUME_WITHIN}; not those whose
+ * credential it refuses, which last for their grace period.
  */
 
 import { rest } from "../api.js";
 import { Connection, type SavedConnection } from "./connection.js";
-import { connections, SAVED } from "./registry.js";
+import { connections, SAVED, VIEW } from "./registry.js";
 import { gatewayTarget, type Target } from "./target.js";
 
 /** Seconds after which the gateway ends sessions that were left and not resumed: JupyterLab behind a hub can take a minute to load. */
@@ -73,9 +74,9 @@ async function isFree(session: string): Promise<boolean> {
 function leave(event: PageTransitionEvent): void {
   if (event.persisted) return; // kept in memory, and may be shown again
   const saved = connections.peek().flatMap((connection) => connection.suspend() ?? []);
-  if (saved.length === 0) return;
   try {
-    sessionStorage.setItem(SAVED, JSON.stringify(saved));
+    if (connections.peek().some(({ refused }) => refused)) sessionStorage.setItem(VIEW, location.hash);
+    if (saved.length > 0) sessionStorage.setItem(SAVED, JSON.stringify(saved));
   } catch {
     // Storage is full or forbidden: the sessions cannot be resumed.
   }

@@ -13,3 +13,5 @@ export function connectionOf(name: string): Connection | undefined {
 
 /** Key in sessionStorage of the sessions to resume after a reload. Frames of a tab share the storage, so it includes the frame's name. */
 export const SAVED = `mcp-ws-sessions${window.name ? `-${window.name}` : ""}`;
+/** Key in sessionStorage of the hash to return to after a login, in which the address loses it. */
+export const VIEW = `${SAVED}-view`;
