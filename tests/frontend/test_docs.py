@@ -61,8 +61,8 @@ def blocks(path: str, language: str) -> list[str]:
 
 
 def test_the_examples_of_the_documentation_work(own, installed):
-    simple, _in_a_page, _over_a_reload, negotiating = blocks("docs/guides/typescript.md", "ts")
-    assert "echo" in (printed := run(installed, simple, own))
+    simple, _in_a_page, _over_a_reload, refused, negotiating = blocks("docs/guides/typescript.md", "ts")
+    assert "echo" in (printed := run(installed, simple + refused, own))
     assert "kind: 'open'" in printed
     without_client = negotiating.replace("import { Client, ", "import { ")
     assert "echo" in run(installed, CLIENT + without_client, own)
