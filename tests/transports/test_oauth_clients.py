@@ -176,12 +176,13 @@ async def authorized_as(protected: Protected, directory: Path, documented: bool 
     )
     spec = ServerSpec("far", "test", "http", url=f"{protected.origin}/mcp", oauth={})
     protected.valid.clear()
-    calling = asyncio.create_task(call(authorizations, spec))
-    waiting = await until(lambda: authorizations.pending("far", "me"), what="the page")
-    query = parse_qs(urlsplit(waiting.page).query)
-    assert query["redirect_uri"] == [authorizations.redirect_uri]
-    assert authorizations.complete("me", {"code": "c", "state": query["state"][0]}) == "far"
-    assert (await calling).status_code == 200
+    async with asyncio.TaskGroup() as group:
+        calling = group.create_task(call(authorizations, spec))
+        waiting = await until(lambda: authorizations.pending("far", "me"), what="the page")
+        query = parse_qs(urlsplit(waiting.page).query)
+        assert query["redirect_uri"] == [authorizations.redirect_uri]
+        assert authorizations.complete("me", {"code": "c", "state": query["state"][0]}) == "far"
+    assert calling.result().status_code == 200
     await authorizations.aclose()
     return query["client_id"][0]
 
