@@ -10,7 +10,6 @@ from typing import Final
 from textual import events, work
 from textual.app import ComposeResult
 from textual.containers import Container
-from textual.timer import Timer
 from textual.widgets import ContentSwitcher
 
 from mcp_ws_ide.discovery import RunningGateway
@@ -78,7 +77,6 @@ class AppBase(ShutdownApp):
         self.panes = dict(zip(SCREENS, lists, strict=True))
         self._of_clients = (self.sessions, self.stats, self.capabilities)
         self.detail, self.prompt = Detail(journal), Prompt()
-        self._beats: list[Timer] = []
         self.tap: Watch | Playback = find if isinstance(find, Playback) else Watch(find)
         self.saved, self.settings = SavedFilters(), Settings()
         self.opening = ""
