@@ -32,9 +32,9 @@ from mcp_ws_ide.gateway import Limits
 from mcp_ws_ide.handlers import ROUTES, SIGN_IN_ROUTES, UNKNOWN, root_routes
 from mcp_ws_ide.handlers.passed_requests import answer_passed
 from mcp_ws_ide.handlers.repeat_router import RepeatRouter
+from mcp_ws_ide.observe.log_records import SafeRecords
 from mcp_ws_ide.observe.redaction import BadPatternError, Redactor
 from mcp_ws_ide.runtime import Host, Runtime, Settings
-from mcp_ws_ide.sanitise import SafeRecords
 from mcp_ws_ide.unloaded import StrictExtension
 from mcp_ws_ide.version import __version__
 

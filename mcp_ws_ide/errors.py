@@ -23,7 +23,7 @@ Codes of the gateway lie outside -32768…-32000, which JSON-RPC 2.0 section 5.1
 
 from __future__ import annotations
 
-from mcp_ws_ide.escapes import visible
+from mcp_ws_ide.sanitise import visible
 
 PARSE_ERROR = -32700
 """The message is not JSON; ``id`` is its own if that can be determined. Five malformed messages close the link with

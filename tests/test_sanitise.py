@@ -10,7 +10,8 @@ import pytest
 
 from mcp_ws_ide.client.shim import _report
 from mcp_ws_ide.errors import ServerUnavailableError
-from mcp_ws_ide.sanitise import LONGEST_LINE, SafeRecords
+from mcp_ws_ide.observe.log_records import SafeRecords
+from mcp_ws_ide.sanitise import LONGEST_LINE
 from mcp_ws_ide.transports.remote import status_message
 from tests.conftest import wait_until
 

@@ -23,8 +23,8 @@ import httpx2
 from mcp_ws_ide.config.spec import ServerSpec, http_socket
 from mcp_ws_ide.core.web_pages import title_of
 from mcp_ws_ide.errors import TransportError
-from mcp_ws_ide.escapes import visible
 from mcp_ws_ide.proxy_environment import proxy_for, reason_of
+from mcp_ws_ide.sanitise import visible
 from mcp_ws_ide.transports.base import Authorizer, Supplies
 from mcp_ws_ide.transports.tasked import TaskedTransport
 from mcp_ws_ide.version import __version__

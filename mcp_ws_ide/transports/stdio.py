@@ -21,7 +21,7 @@ from typing import Final, Self
 from mcp_ws_ide.config.environment import find_program
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.errors import TransportClosedError, TransportError
-from mcp_ws_ide.escapes import visible
+from mcp_ws_ide.sanitise import visible
 from mcp_ws_ide.tasks import TaskGroupOwner
 from mcp_ws_ide.transports.base import Receiver, Supplies, Transport
 from mcp_ws_ide.transports.framing_probe import FramingProbe

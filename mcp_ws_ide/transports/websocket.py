@@ -43,8 +43,8 @@ from mcp_ws_ide.core.binding import (
 )
 from mcp_ws_ide.core.resume import ClientEnd, Event, ProtocolViolationError
 from mcp_ws_ide.errors import TransportError
-from mcp_ws_ide.escapes import visible
 from mcp_ws_ide.proxy_environment import proxy_failure, proxy_for, via
+from mcp_ws_ide.sanitise import visible
 from mcp_ws_ide.transports.base import Receiver, Supplies
 from mcp_ws_ide.transports.remote import status_message, tls_context, tls_hint
 from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, TaskedTransport, backoff, within
