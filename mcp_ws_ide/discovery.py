@@ -264,7 +264,8 @@ def _meant(running: Sequence[RunningGateway], environ: Mapping[str, str]) -> Run
         return own
     if not running:
         raise ConnectError(
-            "no running Jupyter server was found; start one, or give its address (url= in Python, --url of a command)"
+            "no running Jupyter server was found; start one, or give its address (url= in Python, --url of a command); "
+            "'mcp-ws-inspect -- COMMAND' runs an MCP server without one"
         )
     return running[0]
 

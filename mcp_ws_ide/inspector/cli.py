@@ -46,9 +46,28 @@ WRAP: Final = (
     "Run the MCP server COMMAND behind a private gateway on this machine, print how to connect to it, and show its "
     "traffic: full-screen, or line by line without a terminal. Gateway and server end with the inspector."
 )
+EXAMPLES: Final = """\
+examples:
+  mcp-ws-inspect                                 watch the running gateway
+  mcp-ws-inspect -- python my_server.py          run and watch one MCP server
+  mcp-ws-inspect --page -- python my_server.py   and call its tools on a page
+  mcp-ws-inspect -h --                           options of the last two
+  mcp-ws-inspect record -o run.jsonl             record until Ctrl-C
+  mcp-ws-inspect open run.jsonl                  look at the recording
+  mcp-ws-inspect export run.jsonl --format pytest -o test_sessions.py
+  mcp-ws-inspect check --save-baseline approved.json    approve definitions
+  mcp-ws-inspect check --baseline approved.json         see what has changed
+"""
 OF_WRAP: Final = frozenset({"--name", "--port", "--env-vars", "--token-file"})
 """Options before ``--`` that take a value."""
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Formatter(argparse.HelpFormatter):
+    """Fills descriptions, and leaves the examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text is EXAMPLES else super()._fill_text(text, width, indent)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -172,6 +191,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Watch the MCP traffic of a running gateway, and manage gateway tokens. "
         "Without a command: 'attach' to the running Jupyter server, or 'tail' if there is no terminal. "
         "With '-- COMMAND ARGS': run that MCP server behind a private gateway and watch it.",
+        epilog=EXAMPLES,
+        formatter_class=Formatter,
     )
     parser.add_argument("--version", action="version", version=f"{__version__} ({build()})")
     known = parser.add_subparsers(required=True, metavar="COMMAND")

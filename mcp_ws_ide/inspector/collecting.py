@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import select
 import signal
@@ -71,16 +72,19 @@ def collect(
 
 async def _collect(watch: Watch, take: Callable[[list[str]], None], seconds: float | None) -> None:
     loop = asyncio.get_running_loop()
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(watch.run())
-        end = None if seconds is None else loop.time() + seconds
-        try:
-            while end is None or loop.time() < end:
-                await asyncio.sleep(LOOK)
-                drain(watch, take)
-        finally:
+    task = loop.create_task(
+        watch.run()
+    )  # no task group, which would hide the error of a full disk in another one
+    end = None if seconds is None else loop.time() + seconds
+    try:
+        while not task.done() and (end is None or loop.time() < end):
+            await asyncio.sleep(LOOK)
             drain(watch, take)
-            task.cancel()
+    finally:
+        drain(watch, take)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 def drain(watch: Watch, take: Callable[[list[str]], None]) -> None:

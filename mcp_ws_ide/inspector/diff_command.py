@@ -14,7 +14,7 @@ from mcp_ws_ide.inspector.commands import path
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.model.session_difference import Operation, lines, operations, session_differences
 from mcp_ws_ide.inspector.names import listed
-from mcp_ws_ide.inspector.sources import MANY, Find, load
+from mcp_ws_ide.inspector.sources import MANY, Find, load, size_argument
 from mcp_ws_ide.sanitise import visible
 
 
@@ -54,6 +54,5 @@ def add(commands: Any) -> None:
     diff.add_argument("after", metavar="AFTER", help="likewise")
     help_text = "a path that may differ, for example result.content[*].text; may be repeated"
     diff.add_argument("--ignore", type=path, action="append", default=[], metavar="PATH", help=help_text)
-    help_text = "decompress at most this many MiB of a .zst file"
-    diff.add_argument("--max-mib", type=int, metavar="N", help=help_text)
+    size_argument(diff)
     diff.set_defaults(run=run_diff, parser=diff)

@@ -264,7 +264,9 @@ class Recording:
                 if encoding
                 else ""
             )
-            reason = reason or ("it is empty" if not first else "it does not begin with a JSON object")
+            reason = reason or (
+                "it is empty" if not first and not self.note else "it does not begin with a JSON object"
+            )
             raise RecordingError(f"{self.path} is not a recording: {reason}")
         if "format" not in header and "kind" in header and "mono" in header:
             self._first = first  # only records, as printed by ``tail --json``

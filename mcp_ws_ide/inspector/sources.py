@@ -60,6 +60,11 @@ def most(options: argparse.Namespace) -> int | None:
 def file_argument(parser: argparse.ArgumentParser, help_text: str, nargs: str | None = None) -> None:
     """Add the arguments of :func:`load`."""
     parser.add_argument("file", metavar="FILE", nargs=nargs, help=help_text)
+    size_argument(parser)
+
+
+def size_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the argument of :func:`most`."""
     text = "decompress at most this many MiB of a .zst file (default: the larger of 64 and 200 times the file's size)"
     parser.add_argument("--max-mib", type=_mib, metavar="N", help=text)
 

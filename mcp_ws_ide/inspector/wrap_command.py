@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import sys
@@ -22,7 +23,7 @@ from mcp_ws_ide.discovery import endpoint_url
 from mcp_ws_ide.errors import UnusableArgumentError
 from mcp_ws_ide.ide_entries import TOKEN_VARIABLE
 from mcp_ws_ide.inspector.collecting import drain, stop_on_signals
-from mcp_ws_ide.inspector.recording import Header, Recorder
+from mcp_ws_ide.inspector.recording import Header, Recorder, RecordingError
 from mcp_ws_ide.inspector.sources import Find, say
 from mcp_ws_ide.inspector.watch import Watch
 
@@ -37,6 +38,8 @@ LAST_RECORDS: Final = 2.0
 """Seconds, after the end of stdin, in which the end of the session must reach the recording."""
 LOOK: Final = 0.1
 """Seconds between two looks for records."""
+SUFFIXES: Final = (".jsonl.zst", ".jsonl")
+"""Before which the number of a further recording stands."""
 ENDED: Final = '"link_closed"'
 
 
@@ -58,27 +61,75 @@ async def _carry(private: PrivateGateway, record: str | None) -> int:
     """Carry stdin and stdout until stdin ends; return the exit code."""
     if record is None:
         return await _shim(private)
-    watch, header = Watch(lambda: private.gateway), Header(time.time(), private.gateway.url)
-    ended = False
-    with Recorder(record, header) as recorder:
-
-        def take(lines: list[str]) -> None:
-            nonlocal ended
-            ended = ended or any(ENDED in line for line in lines)
-            recorder.write(lines)
-
+    watch = Watch(lambda: private.gateway)
+    recording = WrapRecording(record, Header(time.time(), private.gateway.url))
+    try:
         async with asyncio.TaskGroup() as group:
             watching = group.create_task(watch.run())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ATTACHED):
                     await _until(lambda: watch.state == "live", lambda: None)
             shim = group.create_task(_shim(private))
-            await _until(shim.done, lambda: drain(watch, take))
+            await _until(shim.done, lambda: drain(watch, recording.take))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LAST_RECORDS):
-                    await _until(lambda: ended, lambda: drain(watch, take))
+                    await _until(lambda: recording.complete, lambda: drain(watch, recording.take))
             watching.cancel()
-        return shim.result()
+    finally:
+        recording.close()
+    return shim.result()
+
+
+class WrapRecording:
+    """The recording of a wrapped server; if it cannot be written any further, the server is carried without it.
+
+    Args:
+        path: its file. If it exists, as the program has launched the server before, the first name that is free of
+            ``run-2.jsonl``, ``run-3.jsonl`` and so on beside ``run.jsonl``.
+
+    Attributes:
+        complete: whether the end of a link was recorded.
+
+    Raises:
+        RecordingError: no file can be created.
+    """
+
+    def __init__(self, path: str, header: Header) -> None:
+        self.complete = False
+        self._recorder: Recorder | None = _next_recorder(path, header)
+        if self._recorder.path != path:
+            say(f"{path} exists; recording to {self._recorder.path}")
+
+    def take(self, lines: list[str]) -> None:
+        """Record these records."""
+        self.complete = self.complete or any(ENDED in line for line in lines)
+        recorder = self._recorder
+        if recorder is None:
+            return
+        try:
+            recorder.write(lines)
+        except (RecordingError, BrokenPipeError) as error:
+            say(f"the recording was stopped after {recorder.records} records: {error}")
+            self.close()
+
+    def close(self) -> None:
+        """Finish the file."""
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None:
+            with contextlib.suppress(RecordingError, BrokenPipeError):
+                recorder.close()
+
+
+def _next_recorder(path: str, header: Header) -> Recorder:
+    stem, suffix = next(((path.removesuffix(end), end) for end in SUFFIXES if path.endswith(end)), (path, ""))
+    for number in itertools.count(1):
+        name = path if number == 1 else f"{stem}-{number}{suffix}"
+        try:
+            return Recorder(name, header)
+        except RecordingError:
+            if not os.path.isfile(name):
+                raise
+    raise AssertionError("unreachable")
 
 
 async def _until(holds: Callable[[], bool], meanwhile: Callable[[], None]) -> None:
@@ -108,7 +159,11 @@ def add(commands: Any, port: Callable[[str], int]) -> None:
     usage = "mcp-ws-inspect wrap [OPTIONS] -- COMMAND [ARGS …]"
     wrap = commands.add_parser("wrap", help=text, description=text, usage=usage)
     gateway_arguments(wrap, port)
-    wrap.add_argument("--record", metavar="FILE", help="record the traffic to FILE.jsonl or FILE.jsonl.zst")
+    wrap.add_argument(
+        "--record",
+        metavar="FILE",
+        help="record the traffic to FILE.jsonl or FILE.jsonl.zst; if it exists, to FILE-2.jsonl and so on",
+    )
     wrap.add_argument(
         "command", metavar="-- COMMAND", nargs="+", help="the command of the server, and its arguments"
     )

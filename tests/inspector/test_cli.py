@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcp_ws_ide.inspector.cli import _parser, main
 from mcp_ws_ide.sanitise import visible
 from tests.conftest import BOUND, COMMANDS, Jupyter, Peer, interrupt, until
 
@@ -198,6 +199,18 @@ async def test_tail_ends_when_its_output_is_closed_even_without_traffic(jupyter)
 def test_a_missing_jupyter_is_reported(tmp_path):
     done = run(None, "servers", JUPYTER_RUNTIME_DIR=str(tmp_path))
     assert (done.returncode, "no running Jupyter" in done.stderr) == (1, True)
+    assert "'mcp-ws-inspect -- COMMAND' runs an MCP server without one" in done.stderr
+
+
+def test_help_has_examples_that_are_commands(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    examples = capsys.readouterr().out.partition("examples:\n")[2].splitlines()
+    assert len(examples) > 8 and all(len(line) < 80 for line in examples)
+    for line in examples:
+        words = re.split(r"\s{3,}", line.strip())[0].split()[1:]
+        if words and "--" not in words:
+            _parser().parse_args(words)
 
 
 @given(st.text())

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -166,6 +167,25 @@ async def test_rounds_of_questions_are_replayed_with_the_live_state(make_jupyter
     )
     assert replayed.returncode == 0, replayed.stdout + replayed.stderr
     assert "2 requests replayed" in replayed.stdout
+
+
+async def test_a_disk_that_fills_up_ends_a_recording_with_the_reason(jupyter, tmp_path):
+    """The kernel refuses to write past the limit, as it does on a full disk."""
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *("record", "-o", str(tmp_path / "r.jsonl"), "--server", "fast"),
+        env=jupyter.environment,
+        stderr=asyncio.subprocess.PIPE,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000)),
+    )
+    async with asyncio.timeout(BOUND), jupyter.connect("fast") as link:
+        peer = Peer(link)
+        while process.returncode is None:
+            await peer.call("fill", "ping-that-is-not", {})
+        err = (await process.stderr.read()).decode()
+    assert process.returncode == 2 and "Traceback" not in err
+    assert err.splitlines()[-1].endswith("r.jsonl cannot be written: File too large")
+    assert (tmp_path / "r.jsonl").stat().st_size == 3000
 
 
 async def test_a_filter_decides_what_is_recorded(jupyter, tmp_path):
@@ -331,6 +351,32 @@ def test_check_does_not_blame_a_server_for_how_it_answers_the_gateways_probe(tmp
     assert inspect("check", unanswered).returncode == 0
     asked = written(tmp_path / "c.jsonl", [t.message("c>", probe), t.message("c<", refused)])
     assert inspect("check", asked).returncode == 1
+
+
+def test_check_does_not_blame_a_modern_server_that_starts_slowly_for_refusing_the_gateways_handshake(
+    tmp_path,
+):
+    t = Transcript()
+    probe = {"id": 0, "method": "server/discover", "params": {"_meta": {VERSION: "2026-07-28"}}}
+    hello = {"id": "mcp-ws-1", "method": "initialize", "params": {"protocolVersion": "2025-11-25"}}
+    found = {"id": 0, "result": {"resultType": "complete", "supportedVersions": ["2026-07-28"]}}
+
+    def lines(code: int) -> list[str]:
+        refused = {"id": "mcp-ws-1", "error": {"code": code, "message": "no"}}
+        sent = [
+            t.message(">s", probe),
+            t.message(">s", hello),
+            t.message("<s", found),
+            t.message("<s", refused),
+        ]
+        drop = {"kind": "event", "event": "dropped", "detail": "response that matches no request in flight"}
+        return [*sent, t.line(**drop)]
+
+    good = written(tmp_path / "r.jsonl", lines(-32022))
+    done = inspect("check", good, "--fail-on", "error,event")
+    assert (done.returncode, done.stdout) == (0, "ok: nothing found in 5 records\n")
+    bad = written(tmp_path / "b.jsonl", lines(-32603))
+    assert "initialize: error: -32603: no" in inspect("check", bad).stdout
 
 
 def test_check_reports_that_gaps_make_it_incomplete(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ from websockets.asyncio.client import connect
 from mcp_ws_ide.errors import UnusableArgumentError
 from mcp_ws_ide.inspector import private
 from mcp_ws_ide.inspector.private import server_name
+from mcp_ws_ide.inspector.recording import Header, RecordingError
+from mcp_ws_ide.inspector.wrap_command import WrapRecording
 from tests.conftest import BOUND, FAST_SERVER, Peer, interrupt, until
 from tests.inspector.test_cli import COMMAND
 from tests.inspector.test_terminal import TMUX, Terminal
@@ -264,6 +267,32 @@ async def test_wrap_is_a_stdio_server_that_is_recorded_and_found_by_the_inspecto
     kinds = [one.get("event") or one.get("method") for one in records]
     assert "initialize" in kinds and "link_closed" in kinds, "from the first to the last message"
     assert process.returncode == 0 and not list(runtime.glob("jpserver-*.json"))
+
+
+def test_each_launch_of_a_wrapped_server_records_to_a_file_of_its_own(tmp_path, capsys):
+    for name in ("r.jsonl", "r-2.jsonl", "r-3.jsonl"):
+        recording = WrapRecording(str(tmp_path / "r.jsonl"), Header())
+        recording.take(['{"event": "link_closed"}'])
+        recording.close()
+        assert recording.complete and "link_closed" in (tmp_path / name).read_text()
+    assert f"r.jsonl exists; recording to {tmp_path / 'r-3.jsonl'}" in capsys.readouterr().err
+    with pytest.raises(RecordingError, match="cannot be written"):
+        WrapRecording(str(tmp_path / "nowhere" / "r.jsonl"), Header())
+
+
+def test_a_wrapped_server_is_carried_on_when_the_disk_is_full(tmp_path, capsys):
+    recording = WrapRecording(str(tmp_path / "r.jsonl"), Header())
+    recording.take(["{}"])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "r.jsonl").stat().st_size, before[1]))
+    try:
+        recording.take(["{}"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    recording.take(['{"event": "link_closed"}'])
+    assert recording.complete
+    said = capsys.readouterr().err
+    assert said.count("stopped after 1 records") == 1 and "File too large" in said
 
 
 def test_a_token_file_is_written_once_and_a_weak_one_is_refused(tmp_path):

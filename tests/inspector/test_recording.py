@@ -116,8 +116,8 @@ def test_frames_that_follow_each_other_are_one_recording(tmp_path):
         (json.dumps({"format": "mcp-ws-recording", "version": "1"}), "no valid format version"),
         (json.dumps({"format": "har", "version": 1}), "not a recording of mcp-ws-inspect"),
         ("[1, 2]", "not a recording"),
-        ("", "not a recording"),
-        ("\x00\x01\x02", "not a recording"),
+        ("", "not a recording: it is empty"),
+        ("\x00\x01\x02", "not a recording: it does not begin with a JSON object"),
         ("[" * 100_000, "not a recording"),
     ],
 )

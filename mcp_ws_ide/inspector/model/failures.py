@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Status, part
+from mcp_ws_ide.core.bridges.legacy_server import UNSUPPORTED_VERSION
+from mcp_ws_ide.inspector.model.difference import content_of
+from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Kind, Status, part
 from mcp_ws_ide.inspector.model.store import Store
 
 FAILURES: Final = {Status.ERROR: "error", Status.FAILED: "failed", Status.LOST: "lost"}
@@ -13,6 +15,8 @@ ENDLESS: Final = frozenset({"subscriptions/listen"})
 """Requests that stay open for as long as they are useful."""
 PROBE: Final = "server/discover"
 """The request with which the gateway detects the era of a server."""
+HANDSHAKE: Final = "initialize"
+"""The request that follows when the response to the probe takes long."""
 MAX_TEXT: Final = 2000
 """Characters kept of a reason."""
 
@@ -20,7 +24,7 @@ MAX_TEXT: Final = 2000
 def failure_of(store: Store, row: int) -> str:
     """Return the code of a request that failed; ``""`` if it did not, or ended as it should.
 
-    A subscription ends with its link, and a server of the handshake era may refuse the gateway's probe.
+    A subscription ends with its link, and a server may refuse what the gateway sends to detect its era.
     """
     status = store.status_of(row)
     if status not in FAILURES or is_probe(store, row):
@@ -29,8 +33,22 @@ def failure_of(store: Store, row: int) -> str:
 
 
 def is_probe(store: Store, row: int) -> bool:
-    """Return whether a request is the gateway's own probe, which a server of the handshake era may refuse or ignore."""
-    return store.method_of(row) == PROBE and store.lane_of(row) not in CLIENT_LEG
+    """Return whether a request is the gateway's own, to detect the era of a server, which may refuse or ignore it.
+
+    A server of the handshake era does so with the probe, and one of the modern era with the handshake that the gateway
+    sends when the response to the probe takes long.
+    """
+    if store.lane_of(row) in CLIENT_LEG:
+        return False
+    return store.method_of(row) == PROBE or (store.method_of(row) == HANDSHAKE and _is_of_modern(store, row))
+
+
+def _is_of_modern(store: Store, row: int) -> bool:
+    """Return whether the response to this request is that of a server that serves the modern era only."""
+    answer = store.linked(store.pair, row)
+    if answer is None or store.kind_of(answer) is not Kind.ERROR:
+        return False
+    return bool(part(content_of(store.body(answer).text), "error", "code") == UNSUPPORTED_VERSION)
 
 
 def reason_of(code: str, content: Any) -> str:

@@ -16,7 +16,7 @@ import msgspec
 
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.inspector.model.catalogue import INTRODUCTIONS, LISTS, Catalogue
-from mcp_ws_ide.inspector.model.failures import ENDLESS, FAILURES, failure_of, reason_of
+from mcp_ws_ide.inspector.model.failures import ENDLESS, FAILURES, failure_of, is_probe, reason_of
 from mcp_ws_ide.inspector.model.pairing import Pairing, PairingOutcome
 from mcp_ws_ide.inspector.model.records import (
     CLIENT_LEG,
@@ -247,6 +247,8 @@ class Journal:
             self._report(row, Violation("gap", record.raw or "", "the inspector was not connected"))
         elif record.event == "dropped" and self._orphan == (row - 1, record.session):
             self.store.set_flag(row, PROBLEM)  # the gateway's event reports what was already found
+        elif record.event == "dropped" and self._answers_probe(row - 1):
+            return
         elif kind is Kind.NOISE:
             if record.event == STDOUT:
                 self._report(
@@ -258,6 +260,11 @@ class Journal:
             self._report(
                 row, Violation(record.event or "event", record.detail or "", "reported by the gateway")
             )
+
+    def _answers_probe(self, row: int) -> bool:
+        """Return whether a row is the response to a probe of the gateway, which drops one that comes late."""
+        request = self.store.linked(self.store.pair, row) if self.store.holds(row) else None
+        return request is not None and is_probe(self.store, request)
 
     def _was_used(self, record: TapRecord, lost: bool) -> bool:
         session = self.sessions.get(record.session or "")
