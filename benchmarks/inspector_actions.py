@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import json
 import math
+import tempfile
 import time
 from collections.abc import Callable
 from typing import Any
@@ -156,6 +157,15 @@ ACTIONS: dict[str, Callable[[InspectorApp], Any]] = {
     "sort folded": sorted_by("total"),
     "unfold": lambda app: app.action_fold(),
     "timeline": lambda app: app.action_timeline(),
+    "next problem": lambda app: app.go_match(1),
+    "next problem among some": lambda app: (filtered("server:demo")(app), app.go_match(1)),
+    "pause": lambda app: (filtered("~needle lat:>10")(app), app.action_pause()),
+    "catch up": lambda app: app.action_pause(),
+    "no filter again": filtered(""),
+    "export": lambda app: app._use_file("export", f"{tempfile.mkdtemp()}/run.har"),
+    "compare sessions": lambda app: app._command_diff("s1 s2"),
+    "end the comparison": lambda app: app.pop_screen(),
+    "ladder": lambda app: app.action_screen("ladder"),
     "stats": lambda app: app.action_screen("stats"),
     "problems": lambda app: app.action_screen("problems"),
     "traffic": lambda app: app.action_screen("traffic"),

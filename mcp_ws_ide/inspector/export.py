@@ -26,6 +26,9 @@ from mcp_ws_ide.version import __version__
 
 SUFFIXES: Final = (".jsonl", ".jsonl.zst", ".json", ".har", ".html")
 
+RECORDS: Final = 100
+"""Records that are written at a time."""
+
 
 def export(journal: Journal, header: Header, form: str, filter_: Filter | None = None) -> Iterator[str]:
     """Yield the text of an export, in pieces.
@@ -41,21 +44,26 @@ def export(journal: Journal, header: Header, form: str, filter_: Filter | None =
     yield from _FORMS[form](journal, header, rows)
 
 
-def write(journal: Journal, header: Header, path: str, rows: Sequence[int]) -> None:
-    """Write rows to a new private file whose suffix gives the format (:data:`SUFFIXES`).
+def write(journal: Journal, header: Header, path: str, rows: Sequence[int]) -> Iterator[None]:
+    """Write rows to a new private file whose suffix gives the format (:data:`SUFFIXES`), a piece for each step.
+
+    Between two steps, the journal may grow but must not forget these rows. The first step creates the file.
 
     Raises:
         RecordingError: the file exists, or cannot be written.
+        OSError: likewise.
     """
     if ".jsonl" in os.path.basename(path):
         with Recorder(path, header) as recorder:
-            for start in range(0, len(rows), 500):
-                recorder.write(_record(journal, row) for row in rows[start : start + 500])
+            for start in range(0, len(rows), RECORDS):
+                recorder.write(_record(journal, row) for row in rows[start : start + RECORDS])
+                yield
         return
     form = os.path.splitext(path)[1].removeprefix(".")
     with private_file(path) as file:
         for piece in _FORMS[form](journal, header, rows):
             file.write(piece)
+            yield
 
 
 def _record(journal: Journal, row: int) -> str:
@@ -157,19 +165,22 @@ def _milliseconds(value: float | None) -> float | None:
 def _har(journal: Journal, header: Header, rows: Any) -> Iterator[str]:
     creator = {"name": "mcp-ws-inspect", "version": __version__}
     yield '{"log":{"version":"1.2","creator":' + json.dumps(creator) + ',"pages":[],"entries":['
-    comma = ""
-    for entry in (*_operations(journal, header, rows), *_links(journal, header, rows)):
-        yield comma + "\n" + json.dumps(entry)
-        comma = ","
-    yield "\n]}}\n"
-
-
-def _operations(journal: Journal, header: Header, rows: Any) -> Iterator[dict[str, Any]]:
-    store = journal.store
+    comma, store = "", journal.store
+    sessions: dict[str, list[int]] = {}
     for row in rows:
+        if store.lane_of(row) in CLIENT_LEG and store.session_of(row):
+            sessions.setdefault(store.session_of(row), []).append(row)
         twin = store.linked(store.twin, row)
         if store.kind_of(row) is Kind.REQUEST and (store.lane_of(row) in CLIENT_LEG or twin is None):
-            yield _operation(journal, header, row, twin)
+            yield comma + "\n" + json.dumps(_operation(journal, header, row, twin))
+            comma = ","
+        else:
+            yield ""
+    for session, mine in sessions.items():
+        yield comma + "\n"
+        yield from _link(journal, header, session, mine)
+        comma = ","
+    yield "\n]}}\n"
 
 
 def _operation(journal: Journal, header: Header, row: int, twin: int | None) -> dict[str, Any]:
@@ -216,25 +227,24 @@ def _operation(journal: Journal, header: Header, row: int, twin: int | None) -> 
     }
 
 
-def _links(journal: Journal, header: Header, rows: Any) -> Iterator[dict[str, Any]]:
+def _link(journal: Journal, header: Header, session: str, rows: Sequence[int]) -> Iterator[str]:
+    """Yield the entry of a session, whose messages come last."""
     store = journal.store
-    sessions: dict[str, list[int]] = {}
-    for row in rows:
-        if store.lane_of(row) in CLIENT_LEG and store.session_of(row):
-            sessions.setdefault(store.session_of(row), []).append(row)
-    for session, mine in sessions.items():
-        first, last = mine[0] - store.first, mine[-1] - store.first
-        yield {
-            "startedDateTime": _moment(store.time[first]),
-            "time": max(0.0, (store.mono[last] - store.mono[first]) * 1000),
-            "request": _empty_request(_endpoint(header, store.server_of(mine[0]), "ws")),
-            "response": _empty_response(),
-            "cache": {},
-            "timings": {"send": 0, "wait": 0, "receive": 0},
-            "_session": session,
-            "_resourceType": "websocket",
-            "_webSocketMessages": [_frame(store, row) for row in mine],
-        }
+    first, last = rows[0] - store.first, rows[-1] - store.first
+    entry = {
+        "startedDateTime": _moment(store.time[first]),
+        "time": max(0.0, (store.mono[last] - store.mono[first]) * 1000),
+        "request": _empty_request(_endpoint(header, store.server_of(rows[0]), "ws")),
+        "response": _empty_response(),
+        "cache": {},
+        "timings": {"send": 0, "wait": 0, "receive": 0},
+        "_session": session,
+        "_resourceType": "websocket",
+    }
+    yield json.dumps(entry).removesuffix("}") + ', "_webSocketMessages": ['
+    for number, row in enumerate(rows):
+        yield (", " if number else "") + json.dumps(_frame(store, row))
+    yield "]}"
 
 
 def _frame(store: Any, row: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from typing import Final
 
@@ -60,19 +61,34 @@ STATES: Final = {
 """The word for each status, and its class in the style sheet."""
 
 
+@dataclass(slots=True)
+class _Section:
+    """The operations and events of a session, in order, and the monotonic time that they cover."""
+
+    start: float
+    end: float
+    rows: dict[int, None] = field(default_factory=dict)
+
+
 def as_html(journal: Journal, header: Header, rows: Sequence[int]) -> Iterator[str]:
     """Yield the text of the file: the operations and events of each session, in order, with their messages."""
-    sessions: dict[tuple[str, str], list[int]] = {}
-    for row in dict.fromkeys(representative(journal.store, row) for row in rows):
-        key = journal.store.server_of(row), journal.store.session_of(row)
-        sessions.setdefault(key, []).append(row)
+    store = journal.store
+    sessions: dict[tuple[str, str], _Section] = {}
+    for row in rows:
+        stands = representative(store, row)
+        start = store.mono[stands - store.first]
+        key = store.server_of(stands), store.session_of(stands)
+        section = sessions.setdefault(key, _Section(start, start))
+        section.rows[stands] = None
+        section.end = max(section.end, start + (store.latency_of(stands) or 0.0) / 1000)
+        yield ""
     yield _head(header, len(rows), len(sessions))
-    for (server, session), mine in sessions.items():
+    for (server, session), section in sessions.items():
         seen = journal.sessions.get(session)
         about = " ".join(filter(None, (seen.era, seen.revision, seen.client))) if seen is not None else ""
         name = f"session {session[:8]}" if session else "without a session"
         yield f"<h2>{_text(server)} · {_text(name)}</h2><p>{_text(about)}</p>\n"
-        yield from _session(journal, mine)
+        yield from _session(journal, section)
     yield f"<script>{SCRIPT}</script>\n</body></html>\n"
 
 
@@ -94,12 +110,10 @@ def _hash(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _session(journal: Journal, rows: Sequence[int]) -> Iterator[str]:
-    store = journal.store
-    start = store.mono[rows[0] - store.first]
-    ends = (store.mono[row - store.first] + (store.latency_of(row) or 0.0) / 1000 for row in rows)
-    span = max(max(ends) - start, 1e-6)
-    for row in rows:
+def _session(journal: Journal, section: _Section) -> Iterator[str]:
+    store, start = journal.store, section.start
+    span = max(section.end - start, 1e-6)
+    for row in section.rows:
         index, latency = row - store.first, store.latency_of(row)
         left = 100 * (store.mono[index] - start) / span
         word, style = STATES[store.status_of(row)]

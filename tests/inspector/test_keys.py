@@ -13,6 +13,7 @@ import pytest
 from textual.binding import Binding
 
 from mcp_ws_ide.client import Resumed, connect
+from mcp_ws_ide.inspector.app import file_actions
 from mcp_ws_ide.inspector.app.app import InspectorApp
 from mcp_ws_ide.inspector.app.detail import wrapped
 from mcp_ws_ide.inspector.app.dialogs import Choice, Copying, Editing, Question, ReportScreen
@@ -46,6 +47,8 @@ WRITTEN = {
     "down": "↓",
     "tab": "Tab",
     "enter": "Enter",
+    "minus": "-",
+    "plus": "+",
 }
 UNSAID = {"shift+tab", "pagedown", "pageup", "home", "end"}
 """Keys that everybody tries, and that mean what they mean everywhere."""
@@ -258,6 +261,40 @@ async def test_e_writes_what_the_filter_shows(desk, tmp_path):
     assert "exists; choose another name" in desk.screen()
     await desk.press("escape")
     assert desk.app.traffic.count() == 4, "Esc closed the question, and nothing else"
+
+
+@pytest.mark.parametrize("name", ["out.har", "out.html", "out.jsonl"])
+async def test_an_export_goes_on_while_records_come_and_loses_none_of_its_rows(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(file_actions, "AT_ONCE", -1.0)
+    t, out = Transcript(), tmp_path / name
+    held = [t.message("c>", call(n, f"tool-{n}-")) for n in range(300)]
+    newer = [t.message("c>", call(n, "newer")) for n in range(300, 600)]
+    journal = Journal(max_records=300)
+    app = InspectorApp(Playback(str(written(tmp_path / "r.jsonl", held))), journal)
+    async with app.run_test(size=(80, 24)) as pilot:
+        person = Seat(app, pilot)
+        await person.until(lambda: len(person.store) == 300, "the records")
+        assert app._use_file("export", str(out)) == ""
+        journal.feed(newer)
+        assert "still being written" in app._use_file("export", str(tmp_path / "other.json"))
+        assert journal.store.first == 0, "nothing is forgotten that is yet to be written"
+        await person.until(lambda: "wrote 300 rows" in told(person), "the end of the export")
+        journal.feed([t.message("c>", call(600))])
+        assert len(journal.store) <= 300
+    text = out.read_text()
+    assert all(f"tool-{n}-" in text for n in range(300)) and "newer" not in text
+
+
+async def test_an_export_is_complete_when_the_inspector_ends_before_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(file_actions, "AT_ONCE", -1.0)
+    t, out = Transcript(), tmp_path / "out.har"
+    lines = [t.message("c>", call(n)) for n in range(300)]
+    app = InspectorApp(Playback(str(written(tmp_path / "r.jsonl", lines))))
+    async with app.run_test(size=(80, 24)) as pilot:
+        person = Seat(app, pilot)
+        await person.until(lambda: len(person.store) == 300, "the records")
+        assert app._use_file("export", str(out)) == ""
+    assert len(json.loads(out.read_text())["log"]["entries"]) == 301
 
 
 async def test_filters_are_saved_and_offered_again(desk):

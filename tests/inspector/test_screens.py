@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from mcp_ws_ide.inspector.app import panes, traffic
 from mcp_ws_ide.inspector.app.app import InspectorApp
 from mcp_ws_ide.inspector.app.dialogs import ReportScreen
 from mcp_ws_ide.inspector.app.keys import HELP
 from mcp_ws_ide.inspector.app.panes import Capabilities, Ladder, Problems, Sessions
+from mcp_ws_ide.inspector.model import view
 from mcp_ws_ide.inspector.model.filters import parse
 from mcp_ws_ide.inspector.playback import Playback
 from mcp_ws_ide.inspector.settings import SSH, Settings
@@ -240,6 +242,42 @@ async def test_the_newest_row_is_visible_after_another_screen_and_after_a_resize
             assert person.screen().count("tools/call tool") == size[1] - 4
 
 
+async def test_what_came_during_a_long_pause_is_filtered_a_slice_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(traffic, "SLICE", 100)
+    monkeypatch.setattr(traffic, "AT_ONCE", -1.0)
+    monkeypatch.setattr(view, "SLICE", 50)
+    t = Transcript()
+    async with opened(tmp_path, [t.message("c>", call(0))]) as person:
+        await person.press("slash", *"tool:odd", "enter", "p")
+        app = person.app
+        lines = [t.message("c>", call(n, "odd" if n % 2 else "even")) for n in range(1, 301)]
+        app.traffic.update([app.journal.feed(lines)], 0.0)
+        assert app.traffic.count() == 0
+        app.action_pause()
+        assert 0 < app.traffic.count() < 150, "the newest rows are there at once"
+        await person.until(lambda: app.traffic.unfinished is None, "the filter")
+        assert [row for row in app.traffic.listed] == list(range(1, 301, 2))
+
+
+async def test_a_long_ladder_is_shown_a_slice_at_a_time_and_goes_to_its_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(panes, "AT_ONCE", -1.0)
+    monkeypatch.setattr("mcp_ws_ide.inspector.app.app.SHARE", -1.0)
+    monkeypatch.setattr(view, "SLICE", 50)
+    t = Transcript()
+    lines = [t.message("c>", call(n), session=f"s{n % 2}") for n in range(400)]
+    async with opened(tmp_path, lines) as person:
+        ladder = person.app.ladder
+        await person.press("g", "j", "3")
+        await person.until(lambda: ladder.count() == 200, "the ladder")
+        await person.until(lambda: ladder.row == 1, "the row that the cursor was on")
+        await person.press("2", "G", "k", "3")
+        assert ladder.row == 398 and ladder.session == "s0"
+        assert ladder.count() < 200, "the newest rows come first"
+        await person.press("up")
+        await person.until(lambda: ladder.count() == 200, "the ladder")
+        assert ladder.row == 396, "the cursor stays on its row while older ones come"
+
+
 async def test_the_ladder_goes_to_the_row_and_shows_no_filter_of_traffic(tmp_path):
     t = Transcript()
     lines = [t.message("c>", call(n, f"tool{n}")) for n in range(60)]
@@ -426,6 +464,38 @@ async def test_in_a_wide_window_the_details_are_beside_the_list_and_what_is_sear
         await person.pilot.resize_terminal(120, 40)
         await person.pilot.pause()
         assert detail.region.y >= traffic.region.bottom
+
+
+async def test_objects_and_arrays_of_a_message_fold_to_a_line_and_unfold(tmp_path):
+    t = Transcript()
+    rows = {"rows": [{"name": "a"}, {"name": "b"}], "none": [], "text": "a { in a string"}
+    lines = [t.message("c>", call(1)), t.message("c<", done(1, structuredContent=rows))]
+    async with opened(tmp_path, lines) as person:
+        await person.press("g", "enter", "right_square_bracket", "tab")
+        detail = person.app.detail
+
+        def shown() -> list[str]:
+            return ["".join(piece for piece, _ in line).strip() for line in detail.text.lines[1:]]
+
+        async def choose(line: str) -> None:
+            await person.press("g", *["j"] * (1 + shown().index(line)), "enter")
+
+        whole = shown()
+        assert '"name": "b"' in whole
+        await choose('"rows": [')
+        assert '"rows": [… 6 lines ],' in shown()
+        assert '"name": "b"' not in shown()
+        assert detail.text.lines[detail.text.cursor][1][0] == '"rows"'
+        await person.press("enter")
+        assert shown() == whole
+        await choose('"name": "b"')  # within the object
+        assert shown()[shown().index('"name": "a"') :][:3] == ['"name": "a"', "},", "{… }"]
+        await person.press("minus")
+        assert shown() == ["{", '"jsonrpc": "2.0",', '"id": 1,', '"result": {… 13 lines }', "}"]
+        await person.press("w", "plus")
+        assert shown() == whole
+        await person.press("minus", "left_square_bracket", "right_square_bracket")
+        assert shown() == whole
 
 
 async def test_the_last_line_offers_what_the_screen_can_do_and_each_word_can_be_clicked(tmp_path):

@@ -23,6 +23,7 @@ from textual.widgets import Input
 from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.inspector.app import traffic_columns
+from mcp_ws_ide.inspector.app.app_base import SHARE
 from mcp_ws_ide.inspector.app.command_line import CommandLine
 from mcp_ws_ide.inspector.app.detail_actions import DetailActions
 from mcp_ws_ide.inspector.app.dialogs import Prompt
@@ -101,6 +102,7 @@ class InspectorApp(CommandLine, DetailActions, SendActions):
     def on_unmount(self) -> None:
         """Close files; the journal is kept for returning from a recording."""
         self.workers.cancel_group(self, "frames")
+        self._stop_export()
         self._stop_recording()
         if isinstance(self.tap, Playback):
             self.tap.close()
@@ -130,6 +132,8 @@ class InspectorApp(CommandLine, DetailActions, SendActions):
                 self.traffic.update(changes, self.now)
             except FilterTooSlowError as error:
                 self._give_up(error)
+        if current is self.ladder:
+            self.ladder.work(SHARE)
         if slow:
             if isinstance(current, Pane):
                 self._refresh_pane(current)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+from collections.abc import Callable
 from typing import Any, Final
 
 from rich.cells import cell_len
@@ -20,10 +22,11 @@ from mcp_ws_ide.inspector.app.columns import (
     status,
     what,
 )
+from mcp_ws_ide.inspector.app.folding import Folding
 from mcp_ws_ide.inspector.app.highlight import Highlight
 from mcp_ws_ide.inspector.app.rows import Line, Part, Rows, clean
 from mcp_ws_ide.inspector.model.journal import Journal
-from mcp_ws_ide.inspector.model.pretty import COLLAPSED, pretty
+from mcp_ws_ide.inspector.model.pretty import COLLAPSED, blocks, pretty
 from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Kind, Status
 from mcp_ws_ide.inspector.model.store import NONE, TRUNCATED
 
@@ -64,6 +67,10 @@ class Text(Rows):
         self._indent = indent
         self._whole: list[list[Part]] = []
         self.lines: list[list[Part]] = []
+        self._origins: list[int] = []
+        """For each line on the screen, the number of the line that it is a piece of."""
+        self.chooses = False
+        """Whether lines can be chosen; then there is a cursor while the text has the focus."""
 
     def count(self) -> int:
         """Return the number of lines."""
@@ -80,13 +87,40 @@ class Text(Rows):
 
     def _lay_out(self) -> None:
         width = self.size.width - 1
-        if self._filled and width > 0:
-            self.lines = [piece for line in self._whole for piece in filled(line, width)]
-        elif self.wrap and width > 0:
-            self.lines = [piece for line in self._whole for piece in wrapped(line, width, self._indent)]
+        if width > 0 and (self._filled or self.wrap):
+            pieces = [
+                (number, piece)
+                for number, line in enumerate(self._whole)
+                for piece in (filled(line, width) if self._filled else wrapped(line, width, self._indent))
+            ]
+            self._origins = [number for number, _ in pieces]
+            self.lines = [piece for _, piece in pieces]
         else:
-            self.lines = self._whole
+            self.lines, self._origins = self._whole, list(range(len(self._whole)))
         self.changed()
+
+    @property
+    def at(self) -> int:
+        """The number of the line that the cursor is on, or of the first one on the screen."""
+        return self._origins[self._at] if self._at < len(self._origins) else 0
+
+    def go_line(self, number: int) -> None:
+        """Go to a line."""
+        self.go(bisect_left(self._origins, number))
+
+    def on_focus(self) -> None:
+        """Show the cursor where lines can be chosen."""
+        self._show_cursor(self.chooses)
+
+    def on_blur(self) -> None:
+        """Hide the cursor."""
+        self._show_cursor(False)
+
+    def _show_cursor(self, on: bool) -> None:
+        if on != self.shows_cursor:
+            self.shows_cursor = on
+            self.cursor = min(max(self.cursor, self.top), self.top + self.body_height - 1)
+            self.changed()
 
     def parts(self, index: int, width: int) -> list[Part]:
         """Return a line."""
@@ -96,8 +130,13 @@ class Text(Rows):
         """Show lines, from the top unless ``keep`` is set; ``filled``: each as wide as the window, within words too."""
         self._whole, self._filled = lines, filled
         if not keep:
-            self.top = 0
+            self.top = self.cursor = 0
         self._lay_out()
+
+    def choose_lines(self, chooses: bool) -> None:
+        """Let lines be chosen, or not."""
+        self.chooses = chooses
+        self._show_cursor(chooses and self.has_focus)
 
 
 def filled(line: list[Part], width: int) -> list[list[Part]]:
@@ -175,6 +214,9 @@ class Detail(Vertical):
         self.meta = False
         """Whether ``_meta`` is shown in formatted messages."""
         self.highlight = Highlight()
+        self.folding = Folding()
+        """What is folded of the message that is shown."""
+        self._lines: list[list[Part]] = []
 
     def compose(self) -> ComposeResult:
         """Lay out tabs and text."""
@@ -204,8 +246,9 @@ class Detail(Vertical):
         if not self.is_open:
             return
         if row is None or not store.holds(row):
-            self._shown = ()
+            self._shown, self.folding = (), Folding()
             self._tabs()
+            self.text.choose_lines(False)
             return self.text.show([[("no row is selected", "dim")]])
         extent = store.end if TABS[self.tab] == "Related" and store.status_of(row) is Status.PENDING else 0
         comment = self._journal.comments.get(row)
@@ -213,11 +256,37 @@ class Detail(Vertical):
         state = (row, self.tab, *known, self.meta, self.highlight)
         if state == self._shown:
             return
-        keep = self._shown[:2] == state[:2]
+        keep, same = self._shown[:2] == state[:2], self._shown[-2:-1] == (self.meta,)
         self._shown = state
         self._tabs()
-        lines = [self.highlight.parts(line) for line in getattr(self, f"_{TABS[self.tab].lower()}")(row)]
-        self.text.show(lines, keep, filled=TABS[self.tab] == "Raw")
+        before, self.folding = self.folding, Folding()
+        lines = getattr(self, f"_{TABS[self.tab].lower()}")(row)
+        if keep and same:
+            self.folding.keep(before)
+        self._lines = [self.highlight.parts(line) for line in lines]
+        self._show_lines(keep)
+
+    def _show_lines(self, keep: bool) -> None:
+        self.text.choose_lines(bool(self.folding))
+        self.text.show(self.folding.shown(self._lines), keep, filled=TABS[self.tab] == "Raw")
+
+    def on_rows_chosen(self, event: Rows.Chosen) -> None:
+        """Fold the object or array under the cursor, or unfold it."""
+        event.stop()
+        self._refold(lambda: self.folding.toggle(self.text.at))
+
+    def fold(self, folded: bool) -> None:
+        """Fold all objects and arrays within the message, or none."""
+        self._refold(lambda: self.folding.fold(folded))
+
+    def _refold(self, change: Callable[[], None]) -> None:
+        """Change what is folded; the cursor stays on its line, or goes to the one that stands for it."""
+        if not self.folding:
+            return
+        line = self.folding.line(self.text.at)
+        change()
+        self._show_lines(True)
+        self.text.go_line(self.folding.place(line))
 
     def _labels(self) -> list[str]:
         count = len(self._journal.problems_of(self.row)) if self.row is not None else 0
@@ -263,7 +332,9 @@ class Detail(Vertical):
             return lines + [[(_bounded(line), "")] for line in text.split("\n")]
         if comment := self._journal.comments.get(row):
             lines.append([("comment: ", "accent"), (clean(comment), "")])
-        for pieces in pretty(text, frozenset() if self.meta else COLLAPSED_MEMBERS):
+        formatted = pretty(text, frozenset() if self.meta else COLLAPSED_MEMBERS)
+        self.folding = Folding(blocks(formatted), len(lines))
+        for pieces in formatted:
             lines.append([(_bounded(piece), _PIECES[kind]) for piece, kind in pieces])
             if any(piece == COLLAPSED for piece, _ in pieces):
                 lines[-1].append(("  z shows it", "dim"))

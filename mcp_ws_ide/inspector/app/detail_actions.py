@@ -80,6 +80,10 @@ class DetailActions(AppBase):
         self.detail.meta = not self.detail.meta
         self._show_detail()
 
+    def action_fold_json(self, folded: bool) -> None:
+        """Fold all objects and arrays of the message in the detail pane, or none."""
+        self.detail.fold(folded)
+
     def action_tab(self, step: int) -> None:
         """Switch to another tab of the detail pane."""
         self.detail.turn(step)

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import math
 import os
 import time
+from collections.abc import Iterator
+from typing import Final
+
+from textual import work
 
 from mcp_ws_ide.inspector import export
 from mcp_ws_ide.inspector.app.app_base import AppBase
 from mcp_ws_ide.inspector.playback import Playback
 from mcp_ws_ide.inspector.recording import Header, Recorder, RecordingError
 
+SLICE: Final = 0.01
+"""Seconds for which an export is written at a time, and seconds for everything else between two of them."""
+AT_ONCE: Final = 0.03
+"""Seconds for which it is written before the screen is painted."""
+
 
 class FileActions(AppBase):
     """Record, export, and open a recording."""
+
+    _exporting: tuple[Iterator[None], str, int] | None = None
+    """What writes the rest of an export, its file, and the number of its rows."""
 
     def action_record(self) -> None:
         """Start recording, or stop."""
@@ -57,13 +71,47 @@ class FileActions(AppBase):
             return f"unknown file format; use one of {', '.join(export.SUFFIXES)}"
         if self.traffic.view.left:
             return "the filter is still being applied; try again in a moment"
+        if self._exporting is not None:
+            return "another export is still being written; try again in a moment"
+        rows = self.traffic.view.rows[:]
+        steps = export.write(self.journal, self._header(), path, rows)
         try:
-            rows = list(self.traffic.view.rows)
-            export.write(self.journal, self._header(), path, rows)
+            next(steps, None)
         except (RecordingError, OSError) as error:
-            return f"{path} cannot be written: {error}" if isinstance(error, OSError) else str(error)
-        self._tell(f"wrote {len(rows)} rows to {path}")
+            return _unwritten(path, error)
+        self._exporting, self.journal.store.keeps = (steps, path, len(rows)), True
+        if self._write_on(AT_ONCE):
+            self._tell(f"writing {len(rows):,} rows to {path} …")
+            self.finish_export()
         return ""
+
+    @work(group="export")
+    async def finish_export(self) -> None:
+        """Write the rest of an export, a slice at a time: meanwhile records come in, and keys act."""
+        more = True
+        while more:
+            await asyncio.sleep(SLICE)
+            more = self._write_on(SLICE)
+
+    def _write_on(self, seconds: float) -> bool:
+        """Write the export for some time; return whether there is more of it."""
+        if self._exporting is None:
+            return False
+        steps, path, count = self._exporting
+        end = time.monotonic() + seconds
+        try:
+            for _ in steps:
+                if time.monotonic() > end:
+                    return True
+            self._tell(f"wrote {count:,} rows to {path}")
+        except (RecordingError, OSError) as error:
+            self._warn(_unwritten(path, error))
+        self._exporting, self.journal.store.keeps = None, False
+        return False
+
+    def _stop_export(self) -> None:
+        """Write what is left of an export, at the end of the program."""
+        self._write_on(math.inf)
 
     def action_open(self) -> None:
         """Open a recording."""
@@ -84,3 +132,7 @@ class FileActions(AppBase):
         except RecordingError as error:
             return str(error)
         return ""
+
+
+def _unwritten(path: str, error: Exception) -> str:
+    return str(error) if isinstance(error, RecordingError) else f"{path} cannot be written: {error}"

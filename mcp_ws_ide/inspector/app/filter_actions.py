@@ -81,11 +81,13 @@ class FilterActions(AppBase):
     def action_follow(self) -> None:
         """Follow the newest row, or stop following."""
         self.traffic.follow(not self.traffic.following)
+        self.finish_filter()
         self.show_state()
 
     def action_pause(self) -> None:
         """Pause the display, or resume it."""
         self.traffic.pause(not self.traffic.paused)
+        self.finish_filter()
         self.show_state()
 
     def action_pair(self) -> None:

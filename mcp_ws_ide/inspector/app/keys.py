@@ -123,6 +123,14 @@ KEYS: Final[tuple[KeyHelp, ...]] = (
         ),
     ),
     KeyHelp("w", "wrap lines in the detail pane", (Binding("w", "wrap", "Wrap lines"),)),
+    KeyHelp(
+        "- +",
+        "in the detail pane: fold all objects and arrays, or none; Enter: the one under the cursor",
+        (
+            Binding("minus", "fold_json(True)", "Fold JSON"),
+            Binding("plus", "fold_json(False)", "Unfold JSON"),
+        ),
+    ),
     KeyHelp("z", "show _meta in the detail pane, or collapse it", (Binding("z", "meta", "Show _meta"),)),
     KeyHelp(
         "v",
@@ -235,6 +243,7 @@ FOOTERS: Final[dict[str, tuple[FooterKey, ...]]] = {
         ("[ ] tabs", "tab(1)"),
         ("w wrap", "wrap"),
         ("z _meta", "meta"),
+        ("- fold", "fold_json(True)"),
         ("x pair", "pair"),
         ("t leg", "twin"),
         ("y copy", "copy"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from mcp_ws_ide.inspector.app.columns import (
     what,
 )
 from mcp_ws_ide.inspector.app.rows import Part, Rows, clean, fit, one_line
+from mcp_ws_ide.inspector.app.traffic import AT_ONCE
 from mcp_ws_ide.inspector.app.traffic_columns import WIDE
 from mcp_ws_ide.inspector.model import filters
 from mcp_ws_ide.inspector.model.catalogue import Catalogue
@@ -201,12 +203,14 @@ class Ladder(Pane):
         self._following = True
         self._noted: list[Changes] | None = None
         """What has changed since the view was made; None if it must be made again."""
+        self._aim: int | None = None
+        """The row to which the cursor goes once it has been found among the session's rows."""
 
     def choose(self, session: str | None) -> None:
         """Show a session."""
         if session != self.session:
             self.session = session
-            self._noted = None
+            self._noted = self._aim = None
             self._following = True
             self.update()
 
@@ -218,24 +222,49 @@ class Ladder(Pane):
             self._noted += changes
 
     def go_row(self, row: int) -> None:
-        """Go to a row of the session, or to the first one after it."""
-        if self.count():
-            self.go(min(self._view.place(row), self.count() - 1))
+        """Go to a row of the session, or to the first one after it, as soon as it is found."""
+        self._aim, self._following = row, False
+        self._placed(None)
 
     def update(self) -> None:
         """Update the session's rows: rows of a shared server belong to it only once they have a twin."""
+        row = self.row
         if self._noted is None:
-            self._view.apply(filters.of_session(self.session or "\0"))
+            self._aim = self._aim if self._following or self._aim is not None else row
+            self._view.begin(filters.of_session(self.session or "\0"))
+            self.work(AT_ONCE)
         elif self._noted:
             self._view.update(self._noted)
         self._noted = []
+        self._placed(row)
+
+    def work(self, seconds: float) -> None:
+        """Look for further rows of the session for about ``seconds``, newest first."""
+        row, end = self.row, time.monotonic() + seconds
+        if not self._view.left:
+            return
+        while self._view.step() and time.monotonic() < end:
+            pass
+        self._placed(row)
+
+    def _placed(self, row: int | None) -> None:
+        """Keep the cursor on its row, on the newest one while following, or on the one that was looked for."""
         if self._following:
             self.cursor = max(0, self.count() - 1)
+        elif self._aim is not None:
+            self.cursor = min(self._view.place(self._aim), max(0, self.count() - 1))
+            if not self._view.left or self._view.has(self._aim):
+                self._aim, self._following = None, self.cursor >= self.count() - 1
+        elif row is not None and self.cursor < self.count() and self._view.rows[self.cursor] != row:
+            shift = self._view.place(row) - self.cursor
+            self.cursor += shift
+            self.top += shift
         self.changed()
 
     def go(self, index: int) -> None:
         """Move the cursor; leaving the last row ends following."""
         super().go(index)
+        self._aim = None
         self._following = self.cursor >= self.count() - 1
 
     @property

@@ -22,10 +22,12 @@ from mcp_ws_ide.inspector.model.filters import Filter
 from mcp_ws_ide.inspector.model.journal import Changes, Journal
 from mcp_ws_ide.inspector.model.ranking import NUMBERS, TEXTS, Ranking
 from mcp_ws_ide.inspector.model.store import PROBLEM
-from mcp_ws_ide.inspector.model.view import View, representative
+from mcp_ws_ide.inspector.model.view import SLICE, View, representative
 
 SORTED: Final = NUMBERS | TEXTS
 """What rows can be sorted by, by heading."""
+SEEKING: Final = 10
+"""Visible rows that are looked at in the time in which one row is looked for among them."""
 AT_ONCE: Final = 0.03
 """Seconds for which a filter is applied before the screen is painted; afterwards it goes on between other things."""
 
@@ -163,10 +165,14 @@ class Traffic(Rows):
             self._held = [Changes(self._held[0].start, self._held[-1].end, changed[-100_000:])]
 
     def pause(self, paused: bool) -> None:
-        """Pause the display, or catch up."""
+        """Pause the display, or catch up; with very much, :meth:`work` continues."""
         self.paused = paused
-        if not paused:
-            held, self._held = self._held, []
+        if paused:
+            return
+        held, self._held = self._held, []
+        if sum(one.end - one.start + len(one.changed) for one in held) > SLICE:
+            self.apply()  # anew, a slice at a time
+        else:
             self.update(held, self.now)
 
     def apply(self, filter_: Filter | None = None) -> None:
@@ -304,10 +310,10 @@ class Traffic(Rows):
     def _marked(self, marks: bytes, row: int, step: int) -> Iterator[int]:
         """Yield the visible rows after ``row``, or before it, for which ``marks`` is set."""
         first, rows = self._journal.store.first, self.view.rows
-        if isinstance(rows, range):
+        if isinstance(rows, range) or marks.count(1) < len(rows) // SEEKING:
             index = row - first
             while (index := marks.find(1, index + 1) if step > 0 else marks.rfind(1, 0, max(0, index))) >= 0:
-                if index + first in rows:  # while paused, newer ones are held that are not visible
+                if self.view.has(index + first):  # while paused, newer ones are held that are not visible
                     yield index + first
             return
         place = bisect_right(rows, row) if step > 0 else bisect_left(rows, row) - 1

@@ -7,7 +7,7 @@ formatted up to its end.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 Piece = tuple[str, str]
@@ -47,6 +47,19 @@ def pretty(text: str, collapsed: frozenset[str] = frozenset()) -> list[list[Piec
             lines.append([("… truncated here; see Raw", "other")])
             break
     return lines
+
+
+def blocks(lines: Sequence[Sequence[Piece]]) -> dict[int, int]:
+    """Return the objects and arrays of more than one line: the number of the first line, and that of the last."""
+    found: dict[int, int] = {}
+    opened: list[int] = []
+    for number, line in enumerate(lines):
+        for piece, kind in line:
+            if kind == "mark" and piece in ("{", "["):
+                opened.append(number)
+            elif kind == "mark" and piece in ("}", "]") and opened and (first := opened.pop()) < number:
+                found[first] = number
+    return found
 
 
 def _collapsing(pieces: Iterator[tuple[str, str]], names: frozenset[str]) -> Iterator[tuple[str, str]]:

@@ -97,6 +97,8 @@ class Store:
         self._max_spill = max_spill
         self.first = 0
         self.forgotten = 0
+        self.keeps = False
+        """Whether rows are kept beyond the bounds, while something reads them that must not lose any."""
         self.highest = 0
         """The highest number of a record so far."""
         self.names = Names()
@@ -183,9 +185,11 @@ class Store:
         return row
 
     def _forget_oldest(self) -> None:
-        if len(self) > self._max_records:
-            self._forget(max(1, self._max_records // 16))
-        if self._spill.size > self._max_spill and self._spill.segments > 1:
+        if self.keeps:
+            return
+        if (surplus := len(self) - self._max_records) > 0:
+            self._forget(max(surplus, self._max_records // 16))
+        while self._spill.size > self._max_spill and self._spill.segments > 1:
             start = self._spill.drop_segment()
             self._forget(bisect_right(self.offset, start - 1))
 
