@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw
 
 from mcp_ws_ide.core import messages
-from mcp_ws_ide.core.bridges.methods import TASK_METHODS
+from mcp_ws_ide.core.bridges.methods import TASK_LIST, TASK_METHODS, TASK_RESULT
 from mcp_ws_ide.core.lenient_json import encode, items_of, members_of
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.errors import INVALID_PARAMS, INVALID_REQUEST
@@ -94,7 +94,7 @@ class _Call(msgspec.Struct):
 CALL: Final = "tools/call"
 """The method that runs a tool."""
 LISTEN: Final = "subscriptions/listen"
-NAMES_TASK: Final = frozenset({*TASK_METHODS, LISTEN})
+NAMES_TASK: Final = frozenset({*TASK_METHODS, TASK_RESULT, LISTEN})
 """Methods whose params may name a task, and so the result of a tool."""
 
 
@@ -192,7 +192,7 @@ _TASK_PARAMS: Final = {
     _folded(name): name for name in ("taskId", "inputResponses", "_meta", "notifications", "requestState")
 }
 _FILTERS: Final = {_folded("taskIds"): "taskIds"}
-_METHODS: Final = {_folded(method): method for method in (CALL, *NAMES_TASK)}
+_METHODS: Final = {_folded(method): method for method in (CALL, TASK_LIST, *NAMES_TASK)}
 
 
 def _other_reading(message: Message) -> str | None:

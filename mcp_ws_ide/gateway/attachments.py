@@ -8,6 +8,8 @@ and is seen here as :class:`ClientSide`.
 from __future__ import annotations
 
 import asyncio
+import secrets
+import time
 from typing import Protocol
 
 from mcp_ws_ide.core import era as eras
@@ -140,6 +142,8 @@ class Attachments:
     def movable(self) -> bool:
         """Whether nothing is lost if another gateway continues: no process or connection of its own, no parked call,
         and no task."""
+        if self.bridge is not None and self.bridge.runs_tasks:
+            return False
         if self.private is not None and self.bridge is None and not self.private.kept:
             return False
         return self._shared is None or not self._shared.lifetime.unfinished
@@ -151,7 +155,7 @@ class Attachments:
             Why it cannot continue; ``""`` if it can.
         """
         if state.bridge is not None:
-            self.bridge = LegacyClient(self.core, self._server.name)
+            self.bridge = self._new_bridge()
             self._waking = self.bridge.restore(state.bridge)
         elif state.private and not state.kept:
             return f"server {self._server.name!r}: its process or connection ended with the gateway"
@@ -181,7 +185,7 @@ class Attachments:
     def forward(self, effect: Forward) -> None:
         """Pass a client's message on to the upstream of its era, or to the bridge."""
         if self.bridge is None and self.private is None and not effect.modern and self._needs_bridge:
-            self.bridge = LegacyClient(self.core, self._server.name)
+            self.bridge = self._new_bridge()
         if self.bridge is not None:
             self._perform(self.bridge.from_client(effect), 0.0)
         elif effect.modern:
@@ -273,8 +277,17 @@ class Attachments:
             self.private = None
         self.core.pending[pending.key] = pending
         self._server.refuses_handshake = True
-        self.bridge = LegacyClient(self.core, self._server.name, answer)
+        self.bridge = self._new_bridge(answer)
         self._perform(self.bridge.from_client(initialize), 0.0)
+
+    def _new_bridge(self, original: Message | None = None) -> LegacyClient:
+        return LegacyClient(
+            self.core,
+            self._server.name,
+            original,
+            new_id=lambda: secrets.token_urlsafe(16),
+            clock=time.time,
+        )
 
     def _perform(self, effects: list[Effect], received: float) -> None:
         """Perform what the bridge makes of one message."""

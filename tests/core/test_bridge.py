@@ -357,16 +357,28 @@ def test_subscriptions_that_the_server_refuses_or_lacks_are_not_acknowledged():
 # --- a client of the handshake era on a modern server ----------------------------------------------
 
 
+def legacy_client(
+    core: SessionCore, original: messages.Message | None = None, **options: Any
+) -> LegacyClient:
+    """Return a bridge without a clock of its own."""
+    ids = (f"task-{number}" for number in itertools.count(1))
+    return LegacyClient(
+        core, "the-server", original, **{"new_id": lambda: next(ids), "clock": lambda: 0.0, **options}
+    )
+
+
 class New:
     """A bridge for a handshake client, whose modern server a test plays."""
+
+    version = "2025-06-18"
 
     def __init__(
         self, capabilities: dict[str, Any] = CAPABILITIES, offered: dict[str, Any] = OFFERED
     ) -> None:
-        self.core = SessionCore(100)
-        self.bridge = LegacyClient(self.core, "the-server")
+        self.core, self.now = SessionCore(100), 0.0
+        self.bridge = legacy_client(self.core, clock=lambda: self.now)
         self.delays: list[float] = []
-        params = {"protocolVersion": "2025-06-18", "capabilities": offered, "clientInfo": {"name": "c"}}
+        params = {"protocolVersion": self.version, "capabilities": offered, "clientInfo": {"name": "c"}}
         (self.discover,), _ = self.client(id="i", method="initialize", params=params)
         result = {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": capabilities}
         _, (self.initialized,) = self.server(id="i", result=result)
@@ -411,7 +423,7 @@ def test_the_handshake_is_answered_from_discover():
 def test_a_server_that_refuses_discovery_too_answers_with_its_first_error():
     core = SessionCore(10)
     original = messages.error(b'"i"', -32601, "no such method")
-    bridge = LegacyClient(core, "s", original)
+    bridge = legacy_client(core, original)
     effect = core.from_client(message(id="i", method="initialize", params={}), 0.0)
     bridge.from_client(effect)
     answer = messages.error(b'"i"', -32601, "other words")
@@ -910,7 +922,7 @@ def test_an_answer_to_a_replaced_subscription_is_ignored():
 
 def test_instructions_of_a_modern_server_reach_the_client():
     core = SessionCore(9)
-    bridge = LegacyClient(core, "s")
+    bridge = legacy_client(core)
     bridge.from_client(core.from_client(message(id=1, method="initialize", params={}), 0.0))
     result = {"supportedVersions": ["2026-07-28"], "capabilities": {}, "instructions": "be kind"}
     (answer,) = bridge.to_client(message(id=1, result=result), core.pending[1])
@@ -1057,13 +1069,6 @@ def test_requests_of_tasks_do_not_reach_a_server_that_has_other_ones(method):
     to_server, (answer,) = Old().client(1, method, taskId="t1")
     assert (to_server, answer["error"]["code"]) == ([], -32601)
     assert "not bridged" in answer["error"]["message"]
-
-
-def test_a_task_that_its_client_did_not_ask_for_fails_the_call():
-    new = New()
-    new.call(1)
-    _, (answer,) = new.server(id=1, result={"resultType": "task", "taskId": "t1", "status": "working"})
-    assert "answered with a task" in answer["error"]["message"]
 
 
 RUNS_TASKS = {**CAPABILITIES, "tasks": {"cancel": {}, "requests": {"tools": {"call": {}}}}}

@@ -24,6 +24,7 @@ from tests.interop.test_typescript import program
 
 MODERN = "2026-07-28"
 CALLBACKS = {"elicitation_callback": elicit, "sampling_callback": sample, "list_roots_callback": roots}
+TASKS = str(Path(__file__).parents[1] / "servers" / "tasks.py")
 MODERN_ONLY = str(Path(__file__).parents[1] / "servers" / "modern_only.py")
 
 
@@ -46,6 +47,8 @@ def bridged(tmp_path_factory) -> Iterator[Jupyter]:
         for name in ("everything", "memory"):
             script = PACKAGES / "@modelcontextprotocol" / f"server-{name}" / "dist" / "index.js"
             servers[name] = {"command": program_path, "args": [str(script)]}
+        servers["tasks"] = {"command": sys.executable, "args": ["-I", "-S", TASKS]}
+        servers["both"] = {"group": ["everything", "tasks"]}
         memory = tmp_path_factory.mktemp("memory") / "memory.json"
         servers["memory"] |= {"env": {"MEMORY_FILE_PATH": str(memory)}, "mcp_ws": {"sharing": "always"}}
     running = Jupyter(tmp_path_factory.mktemp("bridge"), servers)
@@ -195,6 +198,30 @@ async def test_a_modern_client_calls_a_tool_of_server_everything_that_runs_only_
         report = text_of(await everything.call_tool("simulate-research-query", about))
         assert "# Research Report: python" in report
         assert "After receiving clarification" in report
+
+
+RESEARCH = {"topic": "python", "ambiguous": True}
+
+
+@pytest.mark.node
+@pytest.mark.parametrize(
+    ("scheme", "name", "tool", "arguments", "expected"),
+    [
+        ("ws", "everything", "simulate-research-query", RESEARCH, "# Research Report: python"),
+        ("http", "both", "everything__simulate-research-query", RESEARCH, "# Research Report: python"),
+        ("ws", "both", "tasks__ask", {}, '"Ann"'),
+        ("http", "tasks", "ask", {}, '"Ann"'),
+    ],
+)
+async def test_the_client_of_sdk_1_uses_its_tasks_on_every_server(
+    bridged, mcp1_client, node_program, run_program, scheme, name, tool, arguments, expected
+):
+    url = bridged.endpoint(name).replace("ws:", f"{scheme}:", 1) + f"?token={bridged.token}"
+    command = [*mcp1_client[:-1], str(Path(__file__).with_name("tasks_client_1.py"))]
+    printed = await asyncio.to_thread(run_program, *command, url, tool, json.dumps(arguments))
+    assert "asked for True" in printed
+    assert expected in printed
+    assert "ended completed" in printed
 
 
 @pytest.mark.node

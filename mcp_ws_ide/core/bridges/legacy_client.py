@@ -2,22 +2,33 @@
 
 It stands between one session's client and its modern server: answers the handshake from ``server/discover``, adds the
 envelope to each request and removes it from each result, turns ``input_required`` into requests to the client and their
-answers into another round of the same call, and keeps one ``subscriptions/listen`` for all subscriptions.
+answers into another round of the same call, and keeps one ``subscriptions/listen`` for all subscriptions. It runs the
+tasks of 2025-11-25 that its client asks for, and follows those of a server for calls that are possible only as tasks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
 from mcp_ws_ide.core import log_levels, messages
+from mcp_ws_ide.core.bridges import client_tasks
 from mcp_ws_ide.core.bridges.client_subscription import (
     ClientSubscription,
     SubscriptionState,
     empty_result,
     forward_modern,
+)
+from mcp_ws_ide.core.bridges.client_tasks import ClientTasks
+from mcp_ws_ide.core.bridges.followed_tasks import (
+    FollowedTasks,
+    declaring,
+    needs_tasks,
+    offers_tasks,
+    read_state,
 )
 from mcp_ws_ide.core.bridges.methods import (
     CAPABILITIES_KEY,
@@ -28,6 +39,7 @@ from mcp_ws_ide.core.bridges.methods import (
     TASK,
     without_tasks,
 )
+from mcp_ws_ide.core.bridges.rounds import InputRequest, Result, Round
 from mcp_ws_ide.core.call_results import CALLS, read_result
 from mcp_ws_ide.core.effects import Abandon, Deliver, Effect, Forward, Pending
 from mcp_ws_ide.core.era import MODERN_VERSION
@@ -35,6 +47,7 @@ from mcp_ws_ide.core.lenient_json import (
     encode,
     error_code,
     error_text,
+    items_of,
     members_of,
     object_of,
     text_of,
@@ -43,6 +56,7 @@ from mcp_ws_ide.core.list_items import read_list, with_note
 from mcp_ws_ide.core.messages import IdKey, Kind, Message
 from mcp_ws_ide.core.session import CANCELLED, SessionCore
 from mcp_ws_ide.core.shown_uris import NAMES_RESOURCE, READ, UPDATED, as_shown, as_written, shown_contents
+from mcp_ws_ide.errors import CANCELLED as CALL_CANCELLED
 from mcp_ws_ide.errors import GATEWAY_ERRORS, INTERNAL_ERROR, INVALID_PARAMS
 
 REFUSALS: Final = frozenset({-32601, -32022})
@@ -50,43 +64,10 @@ REFUSALS: Final = frozenset({-32601, -32022})
 MAX_ROUNDS: Final = 10
 """Maximum number of rounds of questions in one call; the SDKs have the same limit."""
 
-TASK_REFUSED: Final = "the server answered with a task, which this client did not declare that it can follow"
-"""Error of a call that a server of the modern era answers with a task."""
-
 _INTERNAL_JSON: Final = b'"\\u0000mcp-ws-'
 """Start of :data:`~mcp_ws_ide.core.bridges.client_subscription.INTERNAL_ID` in JSON."""
 _QUESTION: Final = "mcp-ws-q"
 """Start of the ids of questions to the client."""
-
-
-class _InputRequest(msgspec.Struct):
-    method: str
-    params: Raw = Raw(b"{}")
-
-
-class _Result(msgspec.Struct):
-    kind: str = msgspec.field(name="resultType", default="complete")
-    requests: dict[str, _InputRequest] = msgspec.field(name="inputRequests", default_factory=dict)
-    state: Raw = msgspec.field(name="requestState", default=Raw())
-
-
-class _Round:
-    """One call, which may take several rounds.
-
-    Attributes:
-        rounds: rounds of questions so far.
-        state: the server's ``requestState``, as JSON.
-        waiting: the server's keys of unanswered questions, by their ids toward the client.
-        responses: the client's answers, by the server's keys.
-    """
-
-    def __init__(self, pending: Pending, message: Message) -> None:
-        self.pending = pending
-        self.message = message
-        self.rounds = 0
-        self.state = b""
-        self.waiting: dict[IdKey, str] = {}
-        self.responses: dict[str, Raw] = {}
 
 
 class LegacyClientState(msgspec.Struct):
@@ -113,19 +94,31 @@ class LegacyClient:
         server_name: the server's name for clients, if the server does not introduce itself.
         original: the server's refusal of the client's ``initialize``, if there was one; the client gets it if the
             server does not answer ``server/discover`` either.
+        new_id: makes an unguessable string for each task of the client.
+        clock: the time, in seconds since the epoch.
 
     Methods return effects in the order in which they are to be performed.
     """
 
-    def __init__(self, core: SessionCore, server_name: str, original: Message | None = None) -> None:
+    def __init__(
+        self,
+        core: SessionCore,
+        server_name: str,
+        original: Message | None = None,
+        *,
+        new_id: Callable[[], str],
+        clock: Callable[[], float],
+    ) -> None:
         self._core = core
         self._server_name = server_name
         self._original = original
         self._version = messages.NEWEST_HANDSHAKE
         self._envelope: dict[str, Any] = {}
         self._initializing: Pending | None = None
-        self._calls: dict[IdKey, _Round] = {}
+        self._calls: dict[IdKey, Round] = {}
         self._subscription = ClientSubscription(core, self._send)
+        self._tasks = ClientTasks(core, new_id, clock)
+        self._followed = FollowedTasks(core, self._send_declaring)
         self._questions = 0
         self._generation = 0
         self._changes = 0
@@ -141,6 +134,11 @@ class LegacyClient:
         subscription = self._subscription.state
         return LegacyClientState(self._version, encode(self._envelope), subscription, self._generation)
 
+    @property
+    def runs_tasks(self) -> bool:
+        """Whether tasks of the client are running; they end with the bridge."""
+        return self._tasks.running
+
     def restore(self, state: LegacyClientState) -> list[Effect]:
         """Continue a stored bridge with another upstream; subscribe again to what the client follows."""
         self._version, self._generation = state.version, state.generation + 1
@@ -151,6 +149,9 @@ class LegacyClient:
 
     def from_client(self, effect: Forward) -> list[Effect]:
         """Handle a message that the core would forward to a server of the client's era."""
+        return self._tasks.settle(self._from_client(effect))
+
+    def _from_client(self, effect: Forward) -> list[Effect]:
         message = effect.message
         if message.kind is Kind.RESPONSE:
             return self._answered(message)
@@ -161,8 +162,8 @@ class LegacyClient:
             return self._subscription.start()
         if effect.pending is not None:  # a cancellation
             call = self._calls.pop(effect.pending.key, None)
-            waits_for_client = call is not None and call.waiting
-            return _abandoned(call) if waits_for_client else [forward_modern(message, effect.pending)]
+            call = call or Round(effect.pending, message)
+            return self._give_up(call, message)
         return []  # roots/list_changed and progress have no modern counterpart
 
     def _request(self, message: Message, pending: Pending) -> list[Effect]:
@@ -177,9 +178,44 @@ class LegacyClient:
             message = as_written(message)
         if method in ("resources/subscribe", "resources/unsubscribe"):
             return self._subscription.change(message, pending, method == "resources/subscribe")
-        call = _Round(pending, message)
-        self._calls[pending.key] = call
-        return [*self._subscription.again(), self._modern(call)]
+        if self._offers_tasks and method in client_tasks.REQUESTS:
+            return self._of_task(message, pending)
+        call = Round(pending, message)
+        created: list[Effect] = []
+        if self._offers_tasks and method == "tools/call" and messages.member(message.params, "task"):
+            call, answer = self._tasks.begin(message, pending, self._followed.new_name())
+            call.follows_tasks = self._server_has_tasks
+            created.append(answer)
+        self._calls[call.pending.key] = call
+        return [*created, *self._subscription.again(), self._modern(call)]
+
+    @property
+    def _offers_tasks(self) -> bool:
+        """Whether the client speaks the revision whose tasks the bridge runs."""
+        return self._version >= client_tasks.FIRST_VERSION
+
+    @property
+    def _server_has_tasks(self) -> bool:
+        return offers_tasks(self._subscription.capabilities)
+
+    def _of_task(self, message: Message, pending: Pending) -> list[Effect]:
+        if message.method_name != "tasks/cancel":
+            return self._tasks.request(message, pending)
+        call, effects = self._tasks.cancel(message, pending)
+        if call is None:
+            return effects
+        self._calls.pop(call.pending.key, None)
+        self._core.answered(call.pending)
+        cancellation = messages.notification(CANCELLED, b'{"requestId":%b}' % call.pending.raw_id)
+        return [*self._give_up(call, cancellation), *effects]
+
+    def _give_up(self, call: Round, cancellation: Message) -> list[Effect]:
+        """Cancel a call at the server."""
+        if call.server_task:
+            return [self._followed.cancel(call)]
+        if call.waiting:
+            return _abandoned(call)
+        return [forward_modern(cancellation, call.pending)]
 
     def _initialize(self, message: Message, pending: Pending) -> list[Effect]:
         params = members_of(message.params)
@@ -205,31 +241,38 @@ class LegacyClient:
         self._changes += 1
         return [empty_result(self._core, pending), *self._subscription.renew()]
 
-    def _modern(self, call: _Round) -> Forward:
+    def _modern(self, call: Round) -> Forward:
         members: dict[str, Any] = dict(members_of(call.message.params))
         members.pop("task", None)  # of 2025-11-25: asks for a task
         meta = members_of(bytes(members.get("_meta", b"{}")))
-        members["_meta"] = {**meta, **self._envelope}
+        envelope = declaring(self._envelope) if call.follows_tasks else self._envelope
+        members["_meta"] = {**meta, **envelope}
         if call.rounds:
             members["inputResponses"] = call.responses
             if call.state:
                 members["requestState"] = Raw(call.state)
-        message = call.message
-        return forward_modern(messages.rebuild(message, message.id, params=encode(members)), call.pending)
+        message = messages.rebuild(call.message, call.pending.raw_id, params=encode(members))
+        return forward_modern(message, call.pending)
 
     def _send(self, pending: Pending, method: str, params: dict[str, Any]) -> Forward:
         """Build a request of the bridge's own."""
-        payload = encode({**params, "_meta": self._envelope})
-        return forward_modern(messages.request(pending.raw_id, method, payload), pending)
+        return _own_request(pending, method, params, self._envelope)
+
+    def _send_declaring(self, pending: Pending, method: str, params: dict[str, Any]) -> Forward:
+        """Build a request of the bridge's own about a task of the server."""
+        return _own_request(pending, method, params, declaring(self._envelope))
 
     def again(self) -> list[Effect]:
         """Repeat what an :class:`~mcp_ws_ide.core.effects.Again` was returned for: its delay is over."""
-        return self._subscription.again()
+        return [*self._subscription.again(), *self._followed.again()]
 
     # --- toward the client ------------------------------------------------------------------------
 
     def to_client(self, message: Message, answered: Pending | None) -> list[Effect]:
         """Handle a message from the modern server, or an error in place of its answer."""
+        return self._tasks.settle(self._to_client(message, answered))
+
+    def _to_client(self, message: Message, answered: Pending | None) -> list[Effect]:
         if message.kind is Kind.RESPONSE:
             return self._response(message, answered)
         if message.kind is Kind.NOTIFICATION:
@@ -242,26 +285,37 @@ class LegacyClient:
             return effects
         if message.id_key == (self._initializing.key if self._initializing is not None else None):
             return self._discovered(message)
-        if message.id.startswith(_INTERNAL_JSON):
-            return []
+        if self._followed.takes(message):
+            return self._told_of_task(message)
         call = self._calls.pop(message.id_key, None)
-        if call is None or message.error or answered is None:
-            return [Deliver(message, answered)]
+        if call is None:
+            return [] if message.id.startswith(_INTERNAL_JSON) else [Deliver(message, answered)]
+        if answered is not None and not call.follows_tasks and needs_tasks(message.error):
+            call.follows_tasks = True
+            self._reopen(call)
+            return [self._modern(call)]
+        if message.error or answered is None:
+            return [Deliver(message, call.pending if call.client_task else answered)]
         return self._result(call, message, answered)
 
-    def _result(self, call: _Round, message: Message, answered: Pending) -> list[Effect]:
+    def _reopen(self, call: Round) -> None:
+        """Note that a call is still open, although the server has answered."""
+        self._core.pending[call.pending.key] = call.pending
+        self._calls[call.pending.key] = call
+
+    def _result(self, call: Round, message: Message, answered: Pending) -> list[Effect]:
         try:
-            result = msgspec.json.decode(message.result, type=_Result)
+            result = msgspec.json.decode(message.result, type=Result)
         except (msgspec.DecodeError, RecursionError):
             if text_of(messages.member(message.result, "resultType")) == "input_required":
                 return self._fail(call, "the server's input_required result is malformed")
-            result = _Result()
+            result = Result()
         if result.kind == TASK:
-            return self._fail(call, TASK_REFUSED)
+            return self._follow(call, message.result)
         if result.kind != "input_required":
             legacy = self._legacy_result(answered.method, message)
             return [Deliver(messages.rebuild(message, message.id, result=legacy), answered)]
-        return self._next_round(call, result, answered)
+        return self._next_round(call, result)
 
     def _legacy_result(self, method: str, message: Message) -> bytes:
         """Return a result as clients of the handshake era read it: schemas and structured content are objects."""
@@ -271,31 +325,40 @@ class LegacyClient:
             result, notices = read_list(LISTS[method], result, strict=True)
         elif message.odd and method in CALLS:
             result, notices = read_result(method, result, strict=True)
+        if method == "tools/list" and self._offers_tasks and self._server_has_tasks:
+            tools = [
+                Raw(client_tasks.may_be_task(bytes(t))) for t in items_of(messages.member(result, "tools"))
+            ]
+            result = messages.with_member(result, "tools", encode(tools))
         if method == READ:
             result, more = shown_contents(result)
             notices = {**notices, **more}
         return with_note(result, self._server_name, notices.values()) if notices else result
 
-    def _next_round(self, call: _Round, result: _Result, answered: Pending) -> list[Effect]:
+    def _next_round(self, call: Round, result: Result) -> list[Effect]:
         """Ask the client what the server asks."""
         call.rounds += 1
         if call.rounds > MAX_ROUNDS:
             return self._fail(call, f"the server asked for input more than {MAX_ROUNDS} times")
+        self._reopen(call)
+        call.state, call.responses = bytes(result.state), {}
+        return self._ask(call, result.requests) if result.requests else [self._modern(call)]
+
+    def _ask(self, call: Round, requests: dict[str, InputRequest]) -> list[Effect]:
+        """Put the questions of a call to the client."""
         capabilities = members_of(bytes(self._envelope.get(CAPABILITIES_KEY, b"{}")))
-        for request in result.requests.values():
+        for request in requests.values():
             needed = QUESTIONS.get(request.method)
             if needed is None or needed not in capabilities:
-                return self._fail(
-                    call, f"the server sent {request.method}, for which the client lacks the capability"
-                )
-        self._core.pending[answered.key] = answered  # the call is still open
-        self._calls[answered.key] = call
-        call.state, call.responses = bytes(result.state), {}
-        if not result.requests:
-            return [self._modern(call)]
-        return [self._question(call, key, request) for key, request in result.requests.items()]
+                reason = f"the server sent {request.method}, for which the client lacks the capability"
+                return [
+                    *self._fail(call, reason),
+                    *([self._followed.cancel(call)] if call.server_task else []),
+                ]
+        questions = [self._question(call, key, request) for key, request in requests.items()]
+        return self._tasks.asks(call, questions)
 
-    def _question(self, call: _Round, key: str, request: _InputRequest) -> Deliver:
+    def _question(self, call: Round, key: str, request: InputRequest) -> Deliver:
         self._questions += 1
         restored = f"{self._generation}-" if self._generation else ""
         name = f"{_QUESTION}{restored}{self._questions}"
@@ -304,7 +367,10 @@ class LegacyClient:
         members: dict[str, Any] = dict(members_of(bytes(request.params)))
         if request.method == "elicitation/create" and text_of(bytes(members.get("mode", b""))) == "url":
             members.setdefault("elicitationId", name)
-        return Deliver(messages.request(encode(name), request.method, encode(members)))
+        params = encode(members)
+        if call.client_task:
+            params = client_tasks.about_task(params, call.client_task)
+        return Deliver(messages.request(encode(name), request.method, params))
 
     def _answered(self, message: Message) -> list[Effect]:
         """Take the client's answer to a question; the last one starts another round."""
@@ -317,15 +383,58 @@ class LegacyClient:
             self._calls.pop(call.pending.key, None)
             return []
         if message.error:
-            self._calls.pop(call.pending.key)
             reason = f"the client refused to answer: {error_text(message.error)}"
-            return [*self._fail(call, reason), *_abandoned(call)]
+            failed = self._fail(call, reason)
+            return [*failed, *([self._followed.cancel(call)] if call.server_task else _abandoned(call))]
         call.responses[key] = Raw(message.result)
-        return [] if call.waiting else [self._modern(call)]
+        if call.waiting:
+            return []
+        if call.server_task:
+            return [self._followed.ask(call, "tasks/update", inputResponses=call.responses)]
+        return [self._modern(call)]
 
-    def _fail(self, call: _Round, reason: str) -> list[Effect]:
+    def _fail(self, call: Round, reason: str) -> list[Effect]:
+        return self._end(call, messages.error(call.pending.raw_id, INTERNAL_ERROR, reason))
+
+    def _end(self, call: Round, answer: Message) -> list[Effect]:
+        self._calls.pop(call.pending.key, None)
         self._core.answered(call.pending)
-        return [Deliver(messages.error(call.pending.raw_id, INTERNAL_ERROR, reason), call.pending)]
+        return [Deliver(answer, call.pending)]
+
+    # --- calls that the server answers with a task ----------------------------------------------
+
+    def _follow(self, call: Round, created: bytes) -> list[Effect]:
+        call.server_task = text_of(messages.member(created, "taskId"))
+        if not call.server_task:
+            return self._fail(call, "the server answered with a task that has no id")
+        self._reopen(call)
+        return self._followed.later(call, read_state(created).poll)
+
+    def _told_of_task(self, message: Message) -> list[Effect]:
+        """Continue a call with what the server says of its task."""
+        call = self._followed.response(message)
+        if call is None:
+            return []
+        raw_id = call.pending.raw_id
+        if message.error:
+            return self._end(call, messages.with_id(message, raw_id))
+        state = read_state(message.result)
+        if state.status == "completed":
+            final = messages.response(raw_id, bytes(state.result) or b"{}")
+            final.odd = True  # what the server has wrapped was not looked at
+            result = self._legacy_result(call.pending.method, final)
+            return self._end(call, messages.response(raw_id, result))
+        if state.status == "failed" and state.error:
+            return self._end(call, messages.failure(raw_id, bytes(state.error)))
+        if state.status in ("failed", "cancelled"):
+            text = f"the server's task has ended; its status is {state.status}"
+            return self._end(call, messages.error(raw_id, CALL_CANCELLED, text, {"outcome": "unknown"}))
+        questions = {key: each for key, each in state.requests.items() if key not in call.asked}
+        if questions and not call.waiting:
+            call.asked |= questions.keys()
+            call.responses = {}
+            return self._ask(call, questions)
+        return self._followed.later(call, state.poll)
 
     def _discovered(self, message: Message) -> list[Effect]:
         pending, self._initializing = self._initializing, None
@@ -334,8 +443,11 @@ class LegacyClient:
             original = None if error_code(message.error) in GATEWAY_ERRORS else self._original
             return [Deliver(original or message, pending)]
         result = members_of(message.result)
-        offered = without_tasks(object_of(bytes(result.get("capabilities", b"{}"))))
-        self._subscription.capabilities = offered
+        capabilities = object_of(bytes(result.get("capabilities", b"{}")))
+        offered = without_tasks(capabilities)
+        if self._offers_tasks:
+            offered["tasks"] = client_tasks.CAPABILITY
+        self._subscription.capabilities = capabilities
         self._changes += 1
         meta = members_of(bytes(result.get("_meta", b"{}")))
         answer: dict[str, Any] = {
@@ -376,9 +488,14 @@ def refuses_handshake(answer: Message) -> bool:
     return error_code(answer.error) in REFUSALS
 
 
-def _abandoned(call: _Round | None) -> list[Effect]:
+def _abandoned(call: Round | None) -> list[Effect]:
     """Return the effect that ends a call parked under its ``requestState``."""
     return [Abandon(text_of(call.state))] if call is not None and call.state else []
+
+
+def _own_request(pending: Pending, method: str, params: dict[str, Any], envelope: dict[str, Any]) -> Forward:
+    payload = encode({**params, "_meta": envelope})
+    return forward_modern(messages.request(pending.raw_id, method, payload), pending)
 
 
 def _without_modern_members(result: bytes) -> bytes:

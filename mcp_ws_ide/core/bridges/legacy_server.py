@@ -25,6 +25,7 @@ from mcp_ws_ide.core.bridges.methods import (
     INTERACTIVE,
     LIST_CHANGED,
     QUESTIONS,
+    RELATED_TASK,
     SERVER_INFO_KEY,
     TASK_METHODS,
     without_tasks,
@@ -64,9 +65,6 @@ MAX_QUESTION_BYTES: Final = 1 << 20
 """Bytes of params of these questions."""
 MAX_GHOSTS: Final = 1024
 """Abandoned calls that are remembered, because the server may still ask a question for them."""
-
-RELATED_TASK: Final = "io.modelcontextprotocol/related-task"
-"""Member of ``_meta`` that names the task which a question belongs to; so must the answer (2025-11-25)."""
 BAD_LEVEL: Final = f"{messages.LOG_LEVEL_KEY} must be one of {', '.join(log_levels.LEVELS)}"
 UNKNOWN_STATE: Final = "this requestState is unknown, used or expired; make the call again without it"
 NO_TASKS: Final = f"the server speaks only MCP revisions before {MODERN_VERSION}, whose tasks are not bridged"

@@ -24,6 +24,12 @@ TASK: Final = "task"
 """``resultType`` of a result that is a task."""
 TASK_METHODS: Final = dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "taskId")
 """Requests of that extension, and the member of ``params`` that names the task."""
+TASK_RESULT: Final = "tasks/result"
+"""The request for the result of a task of 2025-11-25."""
+TASK_LIST: Final = "tasks/list"
+"""The request for all tasks of a client of 2025-11-25."""
+RELATED_TASK: Final = "io.modelcontextprotocol/related-task"
+"""Member of ``_meta`` that names the task which a message belongs to (2025-11-25)."""
 NAMED_BY: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri", **TASK_METHODS}
 """The member of ``params`` that the header ``Mcp-Name`` repeats, by method (MCP 2026-07-28, streamable-http, and
 SEP-2663)."""
