@@ -25,7 +25,15 @@ from mcp_ws_ide.inspector.model.definitions import (
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.recording import STANDARD
 from mcp_ws_ide.inspector.sarif import as_sarif
-from mcp_ws_ide.inspector.sources import AddCommand, Find, journal_of, say, say_if_empty, source_arguments
+from mcp_ws_ide.inspector.sources import (
+    AddCommand,
+    Find,
+    journal_of,
+    print_utf8,
+    say,
+    say_if_empty,
+    source_arguments,
+)
 from mcp_ws_ide.rest_client import GatewayClient
 
 WAITS: Final = 5.0
@@ -61,6 +69,8 @@ def run_check(find: Find, options: argparse.Namespace) -> int:
         verdict.network.extend(network.noticed(GatewayClient(find())))
     if options.save_baseline is not None:
         _save(options.save_baseline, servers, failures)
+    if options.format == "junit":
+        print_utf8()
     print(FORMATS[options.format](verdict))
     if not verdict.passed:
         return 1

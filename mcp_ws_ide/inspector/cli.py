@@ -8,6 +8,7 @@ exist, or an unusable file; 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import re
@@ -35,7 +36,7 @@ from mcp_ws_ide.inspector.collecting import end_with_reader, stop_on_signals
 from mcp_ws_ide.inspector.model.filters import FilterError, FilterTooSlowError, parse
 from mcp_ws_ide.inspector.names import check_live
 from mcp_ws_ide.inspector.recording import RecordingError
-from mcp_ws_ide.inspector.sources import Find, narrowed, say
+from mcp_ws_ide.inspector.sources import Find, narrowed, print_utf8, say
 from mcp_ws_ide.inspector.tail import format_record
 from mcp_ws_ide.inspector.terminal import is_plain, no_full_screen
 from mcp_ws_ide.rest_client import GatewayClient
@@ -72,6 +73,8 @@ class Formatter(argparse.HelpFormatter):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a locale may lack characters that are printed
+        sys.stdout.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if argv is None else argv)
     if "--" in arguments:
         cut = arguments.index("--")
@@ -298,6 +301,8 @@ def run_tail(find: Find, options: argparse.Namespace) -> int:
     terminal = sys.stdout.isatty()
     colour = terminal and "NO_COLOR" not in os.environ and not is_plain()
     dropped = 0
+    if options.json:
+        print_utf8()
     client = GatewayClient(find())
     check_live(client, options.server, options.session)
     for text in client.records(server=options.server, session=options.session):

@@ -35,6 +35,7 @@ from mcp_ws_ide.inspector.sources import (
     load,
     most,
     narrowed,
+    print_utf8,
     say,
     say_if_empty,
     source_arguments,
@@ -94,6 +95,7 @@ def run_export(find: Find, options: argparse.Namespace) -> int:
 @contextmanager
 def _output(path: str, overwrite: bool) -> Iterator[TextIO]:
     if path == STANDARD:
+        print_utf8()
         yield sys.stdout
         sys.stdout.flush()
         return

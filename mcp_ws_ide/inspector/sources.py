@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,12 @@ AddCommand = Callable[..., argparse.ArgumentParser]
 def say(text: str) -> None:
     """Print a message on stderr, separate from the command's output."""
     print(f"mcp-ws-inspect: {visible(text)}", file=sys.stderr)
+
+
+def print_utf8() -> None:
+    """Print in UTF-8 from now on, whatever the locale: what follows is for programs, or is a file."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="replace")
 
 
 def narrowed(text: str, options: argparse.Namespace) -> str:

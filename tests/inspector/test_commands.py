@@ -379,6 +379,32 @@ def test_check_does_not_blame_a_modern_server_that_starts_slowly_for_refusing_th
     assert "initialize: error: -32603: no" in inspect("check", bad).stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("export", "r.jsonl", "--format", "html"), "straße ≠".encode()),
+        (("check", "r.jsonl", "--format", "junit", "--fail-on", "failed"), "straße ≠".encode()),
+        (("check", "r.jsonl", "--fail-on", "failed"), rb"stra\xdfe \u2260"),
+        (("diff", "r.jsonl#s1", "r.jsonl#s2"), rb"\u2260 #3 tools/call run"),
+        (("-h", "--"), rb"COMMAND [ARGS \u2026]"),
+    ],
+)
+def test_output_needs_no_locale_that_has_all_characters(tmp_path, monkeypatch, arguments, expected):
+    t = Transcript()
+    lines = []
+    for session, text in (("s1", "one"), ("s2", "straße ≠")):
+        answer = done(1, content=[{"type": "text", "text": text}], isError=True)
+        lines += [t.message("c>", call(1), session=session), t.message("c<", answer, session=session)]
+    written(tmp_path / "r.jsonl", lines)
+    monkeypatch.chdir(tmp_path)
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding="ascii"))
+    with contextlib.suppress(SystemExit):
+        main(list(arguments))
+    sys.stdout.flush()
+    assert expected in out.getvalue()
+
+
 def test_check_reports_that_gaps_make_it_incomplete(tmp_path):
     t = Transcript()
     lines = [t.message("c>", call(1)), t.message("c<", done(1)), t.line(kind="gap", method="gap", raw="lost")]

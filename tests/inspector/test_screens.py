@@ -184,6 +184,24 @@ async def test_every_row_names_its_server_and_a_gap_has_no_number(tmp_path):
         assert not re.search(r"#0|\s0 \d\d:", person.screen())
 
 
+async def test_where_there_is_a_preview_it_shows_the_text_of_what_is_no_message(tmp_path):
+    t = Transcript()
+    end = "the process exited with code 1; stderr: " + "why " * 5
+    lines = [
+        t.line(kind="event", event="upstream_closed", detail=end),
+        t.message("<s", "Listening on 80", kind="noise", event="stdout"),
+        t.message("c>", "{", kind="malformed"),
+        json.dumps({"time": 1.8e9, "mono": 101, "kind": "gap", "method": "gap", "raw": "not connected"}),
+    ]
+    async with opened(tmp_path, lines, (200, 24)) as person:
+        names = ["* upstream_closed", "stdout", "malformed", "══ gap"]
+        texts = [end.strip(), "Listening on 80", "{", "not connected"]
+        for line, name, text in zip(person.screen().split("\n")[3:7], names, texts, strict=True):
+            assert f" {name} " in line and line.strip(" │█").endswith(f" {text}")
+    async with opened(tmp_path, lines) as person:
+        assert "* upstream_closed the process e…" in person.screen()
+
+
 async def test_columns_stay_aligned_from_a_million_records_on(tmp_path):
     t = Transcript()
     lines = [

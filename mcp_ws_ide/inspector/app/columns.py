@@ -36,6 +36,8 @@ KINDS: Final[dict[Kind, tuple[str, str]]] = {
     Kind.EVENT: ("EVT", "accent"),
     Kind.GAP: ("GAP", "bad"),
 }
+NO_MESSAGES: Final = frozenset({Kind.EVENT, Kind.NOISE, Kind.GAP, Kind.MALFORMED})
+"""The kinds of records whose text is no message."""
 NUMBER: Final = 6
 """Digits that the number of a record has room for at least."""
 PREVIEWED: Final = 4096
@@ -104,7 +106,7 @@ def what(store: Store, row: int) -> str:
     """Return method and target of a row, or the text of a record that is not a message; not yet escaped."""
     kind = store.kind_of(row)
     method, target = store.method_of(row), store.target_of(row)
-    if kind in (Kind.EVENT, Kind.NOISE, Kind.GAP, Kind.MALFORMED):
+    if kind in NO_MESSAGES:
         sign = {Kind.EVENT: "*", Kind.GAP: "══ gap:"}.get(kind, "")
         name = (
             ""
@@ -125,11 +127,18 @@ def what(store: Store, row: int) -> str:
     return f"{short} {target}".rstrip()
 
 
+def name_of(store: Store, row: int) -> str:
+    """Return :func:`what` without the text of a record that is not a message, where :func:`preview` shows it."""
+    signs = {Kind.EVENT: "* ", Kind.GAP: "══ ", Kind.MALFORMED: "malformed"}
+    kind = store.kind_of(row)
+    return f"{signs.get(kind, '')}{store.method_of(row)}" if kind in NO_MESSAGES else what(store, row)
+
+
 def preview(store: Store, row: int) -> str:
     """Return what a message says, on one line: arguments, text of a result, error; not yet escaped."""
-    if store.kind_of(row) in (Kind.EVENT, Kind.NOISE, Kind.GAP, Kind.MALFORMED):
-        return ""  # the column of methods shows their text
     head = store.beginning(row, PREVIEWED)
+    if store.kind_of(row) in NO_MESSAGES:
+        return " ".join(head.split())
     try:
         content = json.loads(head)
     except (ValueError, RecursionError):

@@ -13,6 +13,7 @@ from mcp_ws_ide.inspector.app.columns import (
     durations,
     flagged_number,
     milliseconds,
+    name_of,
     number_width,
     preview,
     status,
@@ -46,6 +47,7 @@ class Cells:
         now: the monotonic time up to which an open request has waited.
         scale: what the width of the timeline stands for.
         room: the cells of the timeline.
+        previewed: whether the preview has a column of its own.
     """
 
     store: Store
@@ -53,6 +55,7 @@ class Cells:
     now: float
     scale: Scale = field(default_factory=Scale)
     room: int = field(default=1, init=False)
+    previewed: bool = field(default=False, init=False)
     shares: tuple[float | None, float | None, float | None] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -90,7 +93,7 @@ def _number(cells: Cells) -> Part:
 def _what(cells: Cells) -> Part:
     kind = cells.store.kind_of(cells.row)
     style = "bad" if kind in (Kind.GAP, Kind.MALFORMED) else "dim" if kind is Kind.NOTIFICATION else ""
-    return what(cells.store, cells.row), style
+    return (name_of if cells.previewed else what)(cells.store, cells.row), style
 
 
 def _total(cells: Cells) -> Part:
@@ -104,6 +107,7 @@ def _size(cells: Cells) -> Part:
     return (amount(size) + ("+" if cells.store.has(cells.row, TRUNCATED) else "") if size else ""), ""
 
 
+PREVIEW: Final = Column("preview", 0, lambda cells: (preview(cells.store, cells.row), "dim"), since=WIDEST)
 COLUMNS: Final[tuple[Column, ...]] = (
     Column("#", 7, _number, right=True),
     Column("time", 12, lambda cells: (clock(cells.store.time[cells.index]), "dim")),
@@ -117,7 +121,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column("upstr", 6, lambda cells: (milliseconds(cells.shares[1]), ""), right=True, since=WIDE),
     Column("gw+", 6, lambda cells: (milliseconds(cells.shares[2]), ""), right=True, since=WIDE),
     Column("size", 6, _size, right=True, since=WIDE),
-    Column("preview", 0, lambda cells: (preview(cells.store, cells.row), "dim"), since=WIDEST),
+    PREVIEW,
 )
 """All columns, from left to right."""
 NAMES: Final = tuple(column.name for column in COLUMNS)
@@ -178,7 +182,7 @@ def named(word: str) -> str:
 
 def line(row: Cells, columns: Sequence[Column], cells: Sequence[int]) -> list[Part]:
     """Return one row of Traffic, a part for each column."""
-    row.room = cells[-1]
+    row.room, row.previewed = cells[-1], PREVIEW in columns
     return _laid_out(columns, cells, [column.cell(row) for column in columns])
 
 
