@@ -73,8 +73,7 @@ class Formatter(argparse.HelpFormatter):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a locale may lack characters that are printed
-        sys.stdout.reconfigure(errors="backslashreplace")
+    _prepare_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if "--" in arguments:
         cut = arguments.index("--")
@@ -90,6 +89,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         lambda: _run(options),
         2 if options.run in (check_command.run_check, commands.run_replay, diff_command.run_diff) else 1,
     )
+
+
+def _prepare_streams() -> None:
+    """Replace standard streams that are closed (``>&-``), and escape characters that the locale lacks."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for the whole run
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _parsed(arguments: Sequence[str]) -> argparse.Namespace:

@@ -184,6 +184,15 @@ def test_a_full_disk_is_reported(jupyter, arguments):
     assert (done.returncode, done.stderr) == (2, "mcp-ws-inspect: [Errno 28] No space left on device\n")
 
 
+@pytest.mark.parametrize("closed", ["stdin", "stdout", "stderr"])
+def test_a_closed_stream_is_no_error(tmp_path, monkeypatch, closed):
+    line = {"seq": 1, "time": 1, "mono": 1, "kind": "event", "event": "attached", "drops": 0}
+    (tmp_path / "r.jsonl").write_text(json.dumps(line))
+    monkeypatch.setattr(sys, closed, None)  # as Python has it with >&-
+    assert main(["check", str(tmp_path / "r.jsonl")]) == 0
+    getattr(sys, closed).close()
+
+
 async def test_tail_ends_when_its_output_is_closed_even_without_traffic(jupyter):
     process = await tail(jupyter, "tail", "--server", "unset")
     await asyncio.wait_for(process.stdout.readline(), BOUND)  # that it watches

@@ -15,6 +15,7 @@ from textual.binding import Binding
 from mcp_ws_ide.client import Resumed, connect
 from mcp_ws_ide.inspector.app import file_actions
 from mcp_ws_ide.inspector.app.app import InspectorApp
+from mcp_ws_ide.inspector.app.connecting import items
 from mcp_ws_ide.inspector.app.detail import wrapped
 from mcp_ws_ide.inspector.app.dialogs import Choice, Copying, Editing, Question, ReportScreen
 from mcp_ws_ide.inspector.app.keys import HELP
@@ -214,11 +215,12 @@ async def test_c_copies_what_the_cursor_is_on(tmp_path):
         person = Seat(app, pilot)
         await person.until(lambda: len(person.store) == 2, "the records")
         await person.press("c", "y")
-        await person.until(lambda: "copied websocket" in person.screen(), "the answer")
-        await person.press("G", "enter")
-        assert copied[0].startswith("ws://")
-        assert copied[0].endswith("/mcp-ws/servers/demo")
-        assert "demo" in str(json.loads(copied[1]))
+        await person.until(lambda: "copied page" in person.screen(), "the answer")
+        await person.press("j", "y", "G", "enter")
+        assert copied[0].endswith("/mcp-ws/#/server/demo")
+        assert copied[1].startswith("ws://")
+        assert copied[1].endswith("/mcp-ws/servers/demo")
+        assert "demo" in str(json.loads(copied[2]))
         await person.press("escape")
         assert len(app.screen_stack) == 1
     app.journal.close()
@@ -400,6 +402,11 @@ async def test_c_shows_how_to_connect_without_the_token(jupyter):
         await person.press("c")
         await person.until(lambda: "/mcp-ws/servers/fast" in person.screen(), "the address")
         assert jupyter.token not in person.screen()
+
+
+def test_the_page_of_a_private_gateway_is_shown_with_its_token():
+    first, *_ = items("http://127.0.0.1:8/", "+a+b", "secret")
+    assert (first.name, first.text) == ("page", "http://127.0.0.1:8/mcp-ws/?token=secret#/server/%2Ba%2Bb")
 
 
 # --- wrapping ----------------------------------------------------------------------------------------

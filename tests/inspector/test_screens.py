@@ -199,7 +199,7 @@ async def test_where_there_is_a_preview_it_shows_the_text_of_what_is_no_message(
         for line, name, text in zip(person.screen().split("\n")[3:7], names, texts, strict=True):
             assert f" {name} " in line and line.strip(" │█").endswith(f" {text}")
     async with opened(tmp_path, lines) as person:
-        assert "* upstream_closed the process e…" in person.screen()
+        assert "* upstream_closed the pro" in person.screen()
 
 
 async def test_columns_stay_aligned_from_a_million_records_on(tmp_path):

@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
+from urllib.parse import quote
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -32,9 +33,11 @@ class ConnectItem:
 
 
 def items(base: str, server: str, token: str = "") -> list[ConnectItem]:
-    """Return addresses and the entry for each IDE; IDEs with the same entry share an item."""
+    """Return the page, addresses and the entry for each IDE; IDEs with the same entry share an item."""
     http = f"{base}mcp-ws/servers/{server}"
+    admission = f"?token={token}" if token else ""
     found = [
+        ConnectItem(server, "page", f"{base}mcp-ws/{admission}#/server/{quote(server, safe='')}"),
         ConnectItem(server, "websocket", f"ws{http.removeprefix('http')}"),
         ConnectItem(server, "http", http),
         ConnectItem(server, "token", token or f"mcp-ws-inspect token mint --server {server}"),
