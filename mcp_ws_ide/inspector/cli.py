@@ -74,7 +74,14 @@ class Formatter(argparse.HelpFormatter):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
     _prepare_streams()
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _main(list(sys.argv[1:] if argv is None else argv))
+    except SystemExit as ended:  # help was printed, or a signal came: what is printed may fail even now
+        code = ended.code if isinstance(ended.code, int) else 1
+        raise SystemExit(_guarded(lambda: code)) from None
+
+
+def _main(arguments: list[str]) -> int:
     if "--" in arguments:
         cut = arguments.index("--")
         if all(

@@ -10,7 +10,7 @@ import signal
 import stat
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NoReturn
 
 from mcp_ws_ide.discovery import RunningGateway
@@ -20,6 +20,8 @@ from mcp_ws_ide.inspector.recording import gap_line
 from mcp_ws_ide.inspector.watch import MissedRecords, Watch
 
 _reader_gone = threading.Event()
+SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
+"""The signals that end a program in order."""
 LOOK: Final = 0.05
 """Seconds between two checks for received records."""
 TOO_LATE: Final = frozenset({"status", "lat", "is"})
@@ -30,10 +32,35 @@ def stop_on_signals() -> None:
     """Let SIGTERM and SIGHUP end the program in order, like Ctrl-C."""
 
     def stop(number: int, frame: object) -> NoReturn:
-        raise SystemExit(0 if _reader_gone.is_set() else 128 + number)
+        raise SystemExit(_exit_code(number))
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, stop)
+
+
+def _exit_code(number: int) -> int:
+    return 0 if _reader_gone.is_set() else 128 + number
+
+
+@contextlib.contextmanager
+def _cancelled_by_signals() -> Iterator[list[int]]:
+    """Let the signals cancel this task, in place of raising wherever the program is; yield those that came."""
+    loop, task, came = asyncio.get_running_loop(), asyncio.current_task(), list[int]()
+    assert task is not None
+
+    def stop(number: int) -> None:
+        came.append(number)
+        task.cancel()
+
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        loop.add_signal_handler(number, stop, number)
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
 
 
 def end_with_reader() -> None:
@@ -67,10 +94,22 @@ def collect(
     Args:
         scope: filters for the gateway (docs/reference/tap.md, Filters); ``{}`` for everything.
     """
-    asyncio.run(_collect(Watch(find, scope), take, seconds))
+    if number := asyncio.run(_collect(Watch(find, scope), take, seconds)):
+        raise SystemExit(_exit_code(number))
 
 
-async def _collect(watch: Watch, take: Callable[[list[str]], None], seconds: float | None) -> None:
+async def _collect(watch: Watch, take: Callable[[list[str]], None], seconds: float | None) -> int:
+    """Collect until the time is over or a signal comes; return the signal, or 0."""
+    with _cancelled_by_signals() as came:
+        try:
+            await _watched(watch, take, seconds)
+        except asyncio.CancelledError:
+            if not came:
+                raise
+    return came[0] if came else 0
+
+
+async def _watched(watch: Watch, take: Callable[[list[str]], None], seconds: float | None) -> None:
     loop = asyncio.get_running_loop()
     task = loop.create_task(
         watch.run()

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 
@@ -191,6 +192,14 @@ def test_a_closed_stream_is_no_error(tmp_path, monkeypatch, closed):
     monkeypatch.setattr(sys, closed, None)  # as Python has it with >&-
     assert main(["check", str(tmp_path / "r.jsonl")]) == 0
     getattr(sys, closed).close()
+
+
+@pytest.mark.parametrize(("sink", "code", "said"), [("| true", 0, ""), ("> /dev/full", 2, "No space left")])
+def test_help_ends_in_order_where_nobody_reads_it(sink, code, said):
+    command = f"{shlex.join(COMMAND)} --help {sink}; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=BOUND, check=False)
+    assert done.stdout.strip() == str(code)
+    assert said in done.stderr and "ignored" not in done.stderr
 
 
 async def test_tail_ends_when_its_output_is_closed_even_without_traffic(jupyter):

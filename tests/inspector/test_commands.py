@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import io
 import json
 import resource
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,9 @@ from xml.etree import ElementTree
 import pytest
 
 from mcp_ws_ide.discovery import RunningGateway
+from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.inspector.cli import main
-from mcp_ws_ide.inspector.collecting import Sieve
+from mcp_ws_ide.inspector.collecting import SIGNALS, Sieve, collect, stop_on_signals
 from mcp_ws_ide.inspector.watch import Watch
 from tests.conftest import BOUND, DEMO, FAST_SERVER, TESTS, Jupyter, Peer, until
 from tests.inspector.records import CAPABILITIES, VERSION, Transcript, call, done
@@ -186,6 +189,25 @@ async def test_a_disk_that_fills_up_ends_a_recording_with_the_reason(jupyter, tm
     assert process.returncode == 2 and "Traceback" not in err
     assert err.splitlines()[-1].endswith("r.jsonl cannot be written: File too large")
     assert (tmp_path / "r.jsonl").stat().st_size == 3000
+
+
+def test_a_signal_ends_collecting_in_order_wherever_it_comes(caplog):
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def find() -> RunningGateway:
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+        raise ConnectError("there is none")
+
+    try:
+        stop_on_signals()
+        with pytest.raises(SystemExit) as ended:
+            collect(find, lambda lines: None, BOUND, {})
+        assert ended.value.code == 128 + signal.SIGTERM
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    gc.collect()
+    assert not caplog.records
 
 
 async def test_a_filter_decides_what_is_recorded(jupyter, tmp_path):
