@@ -155,7 +155,7 @@ class Attachments:
             Why it cannot continue; ``""`` if it can.
         """
         if state.bridge is not None:
-            self.bridge = self._new_bridge()
+            self.bridge = _new_bridge(self.core, self._server.name)
             self._waking = self.bridge.restore(state.bridge)
         elif state.private and not state.kept:
             return f"server {self._server.name!r}: its process or connection ended with the gateway"
@@ -185,7 +185,7 @@ class Attachments:
     def forward(self, effect: Forward) -> None:
         """Pass a client's message on to the upstream of its era, or to the bridge."""
         if self.bridge is None and self.private is None and not effect.modern and self._needs_bridge:
-            self.bridge = self._new_bridge()
+            self.bridge = _new_bridge(self.core, self._server.name)
         if self.bridge is not None:
             self._perform(self.bridge.from_client(effect), 0.0)
         elif effect.modern:
@@ -277,17 +277,8 @@ class Attachments:
             self.private = None
         self.core.pending[pending.key] = pending
         self._server.refuses_handshake = True
-        self.bridge = self._new_bridge(answer)
+        self.bridge = _new_bridge(self.core, self._server.name, answer)
         self._perform(self.bridge.from_client(initialize), 0.0)
-
-    def _new_bridge(self, original: Message | None = None) -> LegacyClient:
-        return LegacyClient(
-            self.core,
-            self._server.name,
-            original,
-            new_id=lambda: secrets.token_urlsafe(16),
-            clock=time.time,
-        )
 
     def _perform(self, effects: list[Effect], received: float) -> None:
         """Perform what the bridge makes of one message."""
@@ -420,3 +411,9 @@ class Attachments:
             self.private.close()
         if self._bridge_timer is not None:
             self._bridge_timer.cancel()
+
+
+def _new_bridge(core: SessionCore, server_name: str, original: Message | None = None) -> LegacyClient:
+    return LegacyClient(
+        core, server_name, original, new_id=lambda: secrets.token_urlsafe(16), clock=time.time
+    )

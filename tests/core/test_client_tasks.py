@@ -200,7 +200,7 @@ def test_a_finished_task_is_kept_for_its_time(asked, given):
     new.now = given / 1000 - 0.001
     assert new.get("task-1")["status"] == "completed"
     new.now += 0.001
-    assert "has expired" in new.about("get", "task-1")[1][0]["error"]["message"]
+    assert "or expired" in new.about("get", "task-1")[1][0]["error"]["message"]
 
 
 def test_a_running_task_is_kept_beyond_its_time():

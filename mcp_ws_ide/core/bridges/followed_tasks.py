@@ -19,6 +19,7 @@ from mcp_ws_ide.core.effects import Again, Effect, Forward, Pending
 from mcp_ws_ide.core.lenient_json import encode, error_code, members_of, object_of
 from mcp_ws_ide.core.messages import IdKey, Message
 from mcp_ws_ide.core.session import SessionCore
+from mcp_ws_ide.errors import CANCELLED
 
 MISSING_CAPABILITY: Final = -32021
 """Error code: the client did not declare a capability that its request needs (MCP 2026-07-28)."""
@@ -108,6 +109,24 @@ def read_state(result: bytes) -> State:
         return msgspec.json.decode(result, type=State)
     except (msgspec.DecodeError, RecursionError):
         return State()
+
+
+def outcome_of(state: State, raw_id: bytes) -> Message | None:
+    """Return the response to a call whose task is in this state; None if the task has not ended.
+
+    Args:
+        raw_id: the id of the call, as JSON.
+    """
+    if state.status == "completed":
+        response = messages.response(raw_id, bytes(state.result) or b"{}")
+        response.odd = True  # nobody has looked at what the server has wrapped
+        return response
+    if state.status == "failed" and state.error:
+        return messages.failure(raw_id, bytes(state.error))
+    if state.status in ("failed", "cancelled"):
+        text = f"the server's task has ended; its status is {state.status}"
+        return messages.error(raw_id, CANCELLED, text, {"outcome": "unknown"})
+    return None
 
 
 def needs_tasks(error: bytes) -> bool:

@@ -28,35 +28,32 @@ from mcp_ws_ide.core.bridges.followed_tasks import (
     declaring,
     needs_tasks,
     offers_tasks,
+    outcome_of,
     read_state,
 )
+from mcp_ws_ide.core.bridges.legacy_results import legacy_result
 from mcp_ws_ide.core.bridges.methods import (
     CAPABILITIES_KEY,
     CLIENT_INFO_KEY,
-    LISTS,
     QUESTIONS,
     SERVER_INFO_KEY,
     TASK,
     without_tasks,
 )
 from mcp_ws_ide.core.bridges.rounds import InputRequest, Result, Round
-from mcp_ws_ide.core.call_results import CALLS, read_result
 from mcp_ws_ide.core.effects import Abandon, Deliver, Effect, Forward, Pending
 from mcp_ws_ide.core.era import MODERN_VERSION
 from mcp_ws_ide.core.lenient_json import (
     encode,
     error_code,
     error_text,
-    items_of,
     members_of,
     object_of,
     text_of,
 )
-from mcp_ws_ide.core.list_items import read_list, with_note
 from mcp_ws_ide.core.messages import IdKey, Kind, Message
 from mcp_ws_ide.core.session import CANCELLED, SessionCore
-from mcp_ws_ide.core.shown_uris import NAMES_RESOURCE, READ, UPDATED, as_shown, as_written, shown_contents
-from mcp_ws_ide.errors import CANCELLED as CALL_CANCELLED
+from mcp_ws_ide.core.shown_uris import NAMES_RESOURCE, UPDATED, as_shown, as_written
 from mcp_ws_ide.errors import GATEWAY_ERRORS, INTERNAL_ERROR, INVALID_PARAMS
 
 REFUSALS: Final = frozenset({-32601, -32022})
@@ -318,22 +315,8 @@ class LegacyClient:
         return self._next_round(call, result)
 
     def _legacy_result(self, method: str, message: Message) -> bytes:
-        """Return a result as clients of the handshake era read it: schemas and structured content are objects."""
-        result = _without_modern_members(message.result)
-        notices: dict[str, str] = {}
-        if method in ("tools/list", "resources/list"):
-            result, notices = read_list(LISTS[method], result, strict=True)
-        elif message.odd and method in CALLS:
-            result, notices = read_result(method, result, strict=True)
-        if method == "tools/list" and self._offers_tasks and self._server_has_tasks:
-            tools = [
-                Raw(client_tasks.may_be_task(bytes(t))) for t in items_of(messages.member(result, "tools"))
-            ]
-            result = messages.with_member(result, "tools", encode(tools))
-        if method == READ:
-            result, more = shown_contents(result)
-            notices = {**notices, **more}
-        return with_note(result, self._server_name, notices.values()) if notices else result
+        may_be_tasks = self._offers_tasks and self._server_has_tasks
+        return legacy_result(method, message, self._server_name, may_be_tasks=may_be_tasks)
 
     def _next_round(self, call: Round, result: Result) -> list[Effect]:
         """Ask the client what the server asks."""
@@ -346,15 +329,10 @@ class LegacyClient:
 
     def _ask(self, call: Round, requests: dict[str, InputRequest]) -> list[Effect]:
         """Put the questions of a call to the client."""
-        capabilities = members_of(bytes(self._envelope.get(CAPABILITIES_KEY, b"{}")))
-        for request in requests.values():
-            needed = QUESTIONS.get(request.method)
-            if needed is None or needed not in capabilities:
-                reason = f"the server sent {request.method}, for which the client lacks the capability"
-                return [
-                    *self._fail(call, reason),
-                    *([self._followed.cancel(call)] if call.server_task else []),
-                ]
+        method = _unanswerable(requests, bytes(self._envelope.get(CAPABILITIES_KEY, b"{}")))
+        if method is not None:
+            failed = self._fail(call, f"the server sent {method}, for which the client lacks the capability")
+            return [*failed, *([self._followed.cancel(call)] if call.server_task else [])]
         questions = [self._question(call, key, request) for key, request in requests.items()]
         return self._tasks.asks(call, questions)
 
@@ -364,10 +342,7 @@ class LegacyClient:
         name = f"{_QUESTION}{restored}{self._questions}"
         call.waiting[name] = key
         self._core.asked[name] = None
-        members: dict[str, Any] = dict(members_of(bytes(request.params)))
-        if request.method == "elicitation/create" and text_of(bytes(members.get("mode", b""))) == "url":
-            members.setdefault("elicitationId", name)
-        params = encode(members)
+        params = _question_params(request, name)
         if call.client_task:
             params = client_tasks.about_task(params, call.client_task)
         return Deliver(messages.request(encode(name), request.method, params))
@@ -419,16 +394,10 @@ class LegacyClient:
         if message.error:
             return self._end(call, messages.with_id(message, raw_id))
         state = read_state(message.result)
-        if state.status == "completed":
-            final = messages.response(raw_id, bytes(state.result) or b"{}")
-            final.odd = True  # what the server has wrapped was not looked at
-            result = self._legacy_result(call.pending.method, final)
-            return self._end(call, messages.response(raw_id, result))
-        if state.status == "failed" and state.error:
-            return self._end(call, messages.failure(raw_id, bytes(state.error)))
-        if state.status in ("failed", "cancelled"):
-            text = f"the server's task has ended; its status is {state.status}"
-            return self._end(call, messages.error(raw_id, CALL_CANCELLED, text, {"outcome": "unknown"}))
+        outcome = outcome_of(state, raw_id)
+        if outcome is not None:
+            result = self._legacy_result(call.pending.method, outcome) if outcome.result else b""
+            return self._end(call, messages.rebuild(outcome, raw_id, result=result))
         questions = {key: each for key, each in state.requests.items() if key not in call.asked}
         if questions and not call.waiting:
             call.asked |= questions.keys()
@@ -442,24 +411,9 @@ class LegacyClient:
         if message.error:
             original = None if error_code(message.error) in GATEWAY_ERRORS else self._original
             return [Deliver(original or message, pending)]
-        result = members_of(message.result)
-        capabilities = object_of(bytes(result.get("capabilities", b"{}")))
-        offered = without_tasks(capabilities)
-        if self._offers_tasks:
-            offered["tasks"] = client_tasks.CAPABILITY
-        self._subscription.capabilities = capabilities
+        self._subscription.capabilities = object_of(messages.member(message.result, "capabilities"))
         self._changes += 1
-        meta = members_of(bytes(result.get("_meta", b"{}")))
-        answer: dict[str, Any] = {
-            "protocolVersion": self._version,
-            "capabilities": {
-                "logging": {},
-                **offered,
-            },  # the bridge takes the level, whatever the server offers
-            "serverInfo": meta.get(SERVER_INFO_KEY, {"name": self._server_name, "version": "unknown"}),
-        }
-        if "instructions" in result:
-            answer["instructions"] = result["instructions"]
+        answer = _handshake(message.result, self._version, self._server_name, tasks=self._offers_tasks)
         return [Deliver(messages.response(pending.raw_id, encode(answer)), pending)]
 
     def _notification(self, message: Message) -> list[Effect]:
@@ -476,10 +430,7 @@ class LegacyClient:
             return self._subscription.acknowledged(tag, messages.member(message.params, "notifications"))
         if not self._subscription.is_current(tag):
             return []
-        params = messages.with_meta(message.params, messages.SUBSCRIPTION_ID_KEY, b"")
-        if messages.member(params, "_meta") == b"{}":
-            params = messages.with_member(params, "_meta", b"")
-        tagless = messages.rebuild(message, b"", params=params)
+        tagless = _without_tag(message)
         return [Deliver(as_shown(tagless) if message.method == UPDATED else tagless)]
 
 
@@ -493,18 +444,51 @@ def _abandoned(call: Round | None) -> list[Effect]:
     return [Abandon(text_of(call.state))] if call is not None and call.state else []
 
 
+def _handshake(discovered: bytes, version: str, server_name: str, *, tasks: bool) -> dict[str, Any]:
+    """Return the result of ``initialize`` from that of ``server/discover``.
+
+    Args:
+        tasks: whether the bridge offers its tasks.
+    """
+    result = members_of(discovered)
+    offered = without_tasks(object_of(bytes(result.get("capabilities", b"{}"))))
+    meta = members_of(bytes(result.get("_meta", b"{}")))
+    answer: dict[str, Any] = {
+        "protocolVersion": version,
+        "capabilities": {  # the bridge takes the level, whatever the server offers
+            "logging": {},
+            **offered,
+            **({"tasks": client_tasks.CAPABILITY} if tasks else {}),
+        },
+        "serverInfo": meta.get(SERVER_INFO_KEY, {"name": server_name, "version": "unknown"}),
+    }
+    if "instructions" in result:
+        answer["instructions"] = result["instructions"]
+    return answer
+
+
+def _unanswerable(requests: dict[str, InputRequest], capabilities: bytes) -> str | None:
+    """Return the method of a question that a client with these capabilities cannot answer; None for none."""
+    declared = members_of(capabilities)
+    methods = (request.method for request in requests.values())
+    return next((method for method in methods if QUESTIONS.get(method) not in declared), None)
+
+
+def _question_params(request: InputRequest, name: str) -> bytes:
+    members: dict[str, Any] = dict(members_of(bytes(request.params)))
+    if request.method == "elicitation/create" and text_of(bytes(members.get("mode", b""))) == "url":
+        members.setdefault("elicitationId", name)
+    return encode(members)
+
+
+def _without_tag(message: Message) -> Message:
+    """Return a notification without the id of its subscription."""
+    params = messages.with_meta(message.params, messages.SUBSCRIPTION_ID_KEY, b"")
+    if messages.member(params, "_meta") == b"{}":
+        params = messages.with_member(params, "_meta", b"")
+    return messages.rebuild(message, b"", params=params)
+
+
 def _own_request(pending: Pending, method: str, params: dict[str, Any], envelope: dict[str, Any]) -> Forward:
     payload = encode({**params, "_meta": envelope})
     return forward_modern(messages.request(pending.raw_id, method, payload), pending)
-
-
-def _without_modern_members(result: bytes) -> bytes:
-    """Return a result without the members of 2026-07-28: strict clients refuse unknown members in an empty result."""
-    members = members_of(result)
-    for name in ("resultType", "ttlMs", "cacheScope"):
-        members.pop(name, None)
-    meta = members_of(bytes(members.pop("_meta", b"{}")))
-    meta.pop(SERVER_INFO_KEY, None)
-    if meta:
-        members["_meta"] = Raw(encode(meta))
-    return encode(members)
