@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -24,8 +25,10 @@ CODE_SECONDS: Final = 60.0
 ACCESS_SECONDS: Final = 3600.0
 """Seconds for which an access token is valid, where its client can refresh it."""
 RETRY_SECONDS: Final = 10.0
-"""Seconds for which the refresh token before the current one is still accepted: the response that carried the current
-one may have been lost."""
+"""Seconds for which the refresh token before the current one gets the same response again: that response may have been
+lost, and two processes of one client may refresh at the same time."""
+MAX_REPEATED: Final = 1024
+"""Responses that are kept for this; beyond that, the oldest is replaced by a new one when it is asked for again."""
 REFRESH_PREFIX: Final = "mcpwsr_"
 """Begins every refresh token; the family follows, then a dot and the secret."""
 
@@ -71,6 +74,8 @@ class Approvals:
         self, store: TokenStore, revoked: Callable[[str], None], now: Callable[[], float] = time.time
     ) -> None:
         self._store, self._revoked, self._now = store, revoked, now
+        self._repeated: OrderedDict[str, tuple[Issued, float]] = OrderedDict()
+        """What was issued for a refresh token, and when, by its digest; in this process only, since it is secret."""
 
     def approve(
         self, approval: Approval, client: Client, code: str, redirect_uri: str, challenge: str, scope: str
@@ -165,6 +170,9 @@ class Approvals:
     def issue(self, token: GatewayToken, used: str = "") -> Issued:
         """Issue a new access token for an approval, and a new refresh token if its client can use one.
 
+        A refresh token that is presented again gets what it got before: with other tokens, the first response would be
+        worthless, and its refresh token would look stolen.
+
         Args:
             used: the refresh token that was presented; ``""`` for the authorization code.
 
@@ -173,6 +181,9 @@ class Approvals:
         """
         sign_in, now = token.sign_in, self._now()
         assert sign_in is not None
+        known, _ = self._repeated.get(digest_of(used), (None, now))
+        if known is not None and digest_of(known.refresh_token) == sign_in.refresh:
+            return Issued(known.access_token, known.refresh_token, int(sign_in.access_expires - now))
         access = TOKEN_PREFIX + secrets.token_urlsafe(32)
         family = used.partition(".")[0] or REFRESH_PREFIX + secrets.token_urlsafe(16)
         refresh = f"{family}.{secrets.token_urlsafe(32)}" if sign_in.refreshes else ""
@@ -188,7 +199,19 @@ class Approvals:
         )
         new = msgspec.structs.replace(token, digest=digest_of(access), expires=sign_in.ends, sign_in=renewed)
         self._store.put(new, instead=token)
-        return Issued(access, refresh, int(expires - now))
+        issued = Issued(access, refresh, int(expires - now))
+        if used:
+            self._keep(digest_of(used), issued)
+        return issued
+
+    def _keep(self, used: str, issued: Issued) -> None:
+        now = self._now()
+        self._repeated[used] = issued, now
+        while self._repeated:
+            oldest, (_, since) = next(iter(self._repeated.items()))
+            if now - since <= RETRY_SECONDS and len(self._repeated) <= MAX_REPEATED:
+                break
+            del self._repeated[oldest]
 
     def revoke(self, token: GatewayToken) -> None:
         """Revoke an approval with everything that was issued for it.

@@ -91,17 +91,41 @@ def test_the_last_access_token_ends_with_the_approval(approvals, clock):
 def test_a_client_that_lost_a_response_can_refresh_again_for_a_moment(approvals, store, clock, revoked):
     approve(approvals)
     first = issued(approvals)
-    approvals.issue(approvals.of_refresh_token(first.refresh_token, "client"), first.refresh_token)
+    second = approvals.issue(approvals.of_refresh_token(first.refresh_token, "client"), first.refresh_token)
     clock.now += RETRY_SECONDS
     again = approvals.of_refresh_token(first.refresh_token, "client")
     assert again is not None
     third = approvals.issue(again, first.refresh_token)
+    assert (third.access_token, third.refresh_token) == (second.access_token, second.refresh_token)
+    assert third.expires_in == second.expires_in - RETRY_SECONDS
     assert store.find(third.access_token) is not None
     clock.now += RETRY_SECONDS + 1
     assert revoked == []
     assert approvals.of_refresh_token(first.refresh_token, "client") is None
     assert revoked == [again.id]
     assert store.find(third.access_token) is None
+
+
+def test_two_processes_of_a_client_that_refresh_at_the_same_time_both_go_on(approvals, clock, revoked):
+    approve(approvals)
+    first = issued(approvals)
+    answers = [
+        approvals.issue(approvals.of_refresh_token(first.refresh_token, "client"), first.refresh_token)
+        for _ in range(2)
+    ]
+    clock.now += ACCESS_SECONDS
+    for answer in answers:  # whichever of the two the client has kept
+        assert approvals.of_refresh_token(answer.refresh_token, "client") is not None
+    assert revoked == []
+
+
+def test_a_refresh_after_the_repeated_one_makes_the_old_token_a_stolen_one(approvals, clock, revoked):
+    approve(approvals)
+    first = issued(approvals)
+    second = approvals.issue(approvals.of_refresh_token(first.refresh_token, "client"), first.refresh_token)
+    approvals.issue(approvals.of_refresh_token(second.refresh_token, "client"), second.refresh_token)
+    assert approvals.of_refresh_token(first.refresh_token, "client") is None
+    assert len(revoked) == 1
 
 
 def test_a_made_up_refresh_token_of_an_unknown_family_revokes_nothing(approvals, revoked):
