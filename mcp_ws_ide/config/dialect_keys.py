@@ -88,6 +88,18 @@ BEARERS: Final = (
 """Keys that hold a credential, and the header that carries it."""
 HEADER_VARIABLES: Final = ("env_http_headers", "envHttpHeaders", "envHeaders")
 """Keys whose object has, for each header, the name of the variable that holds its value (Codex)."""
+OWN_SETTINGS: Final[Mapping[str, tuple[type, ...]]] = {
+    "sharing": (str,),
+    "bridge": (bool,),
+    "authorize": (str, list),
+    "ca_file": (str,),
+    "prewarm": (int,),
+    "idle_timeout": (int, float),
+    "max_message_bytes": (int,),
+    "reconnect_timeout": (int, float),
+}
+"""Keys that belong under ``mcp_ws`` and mean the same beside it, with the types of their values. Other programs have
+``connect_timeout`` and ``read_timeout``, too, for themselves."""
 _SECONDS: Final = 'write "mcp_ws": {"%s": SECONDS} for a remote server'
 _OAUTH: Final = 'ignored; for OAuth write "mcp_ws": {"oauth": true}, for a fixed credential "headers"'
 _OWN_SETTING: Final = 'ignored here; write it under "mcp_ws"'
@@ -121,7 +133,7 @@ INSTEAD: Final[Mapping[str, str]] = {
          "http_timeout_seconds", "client_session_timeout_seconds"),
         f"ignored; {_SECONDS % 'read_timeout'}",
     ),
-    **dict.fromkeys(("idle_timeout", "sharing", "prewarm", "bridge", "ca_file", "max_message_bytes"), _OWN_SETTING),
+    **dict.fromkeys((*OWN_SETTINGS, "prefix"), _OWN_SETTING),
     **dict.fromkeys(
         ("start_on_launch", "autoStart", "auto_start", "load_on_start"), 'ignored; write "mcp_ws": {"prewarm": 1}'
     ),

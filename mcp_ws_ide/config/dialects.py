@@ -24,6 +24,7 @@ from mcp_ws_ide.config.dialect_keys import (
     INSTEAD,
     NESTED,
     OWN_KEYS,
+    OWN_SETTINGS,
     REQUEST_OPTIONS,
     WAYS,
     WITHOUT_MEANING,
@@ -61,6 +62,7 @@ def translate(entry: Mapping[str, Any]) -> Translation:
     translation = Translation(*read_manifest(entry)) if is_manifest(entry) else Translation(dict(entry), [])
     _unwrap(translation)
     _rename(translation)
+    _move_settings(translation)
     _drop_empty(translation)
     _split_command(translation)
     _read_values(translation)
@@ -129,6 +131,24 @@ def _other_address(entry: Mapping[str, Any], preferred: Any) -> bool:
     """Return whether ``preferred`` is used instead of ``url``: two addresses, and no ``type`` that chooses one."""
     undeclared = entry.get("type") is None and entry.get("transport") is None
     return undeclared and isinstance(preferred, str) and entry.get("url") not in (None, "", preferred)
+
+
+def _move_settings(translation: Translation) -> None:
+    """Read the gateway's own settings beside ``mcp_ws`` as if they were in it."""
+    entry, notices = translation
+    settings = {} if entry.get("mcp_ws") is None else entry["mcp_ws"]
+    if not isinstance(settings, dict):
+        return
+    found = [name for name, kinds in OWN_SETTINGS.items() if isinstance(entry.get(name), kinds)]
+    for name in found:
+        value = entry.pop(name)
+        if name not in settings:
+            notices.append(Notice(name, f'read as "mcp_ws": {{"{name}": …}}; write it there'))
+        elif settings[name] != value:
+            notices.append(Notice(name, f'ignored, because "mcp_ws.{name}" is set'))
+        settings = {name: value, **settings}
+    if found:
+        entry["mcp_ws"] = settings
 
 
 def _drop_empty(translation: Translation) -> None:

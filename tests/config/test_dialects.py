@@ -560,6 +560,33 @@ def test_what_another_program_does_is_named_where_it_is_not_done_here(entry, key
     assert word in notices[key]
 
 
+def test_settings_of_the_gateway_beside_mcp_ws_are_read_as_if_in_it(tmp_path):
+    beside = {
+        "sharing": "always",
+        "prewarm": 1,
+        "idle_timeout": 2.5,
+        "max_message_bytes": 4096,
+        "bridge": False,
+    }
+    entry = {"command": "x", **beside, "reconnect_timeout": 5, "ca_file": "/c", "authorize": "read contents"}
+    loaded = load(tmp_path, {"mcpServers": {"s": {**entry, "mcp_ws": {"sharing": "never", "prewarm": 1}}}})
+    spec = loaded.servers["s"]
+    assert (spec.sharing, spec.prewarm, spec.idle_timeout, spec.bridge) == ("never", 1, 2.5, False)
+    assert spec.limits == {"max_message_bytes": 4096, "reconnect_timeout": 5}
+    assert (spec.ca_file, spec.authorize) == ("/c", ("read contents",))
+    notices = {problem.key.rpartition(".")[2]: problem.reason for problem in loaded.problems}
+    assert notices["bridge"] == 'read as "mcp_ws": {"bridge": …}; write it there'
+    assert notices["sharing"] == 'ignored, because "mcp_ws.sharing" is set'
+    assert {problem.severity for problem in loaded.problems} == {"notice"}
+    assert set(notices) == {*beside, "reconnect_timeout", "ca_file", "authorize"} - {"prewarm"}
+
+
+def test_a_setting_beside_mcp_ws_of_another_type_is_not_the_gateways(tmp_path):
+    loaded = load(tmp_path, {"mcpServers": {"s": {"command": "x", "bridge": {"a": 1}, "sharing": None}}})
+    assert loaded.servers["s"].bridge
+    assert {problem.reason for problem in loaded.problems} == {'ignored here; write it under "mcp_ws"'}
+
+
 def test_variables_without_braces_are_read_where_they_have_one_meaning():
     entry = {
         "command": "sh",
