@@ -20,6 +20,8 @@ class Pending:
         modern: whether it is of the modern era.
         upstream_id: the id used toward a shared upstream; 0 if ids are not rewritten.
         logs: the log messages it asked for, as :func:`~mcp_ws_ide.core.log_levels.verbosity`; 0 for none.
+        read: the client's message, if it only reads and the next process of the server may get it as well.
+        repeated: whether it was sent to a second process already.
     """
 
     __slots__ = (
@@ -29,7 +31,9 @@ class Pending:
         "modern",
         "progress_token",
         "raw_id",
+        "read",
         "received",
+        "repeated",
         "sent",
         "upstream_id",
     )
@@ -45,6 +49,8 @@ class Pending:
         upstream_id: int = 0,
         modern: bool = False,
         logs: int = 0,
+        read: Message | None = None,
+        repeated: bool = False,
     ) -> None:
         self.key = key
         self.raw_id = raw_id
@@ -55,6 +61,8 @@ class Pending:
         self.upstream_id = upstream_id
         self.modern = modern
         self.logs = logs
+        self.read = read
+        self.repeated = repeated
 
 
 @plain_data(acyclic=True)

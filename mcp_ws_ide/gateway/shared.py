@@ -13,7 +13,7 @@ from typing import Final
 from mcp_ws_ide.core import era as eras
 from mcp_ws_ide.core import log_levels, messages
 from mcp_ws_ide.core.bridges.legacy_server import INTERNAL_ID, LegacyServer
-from mcp_ws_ide.core.bridges.methods import LISTS
+from mcp_ws_ide.core.bridges.methods import LISTS, READS
 from mcp_ws_ide.core.bridges.step import Step
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply, Unnamed
 from mcp_ws_ide.core.era import Era
@@ -43,6 +43,13 @@ def _unreadable(readers: Iterable[UpstreamUser]) -> str:
     if not tokens:
         return "log message that no request in flight asked for"
     return "log message that could be for holders of different gateway tokens" if len(tokens) > 1 else ""
+
+
+def _repeat(session: UpstreamUser, pending: Pending, request: Message) -> None:
+    """Send a request to the next process, once: perhaps it was the request that ended the last one."""
+    pending.read, pending.repeated = None, True
+    pending.sent, pending.upstream_id = 0.0, 0
+    session.forward_modern(Forward(request, True, messages.params_of(request), pending))
 
 
 class SharedUpstream(Upstream):
@@ -288,6 +295,8 @@ class SharedUpstream(Upstream):
             return  # cancelled while it waited
         if self.lifetime.work is not None and effect.message.kind is REQUEST:
             self.lifetime.work.requested(effect.message)
+        if pending is not None and effect.message.method_name in READS and not pending.repeated:
+            pending.read = effect.message
         message = self.mux.outbound(session, effect.message, effect.params, pending)
         if self._bridge is None:
             return self.send(message, pending, session)
@@ -377,13 +386,19 @@ class SharedUpstream(Upstream):
             session.deliver(message, None, now, True)
 
     def ended(self, reason: str) -> None:
-        """Fail what is in flight; the sessions continue, and their next request starts a new process."""
+        """Fail what is in flight, and send what only reads to the next process.
+
+        The sessions continue, and their next request starts that process.
+        """
         self._on_leaving(self)
         self._answered()
         for session in list(self._users):  # first, since a failure may lead to another request
             session.shared_lost(self)
         unsent = {messages.parse(data).id for data in self._transport.unsent} if self._transport else set()
         for session, pending in self.mux.fail_all():
+            if pending.read is not None and not self._closing and not session.ended:
+                _repeat(session, pending, pending.read)
+                continue
             if b"%d" % pending.upstream_id in unsent:
                 pending.sent = 0.0
             session.fail(pending, UPSTREAM_LOST, f"server {self.server.name!r} ended: {reason}")

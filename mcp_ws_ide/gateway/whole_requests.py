@@ -16,13 +16,14 @@ from typing import Final
 import msgspec
 
 from mcp_ws_ide.core import messages
-from mcp_ws_ide.core.bridges.methods import ACKNOWLEDGED, LIST_CHANGED, LISTS
+from mcp_ws_ide.core.bridges import methods
+from mcp_ws_ide.core.bridges.methods import ACKNOWLEDGED, LIST_CHANGED
 from mcp_ws_ide.core.lenient_json import encode, members_of, texts_of
 from mcp_ws_ide.core.messages import IdKey, Message
 from mcp_ws_ide.core.multiplexer import LISTEN
 
-READS: Final = frozenset({*LISTS, "server/discover", "ping", LISTEN})
-"""Methods of the requests that change nothing, so that they may be sent again."""
+READS: Final = methods.READS | {LISTEN}
+"""Methods of the requests that change nothing, so that they may be sent again, with that of subscriptions."""
 MAX_BYTES: Final = 65_536
 """Bytes of requests above which no further one is stored whole: each change stores all of them again."""
 ACKNOWLEDGED_JSON: Final = b'"%b"' % ACKNOWLEDGED.encode()

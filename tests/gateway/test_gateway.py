@@ -139,6 +139,26 @@ async def test_a_server_that_refuses_everything_before_initialize_is_bridged(odd
     assert notes().count("server/discover") == 1
 
 
+@pytest.mark.parametrize("sharing", ["auto", "never"])
+async def test_what_only_reads_is_sent_to_the_next_process_and_what_may_have_run_is_not(odd, sharing):
+    configure, notes = odd
+    client = Client(configure("modern-dying", sharing=sharing))
+    assert "result" in await client.ask("server/discover")
+    call = asyncio.create_task(client.ask("tools/call", name="t", arguments={}))
+    await until(lambda: "tools/call" in notes())
+    listed = await client.ask("tools/list")
+    assert listed["result"]["tools"][0]["name"] == "t"
+    assert (await call)["error"]["data"] == {"outcome": "unknown"}
+    assert (notes().count("start"), notes().count("tools/list"), notes().count("tools/call")) == (2, 2, 1)
+
+
+async def test_a_request_that_ends_each_process_is_sent_to_two(odd):
+    configure, notes = odd
+    answer = await Client(configure("modern-dead")).ask("tools/list")
+    assert answer["error"]["data"] == {"outcome": "unknown"}
+    assert notes().count("tools/list") == 2
+
+
 @pytest.mark.parametrize("limits", [Limits(max_processes=8, max_sessions=20).shared()])
 async def test_one_user_locks_out_no_other_one(gateway):
     """Not by crashes of a server, not by processes, not by sessions."""

@@ -67,6 +67,8 @@ class Server:
         match self.behaviour:
             case "modern-later":  # its first process fails every request, later ones are modern
                 return {"error": STARTING} if self.starts < 2 else modern(method)
+            case "modern-dying" | "modern-dead":  # the first process, or each, ends on a list
+                return modern(method) if method == "server/discover" or not self.dies(method) else None
             case "modern-mute":  # never acknowledges a subscription
                 return None if method == "subscriptions/listen" else modern(method)
             case "behind-a-wrapper" | "mute-modern" | "slow-modern":
@@ -78,6 +80,13 @@ class Server:
         if method == "tools/list":
             return {"result": TOOLS}
         return self.call(message) if method == "tools/call" else {"error": REFUSED}
+
+    def dies(self, method):
+        """End the process on a list; wait for one on a call. Return whether this process answers neither."""
+        dying = self.behaviour == "modern-dead" or self.starts < 2
+        if dying and method == "tools/list":
+            os._exit(1)
+        return dying
 
     def answer_late(self, method, message):
         """Answer the probe around the handshake request, or never; be modern otherwise."""

@@ -16,6 +16,8 @@ LISTS: Final = {
     "resources/templates/list": "resourceTemplates",
 }
 """Requests of lists, and the member of the result that has the items."""
+READS: Final = frozenset({*LISTS, "server/discover", "ping"})
+"""Methods of the requests that change nothing and get one response, so that they may run twice."""
 CACHEABLE: Final = frozenset({*LISTS, "resources/read"})
 """Requests whose result carries ``ttlMs`` and ``cacheScope`` (2026-07-28)."""
 TASKS: Final = "io.modelcontextprotocol/tasks"
