@@ -10,7 +10,8 @@ Streamable HTTP: POSTs of handshake-era sessions whose head repeats. System call
 
 ``stored`` is ``resumable`` with clients that wait for each answer, in a gateway that stores its sessions in an SQLite
 file. ``shared`` stores them in Redis, whose own work is not counted; ``unstored`` has no engine. Behind the name stands
-the number of clients, which work in lockstep.
+the number of clients, which work in lockstep. ``pings`` and ``unstored-pings`` are the same with requests that only
+read, which are stored whole.
 
 Usage: ``python benchmarks/instructions.py [MODE...]`` (needs valgrind; takes about half a minute for each mode).
 """
@@ -64,6 +65,7 @@ CACHE: Final = Path(__file__).resolve().parents[1] / ".cache"
 WAYS: Final = (
     *("modern", "handshake", "resumable", "wire", "watched", "http", "connect", "resume"),
     *("unstored-1", "stored-1", "shared-1", "unstored-32", "stored-32", "shared-32"),
+    *("unstored-pings-1", "pings-1", "unstored-pings-32", "pings-32"),
 )
 CLIENTS: Final = 14
 """Clients of the ways ``wire`` and ``http``, each with one call at a time."""
@@ -76,10 +78,10 @@ META: Final = json.dumps(
 ).encode()
 
 
-def request(own: int, meta: bytes) -> bytes:
+def request(own: int, meta: bytes, method: bytes = b"tools/call") -> bytes:
     """Return a client's request."""
-    text = b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"echo","arguments":{"text":"%b"}%b}}'
-    return text % (own, b"%08d" % own + PAYLOAD, meta)
+    text = b'{"jsonrpc":"2.0","id":%d,"method":"%b","params":{"name":"echo","arguments":{"text":"%b"}%b}}'
+    return text % (own, method, b"%08d" % own + PAYLOAD, meta)
 
 
 def answer_to(message: bytes) -> bytes:
@@ -179,8 +181,8 @@ class Lockstep(Counting):
 
     session: Any
 
-    def __init__(self, number: int, done: Callable[[], None]) -> None:
-        self._frames = [request(own, b',"_meta":%b' % META) for own in range(1, number + 1)]
+    def __init__(self, number: int, method: bytes, done: Callable[[], None]) -> None:
+        self._frames = [request(own, b',"_meta":%b' % META, method) for own in range(1, number + 1)]
         self._done = done
         self._loop = asyncio.get_running_loop()
 
@@ -200,7 +202,7 @@ class Lockstep(Counting):
             self.session.receive_frame(self, binding.ack(own), time.perf_counter())
 
 
-async def lockstep_calls(clients: int, number: int, engine: Engine | None) -> None:
+async def lockstep_calls(clients: int, number: int, method: bytes, engine: Engine | None) -> None:
     """Make ``number`` calls through resumable sessions, each client waiting for each answer."""
     server_registry.make_transport = lambda spec, supplies: Answering()
     gateway = Gateway(Limits(), engine=engine)
@@ -215,12 +217,12 @@ async def lockstep_calls(clients: int, number: int, engine: Engine | None) -> No
             ended.set_result(None)
 
     for _ in range(clients):
-        link = Lockstep(number // clients, done)
+        link = Lockstep(number // clients, method, done)
         link.session = gateway.open_resumable_session(gateway.servers["a"], link, LinkInfo("me"))
     await ended
 
 
-async def stored_calls(clients: int, number: int, *, shared: bool) -> None:
+async def stored_calls(clients: int, number: int, method: bytes, *, shared: bool) -> None:
     """Make calls through sessions that are stored in a file, or in a Redis of their own."""
     with tempfile.TemporaryDirectory(dir=CACHE) as directory:
         folder = Path(directory)
@@ -229,7 +231,7 @@ async def stored_calls(clients: int, number: int, *, shared: bool) -> None:
         engine = open_engine(EngineSettings(address, NORMAL, 1 << 30, folder / "keys.json", folder))
         assert engine is not None
         await engine.start()
-        await lockstep_calls(clients, number, engine)
+        await lockstep_calls(clients, number, method, engine)
         await engine.stop()
         if redis is not None:
             redis.stop()
@@ -370,17 +372,18 @@ async def http_calls(number: int) -> None:
 
 def run(way: str, number: int) -> None:
     """Make ``number`` calls in this process."""
-    name, _, clients = way.partition("-")
+    name, _, clients = way.rpartition("-") if way[-1].isdigit() else (way, "", "")
+    method = b"ping" if "pings" in name else b"tools/call"
     if name in ("wire", "watched"):
         asyncio.run(wire_calls(number, watched=name == "watched"))
     elif name == "http":
         asyncio.run(http_calls(number))
     elif name in ("connect", "resume"):
         asyncio.run(connections(name, number))
-    elif name in ("stored", "shared"):
-        asyncio.run(stored_calls(int(clients), number, shared=name == "shared"))
-    elif name == "unstored":
-        asyncio.run(lockstep_calls(int(clients), number, None))
+    elif name in ("stored", "shared", "pings"):
+        asyncio.run(stored_calls(int(clients), number, method, shared=name == "shared"))
+    elif name in ("unstored", "unstored-pings"):
+        asyncio.run(lockstep_calls(int(clients), number, method, None))
     else:
         asyncio.run(calls(way, number))
 
