@@ -271,10 +271,11 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, StrictExtension):
     engine = Unicode(
         help="""Where resumable sessions are stored, so that they survive the end of Jupyter. Default "": they are not
         stored, and end with Jupyter. "sqlite" stores them in mcp_ws_ide/sessions.sqlite in Jupyter's data directory,
-        "sqlite:///path" in the file with this absolute path. Only one Jupyter can use a file at a time: a second one
-        with the same file refuses all requests with 503. "redis://[user@]host[:port][/database]" stores them in Redis
-        or Valkey, "rediss://" over TLS (extra "redis"). Options follow "?": password_file, ca_file, and prefix, with
-        which all keys begin (default "mcpws:"). Without a password, the variable MCP_WS_ENGINE_PASSWORD is used.""",
+        "sqlite:///path" in the file with this absolute path ("~" is the home directory). Only one Jupyter can use a
+        file at a time: a second one with the same file refuses all requests with 503.
+        "redis://[user@]host[:port][/database]" stores them in Redis or Valkey, "rediss://" over TLS (extra "redis").
+        Options follow "?": password_file, ca_file, and prefix, with which all keys begin (default "mcpws:"). Without a
+        password, the variable MCP_WS_ENGINE_PASSWORD is used.""",
     ).tag(config=True)
     engine_allow_unencrypted = Bool(
         False,

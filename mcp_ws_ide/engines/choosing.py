@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -49,9 +50,24 @@ def sqlite_file(address: str, default: Path) -> Path | None:
         # Not the address itself: it may hold a password.
         shown = f"an address of {scheme!r}" if "://" in address and scheme else repr(address)
         raise EngineRefusedError(f"engine is {shown}; {KNOWN}")
-    if host or path in ("", "/") or path.endswith("/") or parts.query or parts.fragment or "\0" in path:
+    if host:
+        reason = "with two slashes, a host follows; write three before an absolute path: 'sqlite:///path'"
+        raise EngineRefusedError(f"engine is {address!r}: {reason}")
+    if path in ("", "/") or path.endswith("/") or parts.query or parts.fragment or "\0" in path:
         raise EngineRefusedError(f"engine is {address!r}, which names no file; {KNOWN} with an absolute path")
+    if path.startswith("/~"):
+        return _in_home(address, path[1:])
     return Path("/" + path.lstrip("/"))
+
+
+def _in_home(address: str, path: str) -> Path:
+    """Return the file that a path below the home directory of a user names."""
+    expanded = os.path.expanduser(path)
+    if not os.path.isabs(expanded):
+        raise EngineRefusedError(
+            f"engine is {address!r}, and there is no user {path[1:].partition('/')[0]!r}"
+        )
+    return Path(expanded)
 
 
 def check_address(address: str) -> None:

@@ -125,8 +125,8 @@ class SealedEngine:
         if unreadable:
             self.statistics.lost["key"] += len(unreadable)
             log.error(
-                "%d stored sessions are lost: their keys are not in %r",
-                *(len(unreadable), str(self._keys_file)),
+                "stored sessions that are lost, because their keys are not in %r: %d",
+                *(str(self._keys_file), len(unreadable)),
             )
 
     async def stop(self) -> None:

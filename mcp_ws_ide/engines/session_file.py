@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -354,8 +355,32 @@ def _size(path: Path) -> int:
         return 0
 
 
+def is_too_large(error: BaseException) -> bool:
+    """Return whether a file has reached the largest size that this process, or the file system, allows."""
+    if isinstance(error, OSError):
+        return error.errno == errno.EFBIG
+    limited = largest_file() is not None  # SQLite does not tell this error from others
+    return limited and isinstance(error, sqlite3.Error) and has_code(error, "SQLITE_IOERR_WRITE")
+
+
+def too_large() -> str:
+    """Return why a file cannot grow, after :func:`is_too_large`."""
+    limit = largest_file()
+    if limit is None:
+        return "the file system allows no larger file; set MCPWebSocketApp.engine to a file on another one"
+    return f"a file of this process may have at most {limit} bytes; raise the limit (ulimit -f, LimitFSIZE=)"
+
+
+def largest_file() -> int | None:
+    """Return the largest size in bytes that a file of this process may have; None if there is no limit."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
 def is_full(error: BaseException) -> bool:
-    """Return whether there is no room, on the disk or within the largest size of the file."""
+    """Return whether there is no room, on the disk or within the largest size of a file."""
+    if is_too_large(error):
+        return True
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     return isinstance(error, NoRoomError) or (

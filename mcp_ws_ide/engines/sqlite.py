@@ -36,7 +36,7 @@ from mcp_ws_ide.engines.base import (
 from mcp_ws_ide.engines.crash_points import Point
 from mcp_ws_ide.engines.log_entries import End, Entry, Expire, Orphan, Put, Take
 from mcp_ws_ide.engines.rows import Rows
-from mcp_ws_ide.engines.session_file import SessionFile
+from mcp_ws_ide.engines.session_file import SessionFile, largest_file
 from mcp_ws_ide.engines.session_table import SessionTable
 from mcp_ws_ide.engines.statistics import EngineStatistics
 from mcp_ws_ide.engines.writer import Compaction, Staged, Stop, Turn, Writer, Written
@@ -44,7 +44,8 @@ from mcp_ws_ide.engines.writer import Compaction, Staged, Stop, Turn, Writer, Wr
 LOG_BYTES: Final = 4 << 20
 """Bytes of log after which the sessions are written, or as many as the sessions had the last time, if that is more."""
 LOG_PART: Final = 16
-"""The part of the largest size, a sixteenth, after which the sessions are written in any case."""
+"""The part of the largest size, a sixteenth, after which the sessions are written in any case; half of what the process
+may write into one file, if that is less."""
 LATER_PART: Final = 32
 """The part of the largest size by which the log grows until sessions that could not be written are tried again."""
 RETRY_SECONDS: Final = 1.0
@@ -91,7 +92,7 @@ class SqliteEngine:
         self._compacting = False
         self._all_due = False
         """Whether the next compaction must hold every session."""
-        self._log_limit = LOG_BYTES
+        self._log_limit = min(LOG_BYTES, self._most_log_bytes)
         self._retry: asyncio.TimerHandle | None = None
         self._next_look: asyncio.TimerHandle | None = None
         self._running = False
@@ -237,7 +238,7 @@ class SqliteEngine:
         self._compacting = False
         was_growing, self._growing = bool(self._growing), problem
         if not problem:
-            self._log_limit = min(max(LOG_BYTES, written.compacted_bytes), self._max_bytes // LOG_PART)
+            self._log_limit = min(max(LOG_BYTES, written.compacted_bytes), self._most_log_bytes)
             return self._note_problem("")
         self._changed.update(compaction.sessions)
         self._all_due |= compaction.whole
@@ -282,6 +283,12 @@ class SqliteEngine:
         self._compacting = True
         self._end_of_turn()  # what is staged must be in the log that is emptied
         self._hand_over(self._take_changed())
+
+    @property
+    def _most_log_bytes(self) -> int:
+        """Bytes of log after which the sessions are written in any case."""
+        most, limit = self._max_bytes // LOG_PART, largest_file()
+        return most if limit is None else min(most, limit // 2)
 
     def _take_changed(self) -> Compaction:
         changed, self._changed = self._changed, set()

@@ -26,7 +26,7 @@ from mcp_ws_ide.engines.locked_database import is_damage
 from mcp_ws_ide.engines.log_entries import Entry
 from mcp_ws_ide.engines.log_file import DamagedFileError
 from mcp_ws_ide.engines.rows import DamagedRowError, LostLogError, Rows
-from mcp_ws_ide.engines.session_file import NoRoomError, SessionFile, is_full
+from mcp_ws_ide.engines.session_file import NoRoomError, SessionFile, is_full, is_too_large, too_large
 from mcp_ws_ide.engines.session_table import SessionTable
 
 SLOW_SECONDS: Final = 0.1
@@ -192,13 +192,13 @@ class Writer:
                 raise DamagedFileError(f"the log cannot be read: {error}") from None
         if number := opened.lost["key"]:
             log.error(
-                "%s%d stored sessions are lost: their keys are not in %r",
-                *(at_least, number, self._rows.keys_file),
+                "stored sessions that are lost, because their keys are not in %r: %s%d",
+                *(self._rows.keys_file, at_least, number),
             )
         if self._file.machine_failed:
             log.warning(
-                "the machine stopped while sessions were open, and their last commits may be missing; %d sessions "
-                "are lost; set MCPWebSocketApp.engine_durability = 'full' to keep sessions when that happens",
+                "the machine stopped while sessions were open, and their last commits may be missing; sessions that "
+                "are lost: %d; set MCPWebSocketApp.engine_durability = 'full' to keep sessions when that happens",
                 self._forget_all(opened, "machine"),
             )
         return opened
@@ -330,13 +330,18 @@ class Writer:
         """Return why something could not be written."""
         if isinstance(error, EngineRefusedError) or self._obstacle:
             return str(error)
-        if is_full(error):
+        if is_full(error) and not is_too_large(error):
             at_limit = isinstance(error, NoRoomError) or self._file.at_limit
             return "engine_max_bytes is reached; raise it, or lower grace" if at_limit else "the disk is full"
         if not isinstance(error, OSError | sqlite3.Error | DamagedFileError | IncompleteFileError):
             log.exception("sessions cannot be stored")
+        path = repr(str(self._file.path))
+        if isinstance(error, DamagedFileError):
+            return f"the session file {path} {error}"
+        if is_too_large(error):
+            return f"the session file {path}, or its log, cannot grow: {too_large()}"
         reason = error.strerror if isinstance(error, OSError) else error
-        return f"the session file {str(self._file.path)!r} cannot be written: {reason}"
+        return f"the session file {path} cannot be written: {reason}"
 
     def _look(self) -> None:
         """Measure the file, and find out whether it is still in its place.
@@ -347,7 +352,7 @@ class Writer:
         self._file.checkpoint()
         self._bytes_used = self._file.bytes_used()
         if not self._file.in_place:
-            raise DamagedFileError("the file was deleted or replaced while it was open")
+            raise DamagedFileError("was deleted or replaced while this gateway had it open")
 
     def _renew(self, written: Written) -> None:
         """Replace the file by a new one. The sessions are in memory, so nothing is lost."""
@@ -357,7 +362,7 @@ class Writer:
         except (EngineRefusedError, DamagedFileError) as error:
             written.problem = str(error)
         else:
-            log.error("%s; it was replaced, and sessions are stored again", written.problem)
+            log.error("%s; all sessions are now written into a new file from memory", written.problem)
 
     def _replace(self) -> None:
         """Begin a new file; note why there can be none.

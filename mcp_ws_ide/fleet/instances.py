@@ -196,7 +196,9 @@ class Instances:
     async def _adopt(self, ended: list[str]) -> None:
         """Let the sessions of gateways that have ended wait for their clients for the grace period."""
         number = await self._engine.orphan(time.time() + self._gateway.limits.grace)
-        log.warning("gateways have ended: %s; %d sessions wait for their clients", ", ".join(ended), number)
+        log.warning(
+            "gateways have ended: %s; sessions that wait for their clients: %d", ", ".join(ended), number
+        )
         for instance in ended:
             await self._shared.forget(instance)
 

@@ -267,7 +267,7 @@ class Gateway:
         go on until the gateway is shut down. Idempotent."""
         if self.draining:
             return
-        log.info("the gateway drains: %d sessions can move or have requests in flight", self.to_drain)
+        log.info("the gateway drains; sessions that can move or have requests in flight: %d", self.to_drain)
         self.tasks.spawn(self._sessions.give_away(), "drain")
         self._sessions.draining = True
         if self.elsewhere is not None:

@@ -175,7 +175,7 @@ class StoredSessions:
         """Give sessions whose gateway has ended the grace period, in seconds; for the start of a gateway that shares
         the engine with no other."""
         await self.engine.orphan(time.time() + grace)
-        log.info("%d stored sessions wait for their clients", self.engine.statistics.sessions)
+        log.info("stored sessions that wait for their clients: %d", self.engine.statistics.sessions)
 
     def tick(self, now: float) -> None:
         """Delete expired sessions from time to time; called about once a second (``now``: ``time.monotonic``)."""
@@ -189,4 +189,4 @@ class StoredSessions:
         except EngineUnavailableError:
             return
         if expired:
-            log.info("%d stored sessions have expired", len(expired))
+            log.info("stored sessions that have expired: %d", len(expired))

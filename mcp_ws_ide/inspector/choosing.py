@@ -18,7 +18,7 @@ from mcp_ws_ide.discovery import (
     split_address,
     undecided_gateways,
 )
-from mcp_ws_ide.errors import ConnectError, UnusableArgumentError
+from mcp_ws_ide.errors import ConnectError, UnauthorizedError, UnusableArgumentError
 from mcp_ws_ide.rest_client import GatewayClient, gateway_with, get_json
 from mcp_ws_ide.sanitise import visible
 
@@ -53,9 +53,9 @@ def address(
 
 def _has_gateway(gateway: RunningGateway) -> bool:
     try:
-        GatewayClient(gateway, QUICK).call("GET", "health")
-    except ConnectError:
-        return False
+        GatewayClient(gateway, QUICK).call("GET", "instances")
+    except ConnectError as error:
+        return error.by_gateway and not isinstance(error, UnauthorizedError)
     return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ DEFAULT = Path("/data/sessions.sqlite")
         ("sqlite", DEFAULT),
         ("sqlite:///var/lib/mcp/sessions.db", Path("/var/lib/mcp/sessions.db")),
         ("sqlite:////var/lib/sessions.db", Path("/var/lib/sessions.db")),
+        ("sqlite:///~/sessions.db", Path.home() / "sessions.db"),
+        ("sqlite:///~root/sessions.db", Path(pwd.getpwnam("root").pw_dir) / "sessions.db"),
         ("sqlite:///with%20blank/%C3%BC", Path("/with blank/ü")),
     ],
 )
@@ -59,8 +62,9 @@ def test_an_address_names_a_file_or_none(address, path):
         ("sqlite://", "names no file"),
         ("sqlite:///", "names no file"),
         ("sqlite:///directory/", "names no file"),
-        ("sqlite://host/path", "names no file"),
-        ("sqlite://relative.db", "names no file"),
+        ("sqlite://host/path", "with two slashes, a host follows; write three before an absolute path"),
+        ("sqlite://relative.db", "with two slashes, a host follows; write three before an absolute path"),
+        ("sqlite:///~nobody-here/sessions.db", "there is no user 'nobody-here'"),
         ("sqlite:///path?mode=ro", "names no file"),
         ("sqlite:///a%00b", "names no file"),
         ("sqlite://[", "use ''"),

@@ -353,7 +353,8 @@ async def test_without_their_keys_sessions_are_lost_and_the_gateway_starts(tmp_p
         assert await engine.sessions() == []
         assert engine.statistics.lost == {"key": 3}
         assert await (await Owner.of_new(engine)).commit(1) is Outcome.COMMITTED
-    assert "3 stored sessions are lost: their keys are not in" in caplog.text
+    keys = tmp_path / "keys.json"
+    assert f"stored sessions that are lost, because their keys are not in '{keys}': 3" in caplog.text
 
 
 async def test_without_the_keys_of_its_log_sessions_that_only_the_log_had_are_not_lost_silently(
@@ -366,7 +367,7 @@ async def test_without_the_keys_of_its_log_sessions_that_only_the_log_had_are_no
     (tmp_path / "keys.json").unlink()
     async with running(sealed_sqlite(tmp_path)) as engine:
         assert engine.statistics.lost == {"key": 1}
-    assert "at least 1 stored sessions are lost: their keys are not in" in caplog.text
+    assert f"because their keys are not in '{tmp_path / 'keys.json'}': at least 1" in caplog.text
 
 
 async def test_a_session_whose_key_was_removed_is_lost_and_the_others_go_on(tmp_path, sealed):

@@ -528,7 +528,8 @@ async def test_a_file_that_is_deleted_while_it_is_open_is_written_again(
     for _ in range(10):
         for owner in owners:
             await commit_until_committed(owner)
-    await until(lambda: "deleted or replaced while it was open" in caplog.text)
+    gone = f"the session file '{tmp_path / 'sessions.sqlite'}' was deleted or replaced while this gateway had it open"
+    await until(lambda: f"{gone}; all sessions are now written into a new file from memory" in caplog.text)
     monkeypatch.setattr(sqlite, "LOOK_SECONDS", 1e9)
     await until(lambda: not engine.problem and not engine._pending)
     await abandon(engine)
@@ -611,10 +612,10 @@ async def commit_until_committed(owner: Owner) -> None:
 
 
 @contextlib.contextmanager
-def no_file_may_grow() -> Iterator[None]:
-    """Let every write beyond a few bytes of a file fail, as on a disk with an error."""
+def no_file_may_grow(limit: int = 100) -> Iterator[None]:
+    """Let every write fail beyond these bytes of a file."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
         yield
     finally:
@@ -632,9 +633,12 @@ async def test_what_cannot_be_written_is_failed_and_committed_once_when_it_can_b
         for _ in range(3):
             outcomes = await asyncio.gather(*(committed(engine, batch) for batch in batches))
             assert outcomes == [Outcome.FAILED] * 3
-        assert "cannot be written" in engine.problem
+        assert engine.problem.endswith(
+            "or its log, cannot grow: a file of this process may have at most 100 bytes; "
+            "raise the limit (ulimit -f, LimitFSIZE=)"
+        )
         for refused in (engine.create(new_session()), engine.take(owners[0].stored.id, "alice")):
-            with pytest.raises(EngineUnavailableError, match="cannot be written"):
+            with pytest.raises(EngineUnavailableError, match="cannot grow"):
                 await refused
     await until(lambda: not engine.problem)  # without anything that is sent
     assert await asyncio.gather(*(committed(engine, batch) for batch in batches)) == [Outcome.COMMITTED] * 3
@@ -646,6 +650,23 @@ async def test_what_cannot_be_written_is_failed_and_committed_once_when_it_can_b
             stored = await owner_after(engine, owner)
             assert (stored.received, stored.sent, stored.number) == (1, 2, 1)
         assert len(await engine.sessions()) == 3
+
+
+async def test_a_limit_on_the_size_of_files_is_kept_by_writing_the_sessions_more_often(tmp_path, caplog):
+    async with running(new_sqlite(tmp_path)) as engine:
+        owner = await Owner.of_new(engine)
+        await until(lambda: not engine._pending)
+        with no_file_may_grow(1 << 19):
+            for number in range(30):
+                batch = owner.batch(1, (b"x" * 50_000,), acknowledged=number)
+                async with asyncio.timeout(BOUND):
+                    while await committed(engine, batch) is Outcome.FAILED:
+                        await until(lambda: not engine._pending)
+                owner.note(batch)
+        assert engine.problem == ""
+    assert caplog.text.count("sessions cannot be stored") == 1, "the limit came after the start"
+    async with running(new_sqlite(tmp_path)) as engine:
+        assert (await owner_after(engine, owner)).received == 30
 
 
 async def test_sessions_whose_gateway_has_ended_expire_though_that_cannot_be_stored_at_once(tmp_path):

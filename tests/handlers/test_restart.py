@@ -6,6 +6,7 @@ The table in docs/operate/stored-sessions.md, cell by cell, with the clients of 
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import subprocess
 import sys
@@ -100,6 +101,30 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
     yield running
     running.stop()
     inner.stop()
+
+
+async def test_while_nothing_can_be_stored_health_says_so_and_messages_wait(jupyter):
+    def limit(size: int) -> None:
+        resource.prlimit(jupyter.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    def probed(name: str) -> int:
+        return jupyter.request("GET", f"mcp-ws/api/{name}")[0]
+
+    async with caller(jupyter, "fast") as one:
+        assert await ask(one, 1) == "call 1"
+        limit(1 << 19)
+        try:
+            call = asyncio.create_task(ask(one, 2, text="x" * 600_000))
+            await until(lambda: jupyter.rest("GET", "health")[0] == 503, what="the report of the failure")
+            health = jupyter.rest("GET", "health")[1]
+            assert (health["status"], health["engine"]["writes"]) == ("not_storing", False)
+            assert f"may have at most {1 << 19} bytes" in health["engine"]["problem"]
+            assert (probed("live"), probed("ready"), call.done()) == (204, 204, False)
+        finally:
+            limit(resource.RLIM_INFINITY)
+        assert len(await call) == 600_000
+        status, health = jupyter.rest("GET", "health")
+        assert (status, health["status"], health["engine"]["problem"]) == (200, "ok", "")
 
 
 @pytest.mark.parametrize("end", [killed, stopped])
@@ -233,7 +258,7 @@ async def test_a_session_is_listed_as_stored_and_can_be_ended_until_its_client_i
 async def test_each_start_logs_the_number_of_all_stored_sessions(jupyter):
     await left(jupyter, 2)
     await killed(jupyter)  # the first start has given both of them their grace period
-    await until(lambda: jupyter.log.read_text().count("2 stored sessions wait for their clients") == 2)
+    await until(lambda: jupyter.log.read_text().count("stored sessions that wait for their clients: 2") == 2)
 
 
 def by_id(jupyter: Jupyter, ids: list[str]) -> list[dict[str, Any]]:

@@ -23,25 +23,27 @@ class HealthHandler(ApiHandler):
         """Wait for the engine to start, but answer also if it cannot: the answer tells why."""
         await self.runtime.refusal()
 
-    def _status(self) -> str:
+    def _status(self, problem: str) -> str:
         gateway = self.runtime.gateway
         if self.runtime.not_ready:
             return "refusing"
-        return "closing" if gateway.closing else "draining" if gateway.draining else "ok"
+        if gateway.closing:
+            return "closing"
+        return "not_storing" if problem else "draining" if gateway.draining else "ok"
 
     @web.authenticated
     @authorized("execute", resource="mcp")
     async def get(self) -> None:
-        """Get a summary of the gateway's state; with status 503 while the engine cannot be used."""
+        """Get a summary of the gateway's state; with status 503 while the engine stores nothing."""
         gateway, engine = self.runtime.gateway, self.runtime.engine
         problem = self.runtime.engine_problem()
         stored = None if engine is None else {"name": engine.name, "writes": not problem, "problem": problem}
-        if self.runtime.not_ready:
+        if problem:
             self.set_header("Retry-After", "1")
             self.set_status(503)
         self.finish(
             {
-                "status": self._status(),
+                "status": self._status(problem),
                 "version": __version__,
                 "sessions": len(gateway.sessions),
                 "links": sum(session.attached for session in gateway.sessions.values()),
