@@ -1,4 +1,7 @@
-/** Launcher cards: one for each server, those for the page and the inspector, and the first steps where there is no server. */
+/**
+ * Launcher cards: those for the list of servers and the inspector, one for each server, and the first steps where there is
+ * no server. The list comes first, because the launcher takes the icon of the section's heading from its first card.
+ */
 
 import type { ILauncher } from '@jupyterlab/launcher';
 import type { IDisposable } from '@lumino/disposable';
@@ -9,7 +12,8 @@ import { ADD, ADD_DEMO, SERVERS } from './panel';
 import type { Preferences } from './settings';
 
 const CATEGORY = 'MCP';
-const AFTER_SERVERS = 1000;
+const AFTER_LIST = 1;
+const INSPECTOR = 1000;
 
 /** Keep the cards in step with the configured servers and the settings. */
 export function addCards(launcher: ILauncher, gateway: Gateway, preferences: Preferences, inspector: () => boolean): void {
@@ -34,16 +38,17 @@ function wantedCards(gateway: Gateway, inspector: boolean): ILauncher.IItemOptio
   if (gateway.reach === 'absent' || gateway.reach === 'unknown') {
     return [];
   }
-  const servers = gateway.servers.map(({ name }, rank) => ({
-    command: CommandIds.open,
-    args: { server: name, card: true },
+  const card = (command: string, args: Record<string, string>, rank: number): ILauncher.IItemOptions => ({
+    command,
+    args: { card: true, ...args },
     category: CATEGORY,
     rank
-  }));
-  const others = [
-    { command: CommandIds.open, args: { card: true, route: SERVERS }, category: CATEGORY, rank: AFTER_SERVERS },
-    ...(servers.length === 0 ? [ADD, ADD_DEMO].map((route, at) => ({ command: CommandIds.open, args: { card: true, route }, category: CATEGORY, rank: AFTER_SERVERS + 1 + at })) : [])
+  });
+  const servers = gateway.servers.map(({ name }, at) => card(CommandIds.open, { server: name }, AFTER_LIST + at));
+  const steps = [ADD, ADD_DEMO].map((route, at) => card(CommandIds.open, { route }, AFTER_LIST + at));
+  return [
+    card(CommandIds.open, { route: SERVERS }, 0),
+    ...(servers.length === 0 ? steps : servers),
+    ...(inspector ? [card(CommandIds.inspect, {}, INSPECTOR)] : [])
   ];
-  const last = { command: CommandIds.inspect, args: { card: true }, category: CATEGORY, rank: AFTER_SERVERS + 9 };
-  return inspector ? [...servers, ...others, last] : [...servers, ...others];
 }
