@@ -241,57 +241,50 @@ def test_an_expired_login_is_shown(tab):
     tab.quiet(network=True)
 
 
-def invalidate_login(tab) -> None:
-    """Make the gateway refuse the cookie, as after it has lost its secret."""
+def lose_login_in_a_call(open_tab, gateway, road):
+    """Let the login expire while a call runs and the link is lost; return the tab and its session."""
+    tab = open_tab(gateway.url.replace(str(gateway.port), str(road.port)))
+    tab.go("server/demo/tools/slow")
+    tab.connected()
+    session = tab.session("demo")["id"]
+    start_slowly(tab)
     context = tab.page.context
     (login,) = [cookie for cookie in context.cookies() if cookie["name"].startswith("username-")]
     context.add_cookies([{**login, "value": "invalid"}])
+    road.cut()
+    tab.page.locator(".state[data-state=reconnecting]").wait_for()
+    road.mend()
+    tab.page.get_by_role("button", name="Log in again").wait_for()
+    return tab, session
+
+
+def went_on(tab, session: str) -> None:
+    """Assert that the call got its result in the session in which it began."""
+    tab.shows("60 steps done", ".call pre")
+    assert tab.page.locator(".call").count() == 1
+    assert tab.page.locator(".session").get_attribute("title") == f"session {session}"
+    tab.quiet(network=True)
 
 
 def test_after_a_login_that_expired_while_the_link_was_lost_the_session_and_its_call_continue(
     open_tab, gateway, road
 ):
-    tab = open_tab(gateway.url.replace(str(gateway.port), str(road.port)))
-    tab.go("server/demo/tools/slow")
-    tab.connected()
-    session = tab.session("demo")["id"]
-    start_slowly(tab)
-    invalidate_login(tab)
-    road.cut()
-    tab.page.locator(".state[data-state=reconnecting]").wait_for()
-    road.mend()
-    again = tab.page.get_by_role("button", name="Log in again")
-    again.wait_for()
+    tab, session = lose_login_in_a_call(open_tab, gateway, road)
     assert tab.page.locator(".call.running").count() == 1, "no answer has come, and none was made up"
     tab.page.get_by_role("button", name="Reconnect").click()  # which the gateway refuses like before
-    again.click()
+    tab.page.get_by_role("button", name="Log in again").click()
     tab.page.locator("#password_input").fill(gateway.token)
     tab.page.locator("#password_input").press("Enter")
     tab.page.get_by_role("heading", name="slow").wait_for()
-    tab.shows("60 steps done", ".call pre")
-    assert tab.page.locator(".call").count() == 1
-    assert tab.page.locator(".session").get_attribute("title") == f"session {session}"
+    went_on(tab, session)
     assert tab.page.evaluate("sessionStorage.length") == 0
-    tab.quiet(network=True)
 
 
 def test_a_session_goes_on_in_the_same_page_after_a_login_in_another_tab(open_tab, gateway, road):
-    tab = open_tab(gateway.url.replace(str(gateway.port), str(road.port)))
-    tab.go("server/demo/tools/slow")
-    tab.connected()
-    session = tab.session("demo")["id"]
-    start_slowly(tab)
-    invalidate_login(tab)
-    road.cut()
-    tab.page.locator(".state[data-state=reconnecting]").wait_for()
-    road.mend()
-    tab.page.get_by_role("button", name="Log in again").wait_for()
+    tab, session = lose_login_in_a_call(open_tab, gateway, road)
     open_tab(tab.root.removesuffix("mcp-ws/"), context=tab.page.context)
     tab.page.get_by_role("button", name="Reconnect").click()
-    tab.shows("60 steps done", ".call pre")
-    assert tab.page.locator(".call").count() == 1
-    assert tab.page.locator(".session").get_attribute("title") == f"session {session}"
-    tab.quiet(network=True)
+    went_on(tab, session)
 
 
 def test_an_unknown_server_is_shown(tab):
