@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { KINDS } from "../build/page/traffic/row.js";
+import { isAlarming, KINDS } from "../build/page/traffic/row.js";
 
 const read = (path) => readFileSync(new URL(path, import.meta.url), "utf8");
 const { record, optional: some, attached, gap, values } = JSON.parse(read("../../tests/vectors/tap_record.json"));
@@ -21,4 +21,10 @@ test("the page knows the legs, directions and kinds of the table", () => {
   assert.deepEqual(literals("leg"), values.leg);
   assert.deepEqual(literals("direction"), values.direction);
   assert.deepEqual([...KINDS].sort(), [...values.kind].sort());
+});
+
+test("a lost link is a problem, but a client that goes away is none", () => {
+  const alarming = ["1001 ", "1001", "1006 ", "10010 ", null].filter((detail) => isAlarming({ event: "link_lost", detail }));
+  assert.deepEqual(alarming, ["1006 ", "10010 ", null]);
+  assert.equal(isAlarming({ event: "link_closed", detail: "1006" }), false);
 });

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from mcp_ws_ide.observe.tap_record import NO_ID, TapRecord
+from mcp_ws_ide.observe.tap_record import NO_ID, TapRecord, client_left
 
 MAX_ASKED: Final = 4096
 """Open requests that a watcher of methods remembers, to recognize their responses; one more forgets the oldest."""
@@ -81,7 +81,7 @@ EVERYTHING: Final = Scope()
 def _is_trouble(record: TapRecord) -> bool:
     if record.kind == "response":
         return record.raw is not None and '"isError":true' in record.raw.replace(" ", "")
-    return record.kind in ("error", "malformed") or record.event in _TROUBLE
+    return record.kind in ("error", "malformed") or (record.event in _TROUBLE and not client_left(record))
 
 
 _RequestKey = tuple[str, str | None, str | msgspec.UnsetType, str | None, str | None, bytes]

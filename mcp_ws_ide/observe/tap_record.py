@@ -78,5 +78,14 @@ class GapRecord(TapRecord):
     count: int | None = None
 
 
+LEFT: Final = "1001"
+"""The close code of a client that goes away, like a browser whose tab is closed (RFC 6455 section 7.4.1)."""
+
+
+def client_left(record: TapRecord) -> bool:
+    """Return whether a record is the end of a link that its client closed because it goes away: no failure."""
+    return record.event == "link_lost" and (record.detail or "").partition(" ")[0] == LEFT
+
+
 encode: Final = msgspec.json.Encoder().encode
 """A record as one line of JSON, without the newline."""

@@ -289,6 +289,14 @@ def test_a_failed_result_is_an_error_too():
     assert [record["id"] for record in records(watcher)] == [1]
 
 
+def test_a_lost_link_is_a_failure_but_a_client_that_goes_away_is_none():
+    tap = Tap()
+    watcher = watched(tap, scope=Scope(errors=True))
+    for detail in ("1001 ", "1001 the page is closed", "1006 ", "10010 "):
+        tap.event("me", "demo", "9f3a", "link_lost", detail)
+    assert [record["detail"] for record in records(watcher)] == ["1006 ", "10010 "]
+
+
 @pytest.mark.parametrize(
     ("query", "words"),
     [

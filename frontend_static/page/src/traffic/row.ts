@@ -35,7 +35,7 @@ export interface Row {
 export type Content = Readonly<Record<string, unknown>>;
 
 const ID = /"id":("(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*),"size":/;
-const TROUBLE = new Set(["dropped", "link_lost", "upstream_closed", "fault"]);
+const TROUBLE = new Set(["dropped", "link_lost", "upstream_closed", "fault", "intermediary"]);
 /** Members of `params` that name the subject of a request. */
 const TARGETS = ["name", "uri", "taskId"];
 
@@ -89,10 +89,15 @@ export function targetOf(content: Content): string {
   return "";
 }
 
+/** Whether an event is a problem; the end of a link whose client goes away (1001), like a closed tab, is none. */
+export function isAlarming({ event, detail }: Pick<TapRecord, "event" | "detail">): boolean {
+  return TROUBLE.has(event ?? "") && !(event === "link_lost" && /^1001\b/.test(detail ?? ""));
+}
+
 /** Whether a row shows a problem: an error, a failed or lost call, a malformed message, a gap or an alarming event. */
 export function isTrouble({ record, kind, status }: Row): boolean {
   if (kind === "error" || kind === "malformed" || kind === "gap") return true;
-  return status === "failed" || status === "error" || status === "lost" || TROUBLE.has(record.event ?? "");
+  return status === "failed" || status === "error" || status === "lost" || isAlarming(record);
 }
 
 /** The text of a message, or the details of an event. */

@@ -7,6 +7,7 @@ import { bytes, clock, duration, eraName } from "../format.js";
 import { sessions, usePolled } from "../polled.js";
 import { href } from "../route.js";
 import { Tap, type TapRecord } from "../tap.js";
+import { isAlarming } from "../traffic/row.js";
 import { Confirm } from "../ui/dialog.js";
 import { Badge, Banner } from "../ui/parts.js";
 import { FilteredTable } from "../ui/table.js";
@@ -119,14 +120,12 @@ function LinkState({ session }: { session: Session }) {
   return <Badge kind="warn">{session.resumable ? "detached, may resume" : "detached"}</Badge>;
 }
 
-const TROUBLE = ["link_lost", "upstream_closed", "dropped", "fault"];
-
 function Event({ event }: { event: TapRecord }) {
   const name = event.event ?? event.kind;
   return (
     <li>
       <time class="muted mono">{clock(event.time)}</time>
-      <Badge kind={TROUBLE.includes(name) || event.kind === "gap" ? "warn" : name === "resumed" || name === "restored" ? "good" : ""}>{name.replace(/_/g, " ")}</Badge>
+      <Badge kind={isAlarming(event) || event.kind === "gap" ? "warn" : name === "resumed" || name === "restored" ? "good" : ""}>{name.replace(/_/g, " ")}</Badge>
       <span class="message">
         {event.server} {event.session && <span class="mono muted">{event.session.slice(0, 8)} </span>}
         <span class="muted">{event.detail}</span>
