@@ -7,6 +7,7 @@ tables, text and images, with either major of the SDK.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -27,6 +28,8 @@ except ImportError:  # SDK 1.x
 COMPLETING_SECONDS: Final = 10.0
 """Seconds that a server may take to be connected while its tools are completed."""
 _NAME: Final = "mcp"
+_LINE: Final = re.compile(rf"\s*(?:\w+\s*=\s*)?%%?{_NAME}\s(.*)", re.DOTALL)
+"""A line with the magic up to the cursor, be it assigned to a name."""
 
 FORMATS: Final[dict[type, Callable[[Any], str]]] = {
     types.ListToolsResult: lambda result: html.tools(plain(result)["tools"]),
@@ -48,8 +51,7 @@ def load_ipython_extension(ipython: Any) -> None:
         formatter.for_type(shown, show)
     magic = ServerMagic(ipython)
     ipython.register_magic_function(magic.run, "line_cell", _NAME)
-    for marks in ("%", "%%"):
-        ipython.set_hook("complete_command", magic.complete, str_key=f"{marks}{_NAME}")
+    ipython.Completer.custom_matchers.append(magic.complete)
 
 
 def unload_ipython_extension(ipython: Any) -> None:
@@ -61,6 +63,7 @@ def unload_ipython_extension(ipython: Any) -> None:
         magic = ipython.magics_manager.magics[kind].pop(_NAME, None)
     if magic is not None:
         magic.__self__.close()
+        ipython.Completer.custom_matchers.remove(magic.__self__.complete)
 
 
 class ServerMagic:
@@ -69,6 +72,7 @@ class ServerMagic:
     def __init__(self, ipython: Any) -> None:
         self._ipython = ipython
         self._clients: dict[str, SyncClient] = {}
+        self.complete: Final = _matcher(self.following)
 
     def close(self) -> None:
         """End every session."""
@@ -162,19 +166,10 @@ class ServerMagic:
                 ) from None
             return value
 
-    def complete(self, shell: Any, event: Any) -> list[str]:
-        """Return what may follow: a server, a tool or prompt or resource, an argument."""
-        words = event.text_until_cursor.split()[1:]
-        if words and not event.text_until_cursor[-1].isspace():
-            words.pop()
-        try:
-            return self._following(words)
-        except Exception:
-            return []  # a completion that fails is none
-
-    def _following(self, words: list[str]) -> list[str]:
+    def following(self, words: list[str]) -> list[str]:
+        """Return what may follow these words: a server, a tool or prompt or resource, an argument."""
         if not words:
-            return [str(each["address"] or each["name"]) for each in servers()]
+            return [str(each["name"]) for each in servers()]
         client = self.client(words[0], timeout=COMPLETING_SECONDS)
         if len(words) == 1:
             return [*client.tools, *client.prompts, *client.resources._uris]
@@ -182,6 +177,26 @@ class ServerMagic:
         given = {word.partition("=")[0] for word in words[2:]}
         parameters = function.__signature__.parameters  # type: ignore[attr-defined]
         return [f"{name}=" for name in parameters if name not in given]
+
+
+def _matcher(following: Callable[[list[str]], list[str]]) -> Callable[[Any], Any]:
+    """Return what completes lines with the magic, in place of IPython's other matchers, which know Python only."""
+    from IPython.core.completer import SimpleCompletion, context_matcher
+
+    @context_matcher()
+    def complete(context: Any) -> Any:
+        line = _LINE.fullmatch(context.text_until_cursor)
+        if line is None:
+            return {"completions": []}
+        *words, begun = re.split(r"\s+", line[1].lstrip())
+        try:
+            found = [each for each in following(words) if each.startswith(begun)]
+        except Exception:
+            found = []  # a completion that fails is none
+        completions = [SimpleCompletion(each) for each in found]
+        return {"completions": completions, "matched_fragment": begun, "suppress": True, "ordered": True}
+
+    return complete
 
 
 def _words(line: str) -> list[str]:
@@ -225,7 +240,7 @@ class Servers:
 
     def _rows(self) -> list[tuple[str, str]]:
         return [
-            (str(each["address"] or each["name"]), ": ".join(filter(None, [each["state"], each["reason"]])))
+            (str(each["name"]), ": ".join(filter(None, [each["state"], each["reason"]])))
             for each in self._listed
         ]
 

@@ -129,6 +129,7 @@ def test_an_invalid_schema_does_not_break_the_list(shell, broken):
         (["5.0"], {"result": 5.0}, "5.0"),
         (['{"a": 1}'], {"a": 1}, '{\n  "a": 1\n}'),
         (['[{"a": 1}]'], {"result": [{"a": 1}]}, "a1"),
+        (['{"n": 1, "rows": [{"a": 1}]}'], {"n": 1, "rows": [{"a": 1}]}, '{\n  "n": 1\n}rowsa1'),
         (["one"], {"a": 1}, 'onestructured content{\n  "a": 1\n}'),
     ],
 )
@@ -278,9 +279,11 @@ def test_tab_completes_tools_arguments_and_the_magic(kernel):
     assert "mcp.tools.slow" in [f"mcp.tools.{name}" for name in kernel.complete("mcp.tools.sl")]
     assert {"steps=", "delay="} <= set(kernel.complete("mcp.tools.slow("))
     assert "mcp.tools.slow(steps: int = 5, delay: float = 0.2)" in kernel.inspect("mcp.tools.slow")
-    assert "demo" in kernel.complete("%mcp de")
-    assert "slow" in kernel.complete("%mcp demo sl")
-    assert "delay=" in kernel.complete("%%mcp demo slow steps=1 d")
+    assert "and" not in kernel.complete("%mcp "), "what Python has does not follow"
+    assert kernel.complete("%mcp de") == ["demo"]
+    assert kernel.complete("result = %mcp demo sl") == ["slow"]
+    assert kernel.complete("%mcp demo demo://c") == ["demo://counter"]
+    assert kernel.complete("%%mcp demo slow steps=1 d") == ["delay="]
     assert "echo() " in kernel.run("mcp.tools.echo(txt=1)")
     assert "echo needs text as well" in kernel.run("%mcp demo echo")
     assert "'c=3' is no argument; write NAME=VALUE, with NAME one of a, b" in kernel.run(

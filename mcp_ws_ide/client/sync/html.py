@@ -128,8 +128,11 @@ def resources(items: list[dict[str, Any]]) -> str:
 
 
 def data(value: Any) -> str:
-    """Return a table of a list of objects; any other value as JSON."""
-    if not (isinstance(value, list) and value and all(isinstance(each, dict) for each in value)):
+    """Return a table of a list of objects, alone or as the only list in an object; any other value as JSON."""
+    if isinstance(value, dict) and len(lists := [name for name in value if _is_table(value[name])]) == 1:
+        others = {name: each for name, each in value.items() if name not in lists}
+        return (preformatted(as_json(others)) if others else "") + f"<p>{_code(lists[0])}</p>" + data(value[lists[0]])
+    if not _is_table(value):
         return preformatted(value if isinstance(value, str) else as_json(value))
     names = list(dict.fromkeys(name for each in value[:SHOWN_ROWS] for name in each))
     shown = names[:SHOWN_COLUMNS]
@@ -141,6 +144,10 @@ def data(value: Any) -> str:
     cut = [each for each in cut if each]
     more = note(f"… {' and '.join(cut)}; .json or .df has all") if cut else ""
     return table((text(name, SHOWN_CELL) for name in shown), rows) + more
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, dict) for each in value)
 
 
 def _cell(value: Any) -> str:
