@@ -1,7 +1,7 @@
 // Tasks (SEP-2663): followed to their end, with questions, cancellation and requests that are lost.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cancelTask, followTask, taskIn } from "../build/page/mcp/tasks.js";
+import { cancelTask, followOldTask, followTask, oldTaskIn, taskIn } from "../build/page/mcp/tasks.js";
 
 const FIRST = { taskId: "t1", status: "working", pollIntervalMs: 5 };
 
@@ -72,4 +72,39 @@ test("a cancelled call stops asking, and the server is asked to end the task", a
   await assert.rejects(followTask(FIRST, { ...peer, wait: async () => stop.abort() }, stop.signal, () => undefined));
   await cancelTask(FIRST, peer);
   assert.deepEqual(sent, [["tasks/cancel", { taskId: "t1" }]]);
+});
+
+/** A server of revision 2025-11-25: its task works until `finish` is called with a result or an Error. */
+function working() {
+  let finish;
+  const result = new Promise((resolve, reject) => (finish = (end) => (end instanceof Error ? reject(end) : resolve(end))));
+  let status = "working";
+  const sent = [];
+  const peer = {
+    request: async (method, params) => (sent.push([method, params.taskId]), method === "tasks/result" ? result : { taskId: "t1", status }),
+    answer: async () => assert.fail("questions come as requests"),
+    isLost: () => false,
+    wait: async (delay) => void sent.push(["wait", delay]),
+  };
+  return { peer, sent, end: (as, end) => ((status = as), finish(end)) };
+}
+
+test("a task of revision 2025-11-25 is followed until its result is there, which is a request of its own", async () => {
+  assert.equal(oldTaskIn({ task: { taskId: "t1", status: "working" } })?.taskId, "t1");
+  for (const other of [undefined, {}, { task: {} }, { resultType: "task", taskId: "t1" }]) assert.equal(oldTaskIn(other), undefined);
+  const { peer, sent, end } = working();
+  const seen = [];
+  const followed = followOldTask({ taskId: "t1", status: "working", pollInterval: 300 }, peer, never(), ({ status }) => {
+    seen.push(status);
+    if (seen.length === 3) end("completed", { content: [] });
+  });
+  assert.deepEqual(await followed, { content: [] });
+  assert.equal(seen.at(-1), "completed");
+  assert.deepEqual(sent.slice(0, 3), [["wait", 300], ["tasks/result", "t1"], ["tasks/get", "t1"]]);
+});
+
+test("a task of revision 2025-11-25 that fails has the error of the server", async () => {
+  const { peer, end } = working();
+  end("failed", Object.assign(new Error("no space"), { code: -32000 }));
+  await assert.rejects(followOldTask({ taskId: "t1", status: "working" }, peer, never(), () => undefined), { message: "no space", code: -32000 });
 });

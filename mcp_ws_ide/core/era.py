@@ -24,6 +24,11 @@ PROBE_ID: Final = b"0"
 """Id of the probe; the multiplexer counts from 1."""
 
 
+BRIDGE_KEY: Final = "mcp-ws-ide/bridge"
+"""Member of the ``_meta`` of a client's ``server/discover``. With ``false`` the client asks not to be bridged: where the
+server has only the handshake era, it performs the handshake itself."""
+
+
 class Era(StrEnum):
     """The era spoken to a server."""
 
@@ -81,6 +86,13 @@ def refused_probe(answer: messages.Message) -> str:
     except (msgspec.DecodeError, RecursionError):
         return ""
     return error.message or "no reason was given" if error.code in GATEWAY_ERRORS else ""
+
+
+def declines_bridge(message: messages.Message) -> bool:
+    """Return whether a client's request asks for the server's own era in place of the bridge."""
+    if message.method != b'"server/discover"':
+        return False
+    return messages.member(messages.member(message.params, "_meta"), BRIDGE_KEY) == b"false"
 
 
 def refuse_modern(raw_id: bytes, server: str) -> messages.Message:

@@ -198,7 +198,7 @@ class Attachments:
 
     def forward_modern(self, effect: Forward) -> None:
         """Pass a modern message on to the upstream it belongs to."""
-        if (self.stateless or self._server.era is LEGACY) and not self._may_forward_modern():
+        if (self.stateless or self._server.era is LEGACY) and not self._may_forward_modern(effect):
             return self.refuse_modern(effect)
         upstream = self._modern_upstream(effect)
         if upstream is None:
@@ -316,10 +316,12 @@ class Attachments:
         kind = RenewedUpstream if self._server.spec.kind in renewed.KINDS else PrivateUpstream
         return kind(self._services, self._server, self._principal, self, kept)
 
-    def _may_forward_modern(self) -> bool:
+    def _may_forward_modern(self, effect: Forward) -> bool:
         if self.stateless and self._has_own_process and not self._server.members:
             return False
-        return self._server.era is not LEGACY or self._server.spec.bridge
+        if self._server.era is not LEGACY:
+            return True
+        return self._server.spec.bridge and not (self._has_own_process and eras.declines_bridge(effect.message))
 
     @property
     def _has_own_process(self) -> bool:

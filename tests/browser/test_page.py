@@ -386,6 +386,28 @@ def test_typed_arguments_survive_a_reload_and_a_step_back_and_win_over_those_of_
     tab.quiet()
 
 
+def test_a_server_of_the_handshake_era_alone_is_spoken_to_in_it_and_runs_its_tasks(tab):
+    tab.go("server/everything/tools/simulate-research-query")
+    tab.connected()
+    assert tab.page.locator(".server-head .badge").first.inner_text() == "2025-11-25"
+    tab.page.get_by_label("topic").fill("tides")
+    tab.page.get_by_role("checkbox", name="ambiguous").check()
+    tab.call()
+    tab.page.locator("[data-task=working]").wait_for()
+    tab.page.reload()
+    tab.connected()
+    question = tab.page.get_by_role("region", name="Questions from the server")
+    question.wait_for()
+    tab.page.locator("[data-task=input_required]").wait_for()
+    question.get_by_role("combobox").select_option(index=1)
+    question.get_by_role("button", name="Accept").click()
+    tab.page.locator("[data-task=completed]").wait_for()
+    tab.shows("tides", ".call .result")
+    tab.go("server/everything/about")
+    tab.shows("handshake era", ".about")
+    tab.quiet()
+
+
 def test_a_choice_of_whole_shapes_has_a_form(tab):
     tab.go("server/showcase/tools/either-shape")
     tab.connected()

@@ -14,7 +14,7 @@ import pytest
 
 from mcp_ws_ide.config.spec import Configuration, ServerSpec
 from mcp_ws_ide.core import messages
-from mcp_ws_ide.core.era import Era
+from mcp_ws_ide.core.era import BRIDGE_KEY, Era
 from mcp_ws_ide.core.group import ACKNOWLEDGE_TIME
 from mcp_ws_ide.core.list_items import UNAVAILABLE_KEY
 from mcp_ws_ide.core.tools import ToolRules
@@ -28,6 +28,7 @@ from mcp_ws_ide.links.http import HttpLink, Stream
 from tests.conftest import BOUND, FAST_SERVER, MODERN, TESTS, until
 
 ODD = str(TESTS / "servers" / "odd.py")
+DECLINING = {**MODERN, BRIDGE_KEY: False}
 
 
 class HeldLink:
@@ -292,6 +293,34 @@ async def test_without_the_bridge_exiting_on_the_probe_is_not_a_crash(odd):
     gateway = configure("exits", bridge=False)
     assert (await Client(gateway).ask("tools/list"))["error"]["code"] == -32601
     assert gateway.servers["odd"].crash_loop("me").delay() == 0
+
+
+@pytest.mark.parametrize("behaviour", ["exits", "silent"])
+async def test_a_client_that_declines_the_bridge_is_told_to_shake_hands_where_the_server_wants_that(odd, behaviour):
+    configure, notes = odd
+    gateway = configure(behaviour)
+    for known in (False, True):
+        client = Client(gateway)
+        answer = await client.ask("server/discover", _meta=DECLINING)
+        assert answer["error"]["code"] == -32601
+        handshake = {"protocolVersion": "2025-11-25", "capabilities": {}}
+        assert (await client.ask("initialize", _meta=None, **handshake))["result"]["serverInfo"]["name"] == "odd"
+        assert notes().count("server/discover") == 1, f"the era was known: {known}"
+
+
+@pytest.mark.parametrize(("behaviour", "sharing"), [("silent", "always"), ("modern-mute", "auto")])
+async def test_a_client_that_declines_the_bridge_is_served_as_any_other_where_that_gains_nothing(
+    odd, behaviour, sharing
+):
+    configure, _ = odd
+    answer = await Client(configure(behaviour, sharing=sharing)).ask("server/discover", _meta=DECLINING)
+    assert "2026-07-28" in answer["result"]["supportedVersions"]
+
+
+async def test_the_members_of_a_group_are_bridged_even_for_a_client_that_declines_it(gateway, tmp_path):
+    group = group_of(gateway, tmp_path, old="silent")
+    answer = await Client(gateway, server=group).ask("server/discover", _meta=DECLINING)
+    assert UNAVAILABLE_KEY not in answer["result"].get("_meta", {})
 
 
 async def test_an_internal_error_while_sending_fails_the_waiting_requests(odd, monkeypatch):

@@ -1,13 +1,13 @@
 /** The user's calls of tools, prompts and resources, from request to answer. */
 
-import { LOG_LEVEL_META_KEY, type Client } from "@modelcontextprotocol/client";
+import { LOG_LEVEL_META_KEY, type Client, type RequestOptions } from "@modelcontextprotocol/client";
 import { signal, type Signal } from "@preact/signals";
 import { announce } from "../announce.js";
 import { Call, type CallKind, type Progress, type SavedCall } from "./call.js";
 import { notesOf, refusesAnswer, remarkOn } from "./lenient.js";
 import { isLost, type Lists } from "./lists.js";
 import { messageOf, newKey, REQUEST_TIMEOUT, type Peer } from "./peer.js";
-import { cancelTask, followTask, taskIn, type Task, type TaskPeer } from "./tasks.js";
+import { cancelTask, followOldTask, followTask, oldTaskIn, taskIn, type Task, type TaskPeer } from "./tasks.js";
 import { CALL } from "./wire.js";
 
 /** Milliseconds of the longest timer: a call ends when the server answers or the user cancels it. */
@@ -112,19 +112,30 @@ export class Calls {
   /** Follow the task that a call was answered with; where the user cancels the call, the server is asked to end it. */
   #follow(client: Client, call: Call, task: Task): Promise<any> {
     const peer: TaskPeer = {
-      request: (method, params) => client.request({ method, params }, ANY, { timeout: REQUEST_TIMEOUT }),
+      request: (method, params) => client.request({ method, params }, ANY, { timeout: method === "tasks/result" ? NO_TIMEOUT : REQUEST_TIMEOUT }),
       answer: this.#answer,
       isLost,
       wait: pause,
     };
     call.stop.signal.addEventListener("abort", () => void cancelTask(task, peer).catch((error: unknown) => this.#peer.log.add("error", `the task was not cancelled: ${messageOf(error)}`)));
-    return followTask(task, peer, call.stop.signal, (now) => (call.task.value = now));
+    const follow = this.#isModern ? followTask : followOldTask;
+    return follow(task, peer, call.stop.signal, (now) => (call.task.value = now));
+  }
+
+  get #isModern(): boolean {
+    return this.#peer.info.peek()?.era === "modern";
+  }
+
+  /** Call a tool of revision 2025-11-25 that runs only as a task. */
+  async #requestTask(client: Client, call: Call, _meta: Record<string, unknown>, options: RequestOptions): Promise<any> {
+    const created = await client.request({ method: "tools/call", params: { name: call.name, arguments: call.args, _meta, task: {} } }, ANY, options);
+    const task = oldTaskIn(created);
+    return task === undefined ? created : this.#follow(client, call, task);
   }
 
   #request(client: Client, call: Call): Promise<any> {
     const level = this.level.peek();
-    const modern = this.#peer.info.peek()?.era === "modern";
-    const _meta = { [CALL]: call.key, ...(level && modern ? { [LOG_LEVEL_META_KEY]: level } : {}) };
+    const _meta = { [CALL]: call.key, ...(level && this.#isModern ? { [LOG_LEVEL_META_KEY]: level } : {}) };
     const options = {
       signal: call.stop.signal,
       timeout: NO_TIMEOUT,
@@ -138,6 +149,7 @@ export class Calls {
     const tool = this.#lists.tools.peek().items?.find(({ name }) => name === call.name);
     // Without its output schema: a result that does not match is shown with a remark rather than withheld.
     const { outputSchema: _, ...toolDefinition } = tool ?? { name: call.name, inputSchema: { type: "object" } as const };
+    if (!this.#isModern && tool?.execution?.taskSupport === "required") return this.#requestTask(client, call, _meta, options);
     return client.callTool({ name: call.name, arguments: call.args, _meta }, { ...options, toolDefinition });
   }
 }

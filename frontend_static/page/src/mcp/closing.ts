@@ -22,8 +22,12 @@ const MEANINGS: Record<number, string> = {
   4502: "server ended or cannot start",
 };
 
+/** In place of a close code: no connection was made. */
+export const NEVER_OPEN = 0;
+
 /** The text of a closed connection. `reason` is the one of the close frame; 1006 has none (RFC 6455 section 7.1.5). */
 export function closing(code: number, reason: string): string {
+  if (code === NEVER_OPEN) return "could not connect";
   const meaning = MEANINGS[code];
   const closed = `closed (${code}${meaning ? `, ${meaning}` : ""})`;
   return reason && code !== 1006 ? `${closed}: ${reason}` : closed;

@@ -15,6 +15,7 @@ import { Recent } from "../form/recent.js";
 import type { Json } from "../form/schema.js";
 import type { SavedCall } from "./call.js";
 import { Calls } from "./calls.js";
+import { closing, NEVER_OPEN } from "./closing.js";
 import { Frames } from "./frames.js";
 import { Lists } from "./lists.js";
 import { Log } from "./log.js";
@@ -22,7 +23,7 @@ import { messageOf, REQUEST_TIMEOUT, type Info, type Peer } from "./peer.js";
 import { Questions } from "./questions.js";
 import { Subscriptions } from "./subscriptions.js";
 import { TASKS } from "./tasks.js";
-import { endpointOf, MODERN, type Target } from "./target.js";
+import { endpointOf, isOwn, MODERN, type Era, type Target } from "./target.js";
 import { Wire, type WireSnapshot } from "./wire.js";
 
 /** Milliseconds between two attempts to reconnect, at most. Shorter than the default: the user is waiting. */
@@ -142,10 +143,13 @@ export class Connection implements Peer {
     const wire = new Wire(transport, saved?.wire);
     this.#transport = transport;
     this.#wire = wire;
+    const era = eraOf(this.target, saved);
+    wire.declinesBridge = era === "auto" && isOwn(this.target);
     wire.onframe = (direction, message) => this.frames.add(direction, message);
-    const client = this.#newClient();
+    const client = this.#newClient(era);
     if (saved?.discover) await client.connect(wire, { prior: { kind: "modern", discover: saved.discover as any }, timeout: REQUEST_TIMEOUT });
     else await client.connect(wire, { timeout: REQUEST_TIMEOUT });
+    wire.declinesBridge = false;
     if (mine !== this.#epoch) return void client.close();
     this.#client = client;
     this.#kept = undefined;
@@ -172,8 +176,7 @@ export class Connection implements Peer {
     return transport;
   }
 
-  #newClient(): Client {
-    const { era } = this.target;
+  #newClient(era: Era): Client {
     const versionNegotiation = { mode: era === "modern" ? { pin: MODERN } : era } as const;
     const client = new Client({ name: "mcp-ws-ide page", version: "1" }, { capabilities: CAPABILITIES, versionNegotiation, inputRequired: { maxRounds: 100 } });
     client.onerror = (error) => this.log.add("error", error.message);
@@ -244,7 +247,7 @@ export class Connection implements Peer {
     this.#client = undefined;
     if (state.kind === "closed" && !state.wanted) return this.#end({ ...state, reason: state.reason || messageOf(error) });
     const refused = error instanceof Unauthorized;
-    this.#end({ kind: "closed", code: 1006, reason: messageOf(error), wanted: false, refused });
+    this.#end({ kind: "closed", code: NEVER_OPEN, reason: messageOf(error), wanted: false, refused });
     this.#epoch += 1; // ignore the transport's report that it was closed
     void this.#transport?.close();
   }
@@ -258,7 +261,7 @@ export class Connection implements Peer {
     this.#client = undefined;
     this.subscriptions.ended();
     this.questions.clear();
-    this.log.add("link", `closed (${state.code}) ${state.reason}`.trim());
+    this.log.add("link", [closing(state.code, ""), state.reason].filter(Boolean).join(": "));
     announce(`${this.name} is closed: ${state.reason || state.code}`);
   }
 
@@ -358,6 +361,12 @@ export class Connection implements Peer {
     this.roots.value = roots;
     if (this.info.peek()?.era === "legacy") await this.#client?.sendRootsListChanged().catch((error: unknown) => this.log.add("error", messageOf(error)));
   }
+}
+
+/** The era to speak: that of a saved session, or what the user chose. */
+function eraOf({ era }: Target, saved: SavedConnection | undefined): Era {
+  if (saved === undefined) return era;
+  return saved.discover ? "modern" : "legacy";
 }
 
 function infoOf(client: Client, transport: NegotiatingTransport): Info {

@@ -36,7 +36,28 @@ export function newKey(): string {
   return crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
 }
 
-/** The message of anything that was thrown. */
+/** The message of anything that was thrown, in one line where the SDK lists what is wrong with a message as JSON. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message || error.name : String(error);
+  if (!(error instanceof Error)) return String(error);
+  const [, head = "", list = ""] = /^([^[{]+): (\[[^]*\])$/.exec(error.message) ?? [];
+  try {
+    return list === "" ? error.message || error.name : `${head}: ${deepest(JSON.parse(list) as Issue[])}`;
+  } catch {
+    return error.message;
+  }
+}
+
+/** A fault as Zod reports it; of a union, `errors` has the faults of each alternative. */
+interface Issue {
+  readonly path?: readonly PropertyKey[];
+  readonly message?: string;
+  readonly errors?: readonly (readonly Issue[])[];
+}
+
+/** The fault that lies deepest, with its place: the alternative that was meant is the one of which most fits. */
+function deepest(issues: readonly Issue[]): string {
+  const all = (of: readonly Issue[], at: readonly PropertyKey[]): { path: readonly PropertyKey[]; message: string }[] =>
+    of.flatMap(({ path = [], message = "", errors = [] }) => [{ path: [...at, ...path], message }, ...all(errors.flat(), [...at, ...path])]);
+  const { path, message } = all(issues, []).reduce((best, one) => (one.path.length > best.path.length ? one : best));
+  return `${path.map(String).join(".") || "(root)"}: ${message.replace(/^Invalid (input|option): /, "")}`;
 }

@@ -25,6 +25,11 @@ export function gatewayTarget(name: string): Target {
   return { name, url: "", transports: ORDER, era: "auto" };
 }
 
-export function endpointOf({ name, url }: Target): string {
+/** Whether it is a server of this gateway, be it under another name. */
+export function isOwn(target: Target): boolean {
+  return endpointOf(target).startsWith(endpointOf({ name: "", url: "" }));
+}
+
+export function endpointOf({ name, url }: Pick<Target, "name" | "url">): string {
   return url || new URL(`${baseUrl}mcp-ws/servers/${encodeURIComponent(name)}`, location.href).href;
 }

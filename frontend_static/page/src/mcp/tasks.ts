@@ -16,7 +16,7 @@ export interface Task {
 /** Requests about tasks, and the user's answers to what a task asks. */
 export interface TaskPeer {
   /** Send a request; rejected as the SDK's client does. */
-  readonly request: (method: "tasks/get" | "tasks/update" | "tasks/cancel", params: Record<string, unknown>) => Promise<any>;
+  readonly request: (method: "tasks/get" | "tasks/update" | "tasks/cancel" | "tasks/result", params: Record<string, unknown>) => Promise<any>;
   /** Answer a question of the server: elicitation, sampling or roots. */
   readonly answer: (method: string, params: any, given: AbortSignal) => Promise<unknown>;
   /** Whether a request failed without an answer of the server, so that it can be sent again. */
@@ -54,6 +54,37 @@ export async function followTask(first: Task, peer: TaskPeer, given: AbortSignal
     await peer.wait(intervalOf(task), given);
     if (given.aborted) throw failure(undefined, "cancelled");
     task = { ...task, ...(await asked(task.taskId, peer, given)) };
+  }
+}
+
+/** The task of revision 2025-11-25 in a result; undefined if there is none. */
+export function oldTaskIn(result: unknown): Task | undefined {
+  const task = isObject(result) ? result["task"] : undefined;
+  return isObject(task) && typeof task["taskId"] === "string" ? (task as unknown as Task) : undefined;
+}
+
+/**
+ * Follow a task of revision 2025-11-25. One request waits for its result, and brings its questions; others show its state.
+ *
+ * @param changed receives the task whenever it was asked for.
+ * @throws Error the task has failed or was cancelled, or the server does not know it.
+ */
+export async function followOldTask(first: Task, peer: TaskPeer, given: AbortSignal, changed: (task: Task) => void): Promise<any> {
+  const { taskId } = first;
+  const over = new AbortController();
+  given.addEventListener("abort", () => over.abort(), { once: true });
+  const show = async (): Promise<void> => {
+    for (let task: any = first; !over.signal.aborted; task = { ...task, ...(await asked(taskId, peer, over.signal)) }) {
+      changed(task);
+      await peer.wait(intervalOf({ pollIntervalMs: task.pollInterval }), over.signal);
+    }
+  };
+  show().catch(() => undefined); // the result says what is wrong
+  try {
+    return await peer.request("tasks/result", { taskId });
+  } finally {
+    over.abort();
+    changed({ ...first, ...(await peer.request("tasks/get", { taskId }).catch(() => undefined)) });
   }
 }
 

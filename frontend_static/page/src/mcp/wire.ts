@@ -9,6 +9,7 @@
  */
 
 import type { AnyTransport } from "../../../src/negotiating.js";
+import { isObject } from "../form/schema.js";
 
 type Id = string | number;
 
@@ -22,6 +23,8 @@ interface Message {
 
 /** Member of `_meta` that identifies a call across a reload; removed before a message leaves the page. */
 export const CALL = "mcp-ws-ide/call";
+/** Member of `_meta` with which a client declines the gateway's bridge (docs/reference/eras.md). */
+const BRIDGE = "mcp-ws-ide/bridge";
 const SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId";
 
 /** State that the next client needs. */
@@ -44,6 +47,8 @@ export class Wire implements AnyTransport {
   onerror?: ((error: Error) => void) | undefined;
   /** Called with every message before it is sent or delivered. */
   onframe?: ((direction: "in" | "out", message: Message) => void) | undefined;
+  /** Whether to ask for a handshake where the server has only that era, in place of the gateway's bridge. */
+  declinesBridge = false;
   readonly #inner: AnyTransport;
   readonly #saved: WireSnapshot | undefined;
   readonly #first: number;
@@ -166,6 +171,7 @@ export class Wire implements AnyTransport {
     this.#know(mine, id);
     if (key !== undefined) this.#calls.set(key, { id });
     const meta = message.params?.["_meta"];
+    if (message.method === "server/discover" && this.declinesBridge) return { ...message, id, params: { ...message.params, _meta: { ...meta, [BRIDGE]: false } } };
     if (meta?.progressToken !== mine) return { ...message, id };
     return { ...message, id, params: { ...message.params, _meta: { ...meta, progressToken: id } } };
   }
@@ -191,7 +197,7 @@ export class Wire implements AnyTransport {
   #received(message: Message, extra?: unknown): void {
     this.onframe?.("in", message);
     const incoming = this.#incoming(message);
-    if (incoming !== undefined) this.onmessage?.(incoming, extra);
+    if (incoming !== undefined) this.onmessage?.(askable(incoming), extra);
   }
 
   #incoming(message: Message): Message | undefined {
@@ -243,6 +249,25 @@ export class Wire implements AnyTransport {
     if (mine === undefined) return message;
     return { ...message, params: { ...params, _meta: { ...params["_meta"], [SUBSCRIPTION]: mine } } };
   }
+}
+
+/** Member of `_meta` that holds the schema of a question, in the page only. */
+const SCHEMA = "mcp-ws-ide/schema";
+
+/** A message whose questions have an empty schema, since the SDK refuses those with a schema that MCP does not allow. */
+function askable(message: Message): Message {
+  const { method, params, result } = message;
+  const open = (asked: any): any => (isObject(asked) && asked["requestedSchema"] !== undefined ? { ...asked, requestedSchema: { type: "object", properties: {} }, _meta: { ...(asked["_meta"] as object), [SCHEMA]: asked["requestedSchema"] } } : asked);
+  if (method === "elicitation/create") return { ...message, params: open(params) };
+  const asked = result?.["inputRequests"];
+  if (!isObject(asked)) return message;
+  const inputRequests = Object.fromEntries(Object.entries(asked).map(([name, one]: [string, any]) => [name, one?.method === "elicitation/create" ? { ...one, params: open(one.params) } : one]));
+  return { ...message, result: { ...result, inputRequests } };
+}
+
+/** The schema of a question as the server sent it. */
+export function schemaOfQuestion(params: any): any {
+  return params?._meta?.[SCHEMA] ?? params?.requestedSchema ?? {};
 }
 
 function reply(message: Message): Message {

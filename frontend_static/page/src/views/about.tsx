@@ -50,10 +50,12 @@ export function EraNote({ connection }: { connection: Connection }) {
   return (
     <Banner>
       <span class="row wrap">
-        This server has the handshake era only, and the gateway translates. Log messages between calls and tasks of the 2025-11-25 revision are lost on the way.
-        <button type="button" onClick={() => void reconnect()}>
-          Connect in the handshake era
-        </button>
+        This server has the handshake era only, and the gateway translates: log messages between calls are lost, and questions between calls wait for the next one.
+        {server.sharing !== "always" && (
+          <button type="button" onClick={() => void reconnect()}>
+            Connect in the handshake era
+          </button>
+        )}
       </span>
     </Banner>
   );
