@@ -7,7 +7,7 @@ import { blank, changed, fieldOf, initial, resolved, typedNumber, variantFor, va
 import { closing } from "../build/page/mcp/closing.js";
 import { Lists } from "../build/page/mcp/lists.js";
 import { Pages } from "../build/page/mcp/pages.js";
-import { CALL, Wire } from "../build/page/mcp/wire.js";
+import { CALL, schemaOfQuestion, Wire } from "../build/page/mcp/wire.js";
 import { href, parseHash } from "../build/page/route.js";
 import { ClientEnd } from "../dist/resume.js";
 
@@ -169,6 +169,33 @@ test("without saved state ids stay, and the key of a call never leaves the page"
   inner.onmessage({ jsonrpc: "2.0", id: 0, result: {} });
   inner.onmessage({ jsonrpc: "2.0", id: 0, result: {} });
   assert.deepEqual(got, [{ jsonrpc: "2.0", id: 0, result: {} }], "an answer counts once");
+});
+
+test("questions reach the client with a schema that the SDK takes, and the user with their own", () => {
+  const { wire, inner, got } = wired();
+  const requestedSchema = { type: "object", properties: { meals: { type: "array", items: { enum: ["fish"] } } } };
+  const asked = { method: "elicitation/create", params: { message: "?", requestedSchema } };
+  const frames = [];
+  wire.onframe = (_, message) => frames.push(message);
+  inner.onmessage({ jsonrpc: "2.0", id: "q", ...asked });
+  void wire.send(call(0, "k"));
+  inner.onmessage({ jsonrpc: "2.0", id: 0, result: { resultType: "input_required", inputRequests: { q: asked, r: { method: "roots/list" } } } });
+  for (const { params } of [got[0], got[1].result.inputRequests.q]) {
+    assert.deepEqual(params.requestedSchema, { type: "object", properties: {} });
+    assert.deepEqual(schemaOfQuestion(params), requestedSchema);
+  }
+  assert.deepEqual(got[1].result.inputRequests.r, { method: "roots/list" });
+  assert.deepEqual(frames[0].params, asked.params, "what is shown of the traffic is what was sent");
+});
+
+test("a client that declines the bridge says so in its first request only", async () => {
+  const { wire, inner } = wired();
+  wire.declinesBridge = true;
+  const discover = { jsonrpc: "2.0", id: 0, method: "server/discover", params: { _meta: { a: 1 } } };
+  await wire.send(discover);
+  wire.declinesBridge = false;
+  await wire.send(discover);
+  assert.deepEqual(inner.sent.map(({ params }) => params._meta), [{ a: 1, "mcp-ws-ide/bridge": false }, { a: 1 }]);
 });
 
 test("an answer that arrives before its call is adopted is kept for it", async () => {

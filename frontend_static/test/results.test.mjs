@@ -14,6 +14,7 @@ test("what text and structured content both say is shown once", () => {
   assert.equal(shown([text("hello")], { result: "hello" }), "content");
   assert.equal(shown([text("true")], { result: true }), "content");
   assert.equal(shown([text("noon")], { time: "noon" }), "structured", "with its name");
+  assert.equal(shown([text("a\nb")], { content: "a\nb" }), "content", "lines stay lines");
   assert.equal(shown([text(rows)], { result: rows }), "structured");
   assert.equal(shown(rows.map(text), { result: rows }), "structured", "one text for each item");
   assert.equal(shown(["a", "b"].map(text), { result: ["a", "b"] }), "structured");
@@ -66,7 +67,7 @@ test("Markdown is recognized by its marks, and nothing else is taken for it", ()
 
 test("text that is not JSON, or too long, has no structure", () => {
   assert.deepEqual(structureOf(' {"a": 1}'), { a: 1 });
-  for (const other of ["7", "{", "", "x".repeat(2_000_000)]) assert.equal(structureOf(other), undefined);
+  for (const other of ["7", "{", "", `[${" ".repeat(8_000_000)}]`]) assert.equal(structureOf(other), undefined);
 });
 
 test("a call becomes a Python program", () => {

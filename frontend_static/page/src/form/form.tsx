@@ -3,6 +3,7 @@
 import type { ComponentChildren } from "preact";
 import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Icon } from "../ui/icons.js";
+import { Clamped } from "../ui/parts.js";
 import { Checkbox, Choice, Choices, JsonField, NumberField, Text, type Change, type Place, type Shown } from "./inputs.js";
 import {
   blank,
@@ -101,9 +102,9 @@ function Labelled({ name, schema, required, value, change, place, onRemove }: { 
         )}
       </div>
       {typeof own["description"] === "string" && (
-        <p class="muted description" id={`${id}-hint`}>
-          {own["description"]}
-        </p>
+        <div class="muted description" id={`${id}-hint`}>
+          <Clamped text={own["description"]} />
+        </div>
       )}
       <Variants {...shown} />
       {name && <Offers {...shown} name={name} />}

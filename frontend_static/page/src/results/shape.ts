@@ -14,8 +14,10 @@ export interface Tabular {
 
 /** Columns of a table at most: an object with more is easier to read as a tree. */
 const MAX_COLUMNS = 40;
-/** Characters of a text that is parsed as JSON, at most. */
-const MAX_JSON = 1_000_000;
+/** Characters of a text in one line that is shown with the name of its member. */
+const MAX_WORDS = 100;
+/** Characters of a text that is parsed as JSON, at most: a tenth of a second. */
+const MAX_JSON = 8_000_000;
 
 /** A text as JSON; undefined where it is not an object or an array, or too long to be parsed at once. */
 export function structureOf(text: string): Json | undefined {
@@ -44,7 +46,10 @@ export function unrepeated(content: readonly unknown[], structured: Json | undef
   if (texts.length === 1 && !isBranch(value) && isText(texts[0] as string, value)) return { content: true, structured: false };
   const whole = texts.length === 1 && [structured, value].some((one) => isText(texts[0] as string, one));
   const only = isObject(structured) ? Object.values(structured as Record<string, Json>) : [];
-  if (texts.length === 1 && only.length === 1 && only[0] === texts[0]) return { content: false, structured: true };
+  if (texts.length === 1 && only.length === 1 && only[0] === texts[0]) {
+    const long = /\n/.test(texts[0] as string) || (texts[0] as string).length > MAX_WORDS;
+    return { content: long, structured: !long };
+  }
   const each = Array.isArray(value) && value.length === texts.length && value.every((item, index) => isText(texts[index] as string, item));
   return whole || each ? { content: false, structured: true } : both;
 }
@@ -106,11 +111,13 @@ function quoted(text: string): string {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
+const COLLATOR = new Intl.Collator(undefined, { numeric: true });
+
 /** The order of two cells: numbers by value, all else as text; missing ones come last. */
 export function compareCells(first: unknown, second: unknown): number {
   if (first === undefined || second === undefined) return Number(first === undefined) - Number(second === undefined);
   if (typeof first === "number" && typeof second === "number") return first - second;
-  return cellOf(first).localeCompare(cellOf(second), undefined, { numeric: true });
+  return COLLATOR.compare(cellOf(first), cellOf(second));
 }
 
 /** Marks that only Markdown has, at the beginning of a line. */

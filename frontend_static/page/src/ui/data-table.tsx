@@ -1,6 +1,6 @@
 /** A list of objects as a table that can be sorted and saved as CSV. */
 
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { cellOf, compareCells, csvOf, type Tabular } from "../results/shape.js";
 import { saveFile } from "../save.js";
 import { JsonTree } from "./json.js";
@@ -11,6 +11,9 @@ const FIRST_ROWS = 100;
 /** Characters of a cell; the tree has the whole text. */
 const LONG = 300;
 
+/** Characters of a cell that gets some width, where the table is wider than its place. */
+const WIDE = 24;
+
 interface Sorting {
   readonly column: string;
   readonly down: boolean;
@@ -20,7 +23,8 @@ export default function DataTable({ table, name }: { table: Tabular; name: strin
   const [sorting, setSorting] = useState<Sorting | undefined>();
   const [count, setCount] = useState(FIRST_ROWS);
   const { columns, member, rest } = table;
-  const rows = sorted(table.rows, sorting);
+  const rows = useMemo(() => sorted(table.rows, sorting), [table, sorting]);
+  const numbers = useMemo(() => new Set(columns.filter((column) => rows.some((row) => typeof of(row, column) === "number"))), [rows]);
   const csv = (): string => csvOf({ columns, rows });
   const sortBy = (column: string): void => setSorting({ column, down: sorting?.column === column && !sorting.down });
   return (
@@ -41,7 +45,7 @@ export default function DataTable({ table, name }: { table: Tabular; name: strin
           <thead>
             <tr>
               {columns.map((column) => (
-                <Heading key={column} column={column} number={rows.some((row) => typeof of(row, column) === "number")} sorting={sorting} onSort={() => sortBy(column)} />
+                <Heading key={column} column={column} number={numbers.has(column)} sorting={sorting} onSort={() => sortBy(column)} />
               ))}
             </tr>
           </thead>
@@ -88,6 +92,6 @@ function Heading({ column, number, sorting, onSort }: { column: string; /** Whet
 
 function Cell({ value }: { value: unknown }) {
   const text = cellOf(value);
-  const number = typeof value === "number";
-  return <td class={number ? "number" : typeof value === "string" ? "" : "mono"}>{text.length > LONG ? <span title="The tree shows all of it.">{text.slice(0, LONG)}…</span> : text}</td>;
+  const kind = typeof value === "number" ? "number" : typeof value === "string" ? "" : "mono";
+  return <td class={text.length > WIDE ? `${kind} wide` : kind}>{text.length > LONG ? <span title="The tree shows all of it.">{text.slice(0, LONG)}…</span> : text}</td>;
 }

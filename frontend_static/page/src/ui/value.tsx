@@ -1,6 +1,6 @@
 /** A value with a choice of views: table, tree and text of JSON; rendered and source of Markdown. */
 
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { looksLikeMarkdown, structureOf, tableOf } from "../results/shape.js";
 import { JsonTree } from "./json.js";
 import { lazy } from "./lazy.js";
@@ -15,7 +15,7 @@ type View = "Table" | "Tree" | "JSON" | "Rendered" | "Source";
 
 /** JSON that came as a value. @param name of the saved table. */
 export function Value({ value, name = "result" }: { value: unknown; name?: string }) {
-  const table = tableOf(value);
+  const table = useMemo(() => tableOf(value), [value]);
   const branch = typeof value === "object" && value !== null;
   const [view, setView] = useState<View>();
   const views: readonly View[] = table ? ["Table", "Tree", "JSON"] : branch ? ["Tree", "JSON"] : [];
@@ -31,8 +31,8 @@ export function Value({ value, name = "result" }: { value: unknown; name?: strin
 
 /** A text: verbatim, and as a table, a tree or a document where it is JSON or Markdown. */
 export function TextBlock({ text, markdown, name = "result" }: { text: string; /** Whether the text is known to be Markdown. */ markdown?: boolean; name?: string }) {
-  const json = structureOf(text);
-  const table = json === undefined ? undefined : tableOf(json);
+  const json = useMemo(() => structureOf(text), [text]);
+  const table = useMemo(() => (json === undefined ? undefined : tableOf(json)), [json]);
   const rendered = json === undefined && (markdown ?? looksLikeMarkdown(text));
   const [view, setView] = useState<View>();
   const views: readonly View[] = table ? ["Table", "Tree", "Source"] : json !== undefined ? ["Source", "Tree"] : rendered ? ["Rendered", "Source"] : [];

@@ -1,7 +1,7 @@
 /** Calls: those running, and the results of the others. */
 
 import type { Tool } from "@modelcontextprotocol/client";
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { appOf } from "../apps/resource.js";
 import { check, notChecked, type Verdict } from "../form/checker.js";
 import { isObject, type Json } from "../form/schema.js";
@@ -201,7 +201,7 @@ function Result({ call, result, odd, connection }: { call: Call; result: any; od
   const { contents, messages, content, structuredContent, isError } = result ?? {};
   const blocks = Array.isArray(content) ? content : [];
   const app = odd || call.byApp ? undefined : appOf(toolOf(call, connection));
-  const shown = odd ? { content: true, structured: true } : unrepeated(blocks, structuredContent);
+  const shown = useMemo(() => (odd ? { content: true, structured: true } : unrepeated(blocks, structuredContent)), [result, odd]);
   return (
     <>
       {isError && <p class="bad strong">The tool reported an error.</p>}

@@ -123,20 +123,28 @@ function Remedies({ name }: { name: string }) {
   const { value } = usePolled(servers);
   const server = value?.servers.find((each) => each.name === name);
   if (server === undefined) return null;
+  const noticed = value?.problems.filter(({ key }) => `${key}.`.includes(`.${name}.`)) ?? [];
   return (
-    <p class="row wrap remedies">
-      <a class="button" href={href(["servers", name], { show: "stderr" })}>
-        Show stderr
-      </a>
-      {server.read_only === "" && (
-        <a class="button" href={href(["servers", name, "edit"])}>
-          Edit configuration
+    <>
+      {noticed.map(({ key, reason }) => (
+        <p key={key}>
+          <code>{key}</code>: {reason}
+        </p>
+      ))}
+      <p class="row wrap remedies">
+        <a class="button" href={href(["servers", name], { show: "stderr" })}>
+          Show stderr
         </a>
-      )}
-      <a class="button" href={href(["servers", name])}>
-        State of the server
-      </a>
-    </p>
+        {server.read_only === "" && (
+          <a class="button" href={href(["servers", name, "edit"])}>
+            Edit configuration
+          </a>
+        )}
+        <a class="button" href={href(["servers", name])}>
+          State of the server
+        </a>
+      </p>
+    </>
   );
 }
 

@@ -6,6 +6,7 @@ import { SchemaForm } from "../form/form.js";
 import { initial, type Json } from "../form/schema.js";
 import type { Connection } from "../mcp/connection.js";
 import type { Question } from "../mcp/questions.js";
+import { schemaOfQuestion } from "../mcp/wire.js";
 import { Contents } from "../ui/content.js";
 import { isWeb } from "../ui/web.js";
 import { Guard } from "../ui/guard.js";
@@ -35,7 +36,7 @@ interface Asked {
 }
 
 function FormQuestion({ question, from }: Asked) {
-  const schema = question.params.requestedSchema ?? {};
+  const schema = schemaOfQuestion(question.params);
   const [value, setValue] = useState<Json | undefined>(() => initial(schema, schema));
   const [errors, setErrors] = useState<ReadonlyMap<string, string>>(new Map());
   const newest = useRef(value);

@@ -106,7 +106,7 @@ function Line({ server }: { server: Server }) {
           {target}
         </div>
         {server.reason && server.state !== "running" && <div class="warn reason">{server.reason}</div>}
-        {server.state === "failed" && (
+        {(server.state === "failed" || (server.state === "idle" && server.reason !== "")) && (
           <div class="row wrap reason">
             <a href={href(["servers", server.name], { show: "stderr" })}>Show stderr</a>
             {server.read_only === "" && <a href={href(["servers", server.name, "edit"])}>Edit configuration</a>}
