@@ -183,7 +183,6 @@ def _matcher(following: Callable[[list[str]], list[str]]) -> Callable[[Any], Any
     """Return what completes lines with the magic, in place of IPython's other matchers, which know Python only."""
     from IPython.core.completer import SimpleCompletion, context_matcher
 
-    @context_matcher()
     def complete(context: Any) -> Any:
         line = _LINE.fullmatch(context.text_until_cursor)
         if line is None:
@@ -196,7 +195,8 @@ def _matcher(following: Callable[[list[str]], list[str]]) -> Callable[[Any], Any
         completions = [SimpleCompletion(each) for each in found]
         return {"completions": completions, "matched_fragment": begun, "suppress": True, "ordered": True}
 
-    return complete
+    matcher: Callable[[Any], Any] = context_matcher()(complete)
+    return matcher
 
 
 def _words(line: str) -> list[str]:

@@ -25,8 +25,8 @@ PROBE_ID: Final = b"0"
 
 
 BRIDGE_KEY: Final = "mcp-ws-ide/bridge"
-"""Member of the ``_meta`` of a client's ``server/discover``. With ``false`` the client asks not to be bridged: where the
-server has only the handshake era, it performs the handshake itself."""
+"""Member of the ``_meta`` of a client's ``server/discover``. With ``false`` it asks not to be bridged: where the server
+has only the handshake era, the client performs the handshake itself."""
 
 
 class Era(StrEnum):

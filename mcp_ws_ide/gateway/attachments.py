@@ -321,7 +321,9 @@ class Attachments:
             return False
         if self._server.era is not LEGACY:
             return True
-        return self._server.spec.bridge and not (self._has_own_process and eras.declines_bridge(effect.message))
+        return self._server.spec.bridge and not (
+            self._has_own_process and eras.declines_bridge(effect.message)
+        )
 
     @property
     def _has_own_process(self) -> bool:

@@ -296,7 +296,9 @@ async def test_without_the_bridge_exiting_on_the_probe_is_not_a_crash(odd):
 
 
 @pytest.mark.parametrize("behaviour", ["exits", "silent"])
-async def test_a_client_that_declines_the_bridge_is_told_to_shake_hands_where_the_server_wants_that(odd, behaviour):
+async def test_a_client_that_declines_the_bridge_is_told_to_shake_hands_where_the_server_wants_that(
+    odd, behaviour
+):
     configure, notes = odd
     gateway = configure(behaviour)
     for known in (False, True):
@@ -304,7 +306,9 @@ async def test_a_client_that_declines_the_bridge_is_told_to_shake_hands_where_th
         answer = await client.ask("server/discover", _meta=DECLINING)
         assert answer["error"]["code"] == -32601
         handshake = {"protocolVersion": "2025-11-25", "capabilities": {}}
-        assert (await client.ask("initialize", _meta=None, **handshake))["result"]["serverInfo"]["name"] == "odd"
+        assert (await client.ask("initialize", _meta=None, **handshake))["result"]["serverInfo"][
+            "name"
+        ] == "odd"
         assert notes().count("server/discover") == 1, f"the era was known: {known}"
 
 

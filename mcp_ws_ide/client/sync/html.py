@@ -131,7 +131,11 @@ def data(value: Any) -> str:
     """Return a table of a list of objects, alone or as the only list in an object; any other value as JSON."""
     if isinstance(value, dict) and len(lists := [name for name in value if _is_table(value[name])]) == 1:
         others = {name: each for name, each in value.items() if name not in lists}
-        return (preformatted(as_json(others)) if others else "") + f"<p>{_code(lists[0])}</p>" + data(value[lists[0]])
+        return (
+            (preformatted(as_json(others)) if others else "")
+            + f"<p>{_code(lists[0])}</p>"
+            + data(value[lists[0]])
+        )
     if not _is_table(value):
         return preformatted(value if isinstance(value, str) else as_json(value))
     names = list(dict.fromkeys(name for each in value[:SHOWN_ROWS] for name in each))
