@@ -95,6 +95,11 @@ def declines_bridge(message: messages.Message) -> bool:
     return messages.member(messages.member(message.params, "_meta"), BRIDGE_KEY) == b"false"
 
 
+def bridged(params: bytes) -> bytes:
+    """Return the parameters of a request without the member with which a client declines the bridge."""
+    return messages.with_meta(params, BRIDGE_KEY, b"") if BRIDGE_KEY.encode() in params else params
+
+
 def refuse_modern(raw_id: bytes, server: str) -> messages.Message:
     """Refuse a modern request to a server of the handshake era: -32601 makes clients of both eras fall back."""
     text = (

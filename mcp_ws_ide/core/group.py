@@ -15,7 +15,7 @@ from typing import Any, Final
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.bridges.client_subscription import RESOURCE_NOT_FOUND
 from mcp_ws_ide.core.bridges.methods import ACKNOWLEDGED, LISTS, SERVER_INFO_KEY, TASK_METHODS
-from mcp_ws_ide.core.era import BRIDGE_KEY, declines_bridge
+from mcp_ws_ide.core.era import bridged
 from mcp_ws_ide.core.group_bare import LIST_OF, BareNames, name_in
 from mcp_ws_ide.core.group_merge import (
     DISCOVER,
@@ -146,9 +146,7 @@ class Group:
     def _ask_all(self, number: int, message: Message, out: Out) -> None:
         """Send a request to all members, whose responses are merged."""
         self._gathering[number] = Gathering(message, self._members, self._names, self._apps, self._shows_bare)
-        params = messages.with_member(message.params, "cursor", b"")  # all pages are returned at once
-        if declines_bridge(message):  # a group is modern, so its members are bridged
-            params = messages.with_meta(params, BRIDGE_KEY, b"")
+        params = bridged(messages.with_member(message.params, "cursor", b""))  # all pages are returned at once
         one = messages.rebuild(message, message.id, params=params)
         out.to_members += [(member, one) for member in self._members]
 
