@@ -53,7 +53,10 @@ def photograph(page: lab.LabPage) -> None:
     page.run("mcp-ws-ide:inspect")
     page.wait_until(lambda: "LIVE" in page.terminal, "the inspector")
     beside(page)
-    page.call("echo", text="hello again")
+    # Chromium takes no click of the mouse in a frame that was hidden meanwhile.
+    form = page.frame.get_by_role("form", name="Arguments of echo")
+    form.get_by_role("textbox", name="text").fill("hello again")
+    form.get_by_role("button", name="Call", exact=True).dispatch_event("click")
     page.wait_until(lambda: "tools/call" in page.terminal, "the call in the inspector")
     shot("lab-inspector")
 
