@@ -490,7 +490,7 @@ def test_progress_is_shown_and_several_calls_run_and_are_cancelled_one_by_one(ta
     tab.go("server/demo/tools/slow")
     tab.connected()
     form = tab.page.get_by_role("form", name="Arguments of slow")
-    for steps in ("400", "401"):
+    for steps in ("6000", "6001"):
         form.get_by_label("steps").fill(steps)
         form.get_by_label("delay").fill("0.05")
         tab.call()
@@ -499,9 +499,9 @@ def test_progress_is_shown_and_several_calls_run_and_are_cancelled_one_by_one(ta
     running.nth(1).locator("progress[value]").wait_for()
     tab.picture("progress")
     tab.accessible()
-    running.filter(has_text='"steps":400').get_by_role("button", name="Cancel").click()
+    running.filter(has_text='"steps":6000').get_by_role("button", name="Cancel").click()
     tab.shows("1 running", ".tabs")
-    assert tab.page.locator(".call.running").filter(has_text='"steps":401').count() == 1
+    assert tab.page.locator(".call.running").filter(has_text='"steps":6001').count() == 1
     tab.page.locator(".call.running").get_by_role("button", name="Cancel").click()
     wait_until(lambda: tab.session("demo")["in_flight"] <= 1, what="the end of both calls at the gateway")
     tab.quiet()
