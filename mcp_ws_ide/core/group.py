@@ -146,9 +146,7 @@ class Group:
     def _ask_all(self, number: int, message: Message, out: Out) -> None:
         """Send a request to all members, whose responses are merged."""
         self._gathering[number] = Gathering(message, self._members, self._names, self._apps, self._shows_bare)
-        params = bridged(
-            messages.with_member(message.params, "cursor", b"")
-        )  # all pages are returned at once
+        params = bridged(messages.with_member(message.params, "cursor", b""))  # all pages come at once
         one = messages.rebuild(message, message.id, params=params)
         out.to_members += [(member, one) for member in self._members]
 

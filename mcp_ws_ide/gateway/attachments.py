@@ -319,11 +319,8 @@ class Attachments:
     def _may_forward_modern(self, effect: Forward) -> bool:
         if self.stateless and self._has_own_process and not self._server.members:
             return False
-        if self._server.era is not LEGACY:
-            return True
-        return self._server.spec.bridge and not (
-            self._has_own_process and eras.declines_bridge(effect.message)
-        )
+        declined = self._has_own_process and eras.declines_bridge(effect.message)
+        return self._server.era is not LEGACY or (self._server.spec.bridge and not declined)
 
     @property
     def _has_own_process(self) -> bool:
