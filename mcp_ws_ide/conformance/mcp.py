@@ -58,6 +58,12 @@ def is_response(message: Any, id: Any) -> bool:
     return type(message["id"]) is type(id) and message["id"] == id
 
 
+def answers_any(message: Any) -> bool:
+    """Return whether a message is a response, whatever its id."""
+    has_outcome = isinstance(message, dict) and ("result" in message or "error" in message)
+    return has_outcome and "method" not in message
+
+
 def error_code(message: Any) -> int | None:
     """The code of an error response; None for anything else."""
     error = message.get("error") if isinstance(message, dict) else None

@@ -216,6 +216,21 @@ async def test_no_check_waits_for_ever_for_an_endpoint_that_says_nothing():
     assert run.status == 1
 
 
+async def test_an_endpoint_that_changes_ids_is_told_which_ids_came():
+    async def renaming(connection: ServerConnection) -> None:
+        async for frame in connection:
+            message = json.loads(frame)
+            await connection.send(json.dumps({"jsonrpc": "2.0", "id": str(message["id"]), "result": {}}))
+
+    async with serve(renaming, "127.0.0.1", 0, subprotocols=["mcp"], compression=None) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        only = ["era-fallback", "id-verbatim/text"]
+        run = await check_server(target(f"ws://127.0.0.1:{port}/", timeout=0.5, echo_tool=None), only, False)
+    said = {result.check.id: result.outcome.came for result in run.results}
+    assert 'request 1 got no response: the response that came has the id "1"' in said["era-fallback"]
+    assert 'the response that came has the id "1"' in said["id-verbatim/text"]
+
+
 async def test_the_close_frame_is_found_behind_messages_that_nobody_has_read():
     async def talk(connection: ServerConnection) -> None:
         await connection.send("one")

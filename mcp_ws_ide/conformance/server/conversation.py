@@ -190,10 +190,16 @@ class Conversation:
         while True:
             answer = await self.data(deadline - time.monotonic())
             if answer is None or isinstance(answer, Closed):
-                raise UnmetError(f"request {json.dumps(id)} got no response: {answer or 'silence'}")
+                came = self._unpaired() if answer is None else ""
+                raise UnmetError(f"request {json.dumps(id)} got no response: {came or answer or 'silence'}")
             if mcp.is_response(answer, id):
                 return answer
             self.other.append(answer)
+
+    def _unpaired(self) -> str:
+        """Say under which id a response came that no client can pair with its request; ``""`` if none came."""
+        ids = [json.dumps(other.get("id")) for other in self.other if mcp.answers_any(other)]
+        return f"the response that came has the id {ids[-1]}" if ids else ""
 
     async def small(self) -> Any:
         """Send a request that every server answers, and return its response."""

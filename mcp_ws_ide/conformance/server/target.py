@@ -81,6 +81,8 @@ class Facts:
     selected: str | None = None
     """What it selects of ``mcp.resume.v1`` and ``mcp``."""
     eras: tuple[mcp.Era, ...] = ()
+    unanswered: str = ""
+    """Why it has no era: what became of ``initialize``."""
     server: str = ""
     """Name and version of the MCP server, as it gives them."""
     opened: dict[str, Any] = field(default_factory=dict)
@@ -118,7 +120,8 @@ class Probe:
             NotReachedError: the endpoint answers requests of neither.
         """
         if not self.facts.eras:
-            raise NotReachedError("the endpoint answers neither server/discover nor initialize")
+            reason = f": {self.facts.unanswered}" if self.facts.unanswered else ""
+            raise NotReachedError(f"the endpoint answers neither server/discover nor initialize{reason}")
         return self.target.era or self.facts.eras[0]
 
     def credential(self) -> dict[str, str]:
@@ -293,8 +296,10 @@ async def _eras(probe: Probe, facts: Facts) -> None:
         if "result" in answer:
             found.append("handshake")
             facts.server = facts.server or _name(answer["result"])
-    except UnmetError:
-        pass
+        else:
+            facts.unanswered = short(answer)
+    except UnmetError as error:
+        facts.unanswered = str(error)
     facts.eras = tuple(found)
     if probe.target.era and probe.target.era not in found:
         has = " and ".join(found) or "neither"
