@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from typing import Final
 
@@ -13,6 +14,18 @@ PLAIN: Final = frozenset({"dumb", "unknown"})
 def is_plain() -> bool:
     """Return whether the terminal understands no escape sequences."""
     return os.environ.get("TERM", "") in PLAIN
+
+
+def is_behind() -> bool:
+    """Return whether the terminal has not taken all that was painted yet, as over a slow link.
+
+    Textual writes to stderr, in a thread; what that has not written yet waits in memory, and keys wait behind it.
+    """
+    if sys.__stderr__ is None:
+        return False
+    poll = select.poll()
+    poll.register(sys.__stderr__.fileno(), select.POLLOUT)
+    return not poll.poll(0)
 
 
 def no_full_screen(command: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 
 import pytest
 
+from mcp_ws_ide.inspector import terminal
 from mcp_ws_ide.inspector.app.app import InspectorApp
 from mcp_ws_ide.inspector.app.highlight import LINE_TIME, Highlight
 from mcp_ws_ide.inspector.model.filters import REGEX_TIME, FilterTooSlowError, parse
@@ -224,3 +226,33 @@ def test_a_directory_without_space_is_reported(monkeypatch):
     assert "cannot create the temporary file" in t.journal.store.trouble
     assert json.loads(json.dumps(list(parse("call").rows(t.journal.store)))) == []
     t.journal.close()
+
+
+def test_a_terminal_that_takes_nothing_is_behind_until_it_has_taken_all(monkeypatch):
+    ours, theirs = os.openpty()
+    os.set_blocking(theirs, False)
+    with open(theirs, "wb", buffering=0) as painted, open(ours, "rb", buffering=0) as shown:
+        monkeypatch.setattr(sys, "__stderr__", painted)
+        assert not terminal.is_behind()
+        while painted.write(b"x" * 4096):
+            pass
+        assert terminal.is_behind()
+        os.set_blocking(ours, False)
+        while shown.read(1 << 16):
+            pass
+        assert not terminal.is_behind()
+
+
+async def test_nothing_is_painted_while_the_terminal_is_behind_and_no_record_is_lost(tmp_path, monkeypatch):
+    behind = True
+    monkeypatch.setattr(InspectorApp, "_is_behind", lambda app: behind)
+    t = Transcript()
+    app = InspectorApp(
+        Playback(str(written(tmp_path / "r.jsonl", [t.message("c>", call(n)) for n in range(9)])))
+    )
+    async with app.run_test(size=(80, 24)) as pilot:
+        person = Seat(app, pilot)
+        await person.until(lambda: len(person.store) == 9, "the records")
+        assert app.traffic.count() == 0
+        behind = False
+        await person.until(lambda: app.traffic.count() == 9, "the rows")

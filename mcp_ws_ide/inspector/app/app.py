@@ -22,6 +22,7 @@ from textual.widgets import Input
 
 from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.errors import ConnectError
+from mcp_ws_ide.inspector import terminal
 from mcp_ws_ide.inspector.app import traffic_columns
 from mcp_ws_ide.inspector.app.app_base import SHARE
 from mcp_ws_ide.inspector.app.command_line import CommandLine
@@ -121,7 +122,7 @@ class InspectorApp(CommandLine, DetailActions, SendActions):
         self._fresh += self._take_in()
         self._frames += 1
         slow = self._frames % SLOW == 0
-        if self._rates[0] > BUSY and self._frames % 2:
+        if (self._rates[0] > BUSY and self._frames % 2) or self._is_behind():
             return
         changes, self._fresh = self._fresh, []
         current = self.current
@@ -140,6 +141,9 @@ class InspectorApp(CommandLine, DetailActions, SendActions):
             self.show_state()
         if (changes or slow) and self.detail.is_open:
             self._show_detail()
+
+    def _is_behind(self) -> bool:
+        return not self.is_headless and terminal.is_behind()
 
     def _take_in(self) -> list[Changes]:
         end, changes = time.monotonic() + BUDGET, []
