@@ -490,8 +490,10 @@ async def test_objects_and_arrays_of_a_message_fold_to_a_line_and_unfold(tmp_pat
     rows = {"rows": [{"name": "a"}, {"name": "b"}], "none": [], "text": "a { in a string"}
     lines = [t.message("c>", call(1)), t.message("c<", done(1, structuredContent=rows))]
     async with opened(tmp_path, lines) as person:
-        await person.press("g", "enter", "right_square_bracket", "tab")
         detail = person.app.detail
+        await person.press("g", "right_square_bracket", "enter")
+        assert detail.tab == 0, "a closed pane does not change its tab"
+        await person.press("right_square_bracket", "tab")
 
         def shown() -> list[str]:
             return ["".join(piece for piece, _ in line).strip() for line in detail.text.lines[1:]]
@@ -509,6 +511,8 @@ async def test_objects_and_arrays_of_a_message_fold_to_a_line_and_unfold(tmp_pat
         assert shown() == whole
         await choose('"name": "b"')  # within the object
         assert shown()[shown().index('"name": "a"') :][:3] == ['"name": "a"', "},", "{… }"]
+        await choose('"id": 1,')
+        assert shown().count("{… }") == 1 and shown()[0] == "{", "nothing is folded around it but the message"
         await person.press("minus")
         assert shown() == ["{", '"jsonrpc": "2.0",', '"id": 1,', '"result": {… 13 lines }', "}"]
         await person.press("w", "plus")

@@ -85,8 +85,9 @@ class DetailActions(AppBase):
         self.detail.fold(folded)
 
     def action_tab(self, step: int) -> None:
-        """Switch to another tab of the detail pane."""
-        self.detail.turn(step)
+        """Switch to another tab of the detail pane, if it is open."""
+        if self.detail.is_open:
+            self.detail.turn(step)
 
     def action_other_pane(self) -> None:
         """Move the focus between list and detail pane."""

@@ -32,10 +32,13 @@ class Folding:
         self._folded = moved & set(self._blocks)
 
     def toggle(self, place: int) -> None:
-        """Fold the block that begins at a shown line, or else the innermost one around it; or unfold it."""
-        line = self._shown[place]
+        """Fold the block that begins at a shown line, or else the innermost one around it; or unfold it.
+
+        The whole message folds at its own first line only.
+        """
+        line, outermost = self._shown[place], min(self._blocks, default=0)
         around = [first for first, last in self._blocks.items() if first <= line <= last]
-        if around:
+        if around and (max(around) > outermost or line == outermost):
             self._folded ^= {max(around)}
 
     def fold(self, folded: bool) -> None:
