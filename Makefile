@@ -38,9 +38,10 @@ CLEAN := env -i $(foreach name,$(filter $(KEPT),$(.VARIABLES)),$(name)="$$$(name
 # order of tests/conftest.py.
 # A worker that crashes ends the run: a replaced one can leave the others waiting for ever (pytest-xdist issue 1323).
 SIDE_BY_SIDE := -n 6 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+SOAK := -m soak --timeout 3600 -s
 PYTEST := $(CLEAN) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: help run fuzz properties lab fleet frontend page compiled environments test test-compiled test-quick check format coverage interop bounds interop-ides binder soak soak-fleet bench bench-instructions bench-http bench-scale bench-memory bench-tap bench-inspector bench-start bench-engine bench-stored bench-storm bench-fleet docs docs-serve screenshots clean
+.PHONY: help run fuzz properties lab fleet frontend page compiled environments test test-compiled test-quick check format coverage interop bounds interop-ides binder soak soak-compiled soak-fleet bench bench-instructions bench-http bench-scale bench-memory bench-tap bench-inspector bench-start bench-engine bench-stored bench-storm bench-fleet docs docs-serve screenshots clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -211,7 +212,10 @@ binder: $(STAMP) ## the Binder demo: rendered by repo2docker, built in a fresh e
 	$(PYTEST) -m binder
 
 soak: $(STAMP) $(FRONTEND_BUILT) $(NODE22) ## long runs: chaos, connect cycles, spawn cycles
-	$(PYTEST) -m soak --timeout 3600 -s
+	$(PYTEST) $(SOAK)
+
+soak-compiled: $(NODE22) ## the same with the modules on a message's path compiled by mypyc
+	$(MAKE) test-compiled T="$(SOAK)"
 
 # One part: make soak-fleet KILLS=50 ROLLS=0 ENDS=0, which leaves the others out; SECONDS bounds each.
 soak-fleet: $(STAMP) ## three gateways and Redis, killed (KILLS=50, ENDS=10) and restarted (ROLLS=10) under load (CLIENTS=50): ledgers

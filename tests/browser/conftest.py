@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import mcp_ws_ide
 from tests.chromium import CHROMIUM, LAUNCH
 from tests.conftest import BOUND, DEMO, FAST_SERVER, TESTS, Jupyter, wait_until
 from tests.interop.conftest import PACKAGES, need, node
@@ -34,7 +35,8 @@ NETWORK = re.compile(r"WebSocket connection to|net::ERR_|Failed to load resource
 def chromium() -> Iterator[Any]:
     """A browser. While it exists, Playwright's event loop runs, so tests cannot be coroutines."""
     need(CHROMIUM is not None, "chromium")
-    need((ROOT / "mcp_ws_ide" / "static" / "page.json").exists(), "the page ('make page')")
+    page = Path(mcp_ws_ide.__file__).parent / "static" / "page.json"
+    need(page.exists(), "the page ('make page')")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from mcp_ws_ide.version import build
 from tests.chromium import LAUNCH
 from tests.conftest import BOUND, Jupyter
 
@@ -40,7 +41,10 @@ def run(*command: str | Path, **options: Any) -> str:
 
 
 def build_wheel(folder: Path, source: Path = ROOT) -> Path:
-    """Build the wheel; the front end is rebuilt if it is out of date."""
+    """Build the wheel; the front end is rebuilt if it is out of date. Return the compiled one if that is tested."""
+    if build() == "compiled":
+        (wheel,) = (ROOT.parent / "dist").glob("*.whl")
+        return wheel
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
     pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation")
     run(*pip, "--wheel-dir", folder, source, env={**os.environ, "PATH": path})
