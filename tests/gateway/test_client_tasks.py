@@ -81,12 +81,13 @@ async def test_a_task_asks_its_question_with_the_request_for_its_result(gateway,
     await until(lambda: any(m.get("method") == "elicitation/create" for m in client.link.sent))
     question = next(m for m in client.link.sent if m.get("method") == "elicitation/create")
     assert question["params"]["_meta"] == {TASKS: {"taskId": task}}
+    assert not client.session.attachments.movable, "a task ends with the bridge"
     client.say(id=question["id"], result={"action": "accept", "content": {"name": "Ann"}})
     await until(lambda: any(m.get("id") == "result" for m in client.link.sent), what="the result")
     result = next(m["result"] for m in client.link.sent if m.get("id") == "result")
     assert "Ann" in result["content"][0]["text"]
     assert result["_meta"] == {TASKS: {"taskId": task}}
-    assert not client.session.attachments.bridge.runs_tasks
+    assert client.session.attachments.movable
 
 
 async def test_a_call_that_the_server_runs_only_as_a_task_is_possible_for_every_client(gateway):

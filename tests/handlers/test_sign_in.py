@@ -430,6 +430,16 @@ def test_after_the_login_the_browser_is_back_at_the_page(jupyter):
     assert stranger.open(str(httpx.URL(jupyter.url).join(back))).status_code == 200
 
 
+def test_a_user_whose_login_ended_while_the_page_was_open_reads_what_to_do(jupyter):
+    client, person = application(jupyter), Person(jupyter)
+    page = person.open(client.authorization_url())
+    person.open(f"{jupyter.url}logout")
+    action = str(page.url)
+    answer = person.send("POST", action, {"decision": "approve"}, Origin=person.origin)
+    assert answer.status_code == 403
+    assert "your login to Jupyter ended while this page was open" in answer.text
+
+
 def test_steps_of_signing_in_are_counted(jupyter, person):
     def counted() -> dict[str, float]:
         text = httpx.get(f"{jupyter.url}metrics", headers={"Authorization": f"token {jupyter.token}"}).text

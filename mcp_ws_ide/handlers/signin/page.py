@@ -44,6 +44,10 @@ LIST_SECONDS: Final = 20.0
 """Seconds that a server may take to list its tools for the page."""
 LOOPBACK: Final = "http://127.0.0.1:* http://localhost:*"
 """Programs on the user's computer, as a content security policy can name them; it knows no IPv6 address."""
+LOGGED_OUT: Final = (
+    "your login to Jupyter ended while this page was open, so nothing was decided; "
+    "start signing in from the application again, and log in"
+)
 STYLE: Final = (Path(__file__).parents[2] / "templates" / "mcp_ws_ide_sign_in.css").read_text()
 """The style of the page, which is part of it."""
 
@@ -273,9 +277,12 @@ class AuthorizeHandler(ExtensionHandlerJinjaMixin, ExtensionHandlerMixin, Gatewa
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Write an error as a page, because a person reads it."""
         error = kwargs.get("exc_info", (None, None, None))[1]
+        problem = http_error_message(error) or self._reason
+        if status_code == 403 and self.request.method == "POST" and self.current_user is None:
+            problem = LOGGED_OUT
         for name, value in self.error_headers.items():
             self.set_header(name, value)
-        self._render(problem=http_error_message(error) or self._reason, location="")
+        self._render(problem=problem, location="")
 
     def _render(self, **values: Any) -> None:
         self.set_header("Content-Type", "text/html; charset=UTF-8")
