@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import gc
@@ -23,6 +24,8 @@ from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.inspector.cli import main
 from mcp_ws_ide.inspector.collecting import SIGNALS, Sieve, collect, stop_on_signals
+from mcp_ws_ide.inspector.model.filters import parse
+from mcp_ws_ide.inspector.sources import narrowed
 from mcp_ws_ide.inspector.watch import Watch
 from tests.conftest import BOUND, DEMO, FAST_SERVER, TESTS, Jupyter, Peer, until
 from tests.inspector.records import CAPABILITIES, VERSION, Transcript, call, done
@@ -189,6 +192,21 @@ async def test_a_disk_that_fills_up_ends_a_recording_with_the_reason(jupyter, tm
     assert process.returncode == 2 and "Traceback" not in err
     assert err.splitlines()[-1].endswith("r.jsonl cannot be written: File too large")
     assert (tmp_path / "r.jsonl").stat().st_size == 3000
+
+
+@pytest.mark.parametrize(
+    ("text", "server", "session", "filter_"),
+    [
+        ("", None, None, ""),
+        ("tool:x | lat:>5", None, None, "tool:x | lat:>5"),
+        ("", "fast", None, 'server:"fast"'),
+        ("tool:x | lat:>5", "f*", "9f", '(tool:x | lat:>5) server:"f[*]" session:"9f"'),
+    ],
+)
+def test_server_and_session_of_the_command_line_narrow_its_filter(text, server, session, filter_):
+    found = narrowed(text, argparse.Namespace(server=server, session=session))
+    assert found == filter_
+    parse(found)
 
 
 def test_a_signal_ends_collecting_in_order_wherever_it_comes(caplog):

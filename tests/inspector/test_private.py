@@ -56,7 +56,12 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 async def test_it_serves_shows_the_traffic_and_leaves_nothing_behind(tmp_path):
-    process, said = await start(tmp_path, "--json", "--", *WRAPPED)
+    token, port = tmp_path.parent / f"{tmp_path.name}-token", private._free_port()
+    process, said = await start(
+        tmp_path, "--json", "--port", str(port), "--token-file", str(token), "--", *WRAPPED
+    )
+    assert said["token"] == token.read_text().strip()
+    assert said["websocket"].startswith(f"ws://127.0.0.1:{port}/")
     try:
         headers = {"Authorization": f"Bearer {said['token']}"}
         async with connect(said["websocket"], additional_headers=headers, subprotocols=["mcp"]) as link:
