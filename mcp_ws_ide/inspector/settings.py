@@ -1,7 +1,7 @@
 """What the user chose: a JSON file in Jupyter's data directory, to edit or to write from the screens.
 
-A file that cannot be read or written is not an error: the screens work without it. Members that this version does not
-know stay in it.
+The screens work without a file that cannot be read or written. One that cannot be read is never written, since somebody
+may have edited it. Members that this version does not know stay in it.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ SSH: Final = ("SSH_CONNECTION", "SSH_TTY")
 
 
 class Settings:
-    """The settings of one user, in the file ``path``."""
+    """The settings of one user, in the file ``path``. ``problem``: why they were not read; ``""`` if they were."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or Path(jupyter_data_dir()) / "mcp-ws-inspect" / "settings.json"
+        self.problem = ""
         self._members = self._read()
 
     @property
@@ -66,12 +67,22 @@ class Settings:
     def keep(self, **members: Any) -> None:
         """Change settings and write them, over those that another inspector may have written since."""
         self._members = {**self._read(), **members}
+        if self.problem:
+            return
         with contextlib.suppress(OSError):
             write_private(self.path, json.dumps(self._members, indent=1).encode())
 
     def _read(self) -> dict[str, Any]:
-        with contextlib.suppress(OSError, ValueError, RecursionError):
+        self.problem, reason = "", "it is not a JSON object"
+        try:
             with self.path.open("rb") as file:
-                members = json.loads(file.read(MAX_BYTES))
-            return members if isinstance(members, dict) else {}
+                text = file.read(MAX_BYTES)
+            members = json.loads(text) if text.strip() else {}
+            if isinstance(members, dict):
+                return members
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, RecursionError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+        self.problem = f"{self.path} is ignored, and not written: {reason}"
         return {}

@@ -662,6 +662,23 @@ async def test_keys_of_the_settings_replace_the_usual_ones_also_in_the_last_line
         await person.until(lambda: "timeline (your settings)" in person.screen(), "the help")
 
 
+@pytest.mark.parametrize("text", ['{"theme": "nord",}', "[1]", "[" * 60_000], ids=["comma", "list", "deep"])
+async def test_a_mistake_in_the_settings_is_reported_and_the_file_is_kept(tmp_path, monkeypatch, text):
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+    path = Settings().path
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    async with opened(tmp_path, []) as person:
+        said = [notification.message for notification in person.app._notifications]
+        assert any(f"{path} is ignored, and not written" in message for message in said)
+        person.app.theme = "nord"
+        await person.until(lambda: person.app.settings.theme == "nord", "the theme")
+        assert path.read_text() == text
+        path.write_text("")
+        person.app.settings.keep(theme="gruvbox")
+        assert json.loads(path.read_text()) == {"theme": "gruvbox"}
+
+
 @pytest.mark.parametrize(
     ("members", "ssh", "rate"),
     [({}, "", 20), ({}, "10.0.0.1 1 10.0.0.2 22", 10), ({"refresh": 3}, "x", 3), ({"refresh": 1e9}, "", 60)],

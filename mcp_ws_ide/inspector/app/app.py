@@ -85,6 +85,8 @@ class InspectorApp(CommandLine, DetailActions, SendActions):
 
     def _recall_settings(self) -> None:
         """Use theme, columns and keys of the settings, and keep a theme that is chosen from now on."""
+        if self.settings.problem:
+            self._warn(self.settings.problem)
         if self.settings.theme in self.available_themes and THEME_VARIABLE not in os.environ:
             self.theme = self.settings.theme
         self.traffic.chosen = tuple(name for name in self.settings.columns if name in traffic_columns.NAMES)
