@@ -12,6 +12,8 @@ import sys
 TASKS = "io.modelcontextprotocol/tasks"
 CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
+FORM = {"type": "object", "properties": {}}
+QUESTION = {"method": "elicitation/create", "params": {"message": "who?", "requestedSchema": FORM}}
 NAMES = ("job", "end", "ask", "wait", "plain")
 
 tasks = {}
@@ -83,14 +85,12 @@ def call(params):
         return create(arguments)
     if name == "ask":
         require_extension(params)
-        question = {"method": "elicitation/create", "params": {"message": "who?", "requestedSchema": {}}}
-        return create(arguments, status="input_required", inputRequests={"who": question})
+        return create(arguments, status="input_required", inputRequests={"who": QUESTION})
     if name == "end":
         change(tasks[arguments["id"]], status="completed", result=text(f"result of {arguments['id']}"))
         return text("ended")
     if name == "wait" and "inputResponses" not in params:
-        question = {"method": "elicitation/create", "params": {"message": "who?", "requestedSchema": {}}}
-        asked = {"inputRequests": {"who": question}, "requestState": arguments["state"]}
+        asked = {"inputRequests": {"who": QUESTION}, "requestState": arguments["state"]}
         return {"resultType": "input_required", **asked}
     return text("answered")
 
