@@ -9,7 +9,7 @@ import pytest
 
 from mcp_ws_ide.core.bridges.client_tasks import DEFAULT_TTL, MAX_FINISHED, MAX_FINISHED_BYTES, MAX_TTL
 from mcp_ws_ide.core.effects import Abandon
-from mcp_ws_ide.errors import CANCELLED, UPSTREAM_LOST
+from mcp_ws_ide.errors import CANCELLED, INTERNAL_ERROR, UPSTREAM_LOST
 from tests.core.test_bridge import New, message
 
 TASKS = "io.modelcontextprotocol/tasks"
@@ -281,6 +281,7 @@ def test_a_call_that_the_server_answers_with_a_task_has_the_result_of_that_task(
         ({"result": {"status": "failed", "error": {"code": -7, "message": "broke"}}}, -7),
         ({"result": {"status": "failed"}}, CANCELLED),
         ({"result": {"status": "cancelled"}}, CANCELLED),
+        ({"result": {"status": 7}}, INTERNAL_ERROR),
         ({"error": {"code": -32602, "message": "Task not found"}}, -32602),
     ],
 )

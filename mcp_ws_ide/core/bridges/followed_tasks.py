@@ -19,7 +19,7 @@ from mcp_ws_ide.core.effects import Again, Effect, Forward, Pending
 from mcp_ws_ide.core.lenient_json import encode, error_code, members_of, object_of
 from mcp_ws_ide.core.messages import IdKey, Message
 from mcp_ws_ide.core.session import SessionCore
-from mcp_ws_ide.errors import CANCELLED
+from mcp_ws_ide.errors import CANCELLED, INTERNAL_ERROR
 
 MISSING_CAPABILITY: Final = -32021
 """Error code: the client did not declare a capability that its request needs (MCP 2026-07-28)."""
@@ -29,6 +29,8 @@ LONGEST: Final = 30.0
 """Seconds until a task is asked for again, at most."""
 DEFAULT_MS: Final = 1000.0
 """Milliseconds until a task is asked for again, if the server names no time."""
+UNREADABLE: Final = "unreadable"
+"""Stands for the status of a task that cannot be read; none of SEP-2663."""
 NAME: Final = "\0mcp-ws-task-"
 """Start of the ids of the bridge's requests about tasks."""
 
@@ -104,11 +106,11 @@ class FollowedTasks:
 
 
 def read_state(result: bytes) -> State:
-    """Return the state of a task; one without a status if it cannot be read."""
+    """Return the state of a task; one with the status :data:`UNREADABLE` if it cannot be read."""
     try:
         return msgspec.json.decode(result, type=State)
     except (msgspec.DecodeError, RecursionError):
-        return State()
+        return State(UNREADABLE)
 
 
 def outcome_of(state: State, raw_id: bytes) -> Message | None:
@@ -123,6 +125,9 @@ def outcome_of(state: State, raw_id: bytes) -> Message | None:
         return response
     if state.status == "failed" and state.error:
         return messages.failure(raw_id, bytes(state.error))
+    if state.status == UNREADABLE:
+        text = "what the server says of the task with which it answered cannot be read"
+        return messages.error(raw_id, INTERNAL_ERROR, text, {"outcome": "unknown"})
     if state.status in ("failed", "cancelled"):
         text = f"the server's task has ended; its status is {state.status}"
         return messages.error(raw_id, CANCELLED, text, {"outcome": "unknown"})
