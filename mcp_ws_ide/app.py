@@ -452,6 +452,10 @@ def _checked_peer(address: str) -> str:
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
         raise TraitError(f"peer_address is {address!r}; use host:port, with port 0 for any")
+    if host.strip("[]") in ("0.0.0.0", "::", "*"):  # noqa: S104 - refused
+        raise TraitError(
+            f"peer_address is {address!r}, where no other gateway can reach this one; use its own address"
+        )
     return address
 
 

@@ -117,6 +117,8 @@ class RedisEngine(RedisInstances):
         self._operations: deque[Operation] = deque()
         self._unended: dict[str, int] = {}
         """Epochs of the sessions that could not be deleted yet."""
+        self._behind = 0
+        """Batches since the last look that found that the server has lost a part of their session."""
         self._since = 0.0
         self._running = False
         self._tasks = TaskGroupOwner()
@@ -264,6 +266,7 @@ class RedisEngine(RedisInstances):
             outcomes = [Outcome.FAILED] * len(owners) if failed else [OUTCOMES[code] for code in reply]
             for done, outcome in zip(owners, outcomes, strict=True):
                 self._statistics.batches += outcome is Outcome.COMMITTED
+                self._behind += outcome is Outcome.BEHIND
                 try:
                     done(outcome)
                 except Exception:
@@ -293,6 +296,11 @@ class RedisEngine(RedisInstances):
     async def _look(self) -> None:
         """Find out whether the server can be used, even if no session sends anything."""
         self._measure_due = False
+        if self._behind:
+            log.warning(
+                "Redis had lost a part of %d sessions, which are stored again as a whole", self._behind
+            )
+            self._behind = 0
         try:
             await self._measure()
         except (EngineUnavailableError, EngineRefusedError) as error:
@@ -308,7 +316,11 @@ class RedisEngine(RedisInstances):
 
     async def _measure(self) -> None:
         await self._link.ask()
-        check_server(self._link.facts, str(self._address))
+        try:
+            check_server(self._link.facts, str(self._address))
+        except (EngineUnavailableError, EngineRefusedError):
+            self._link.close()  # each further attempt connects, and is refused too
+            raise
         (reply,) = await self._link.exchange([("measure", (SAMPLE,))])
         if isinstance(reply, ScriptFailedError):
             raise reply

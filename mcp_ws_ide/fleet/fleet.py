@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from typing import Final
@@ -24,6 +25,8 @@ from mcp_ws_ide.tokens import TokenStore, digest_of
 
 ASK_SECONDS: Final = 0.25
 """Least seconds between two questions for the gateways that tickets name and that are not known."""
+
+log = logging.getLogger(__name__)
 
 
 class PassedWatcher:
@@ -102,6 +105,7 @@ class Fleet:
         except BaseException:
             self._peers.stop()
             raise
+        log.info("this is gateway %s; the others reach it at %s", self.instances.id, self.instances.peer)
         await self._tokens.sync()
         await self._gathering.prepare()
         self._gateway.join(self._peers)
@@ -111,6 +115,11 @@ class Fleet:
     async def watch(self, owner: str) -> None:
         """Have the records of a principal at all gateways come into this one's tap, before a watcher subscribes."""
         await self._gathering.watch(owner)
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Why other gateways do not answer, by id."""
+        return self._peers.calls.reach.problems
 
     async def redeem(self, instance: str, secret: str, server: str) -> PassedTicket | None:
         """Have another gateway redeem a ticket that it has issued; return None if it is not valid, or that gateway has

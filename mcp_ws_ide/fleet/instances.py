@@ -43,6 +43,7 @@ class InstanceFacts(msgspec.Struct):
         to_drain: while it drains, how many sessions it still gives away, or lets finish their requests.
         principals: number of sessions by hashed principal, if the number of one is limited; at most
             :data:`MOST_PRINCIPALS`, those with the most sessions.
+        servers: the names of the servers that it has.
     """
 
     id: str
@@ -55,11 +56,12 @@ class InstanceFacts(msgspec.Struct):
     peer: str = ""
     to_drain: int = 0
     principals: dict[str, int] = {}
+    servers: list[str] = []
 
     def public(self) -> dict[str, object]:
         """Return what users may see, as REST presents it."""
         members = msgspec.structs.asdict(self)
-        del members["principals"]
+        del members["principals"], members["servers"]
         return members
 
 
@@ -108,12 +110,17 @@ class Instances:
                 self._engine.hashed(principal): count
                 for principal, count in gateway.sessions_of_principals(MOST_PRINCIPALS).items()
             },
+            list(gateway.servers),
         )
 
     def sessions_of(self, principal: str) -> int:
         """Return the number of sessions that a principal has at the other gateways, as of a second ago."""
         hashed = self._engine.hashed(principal)
         return sum(facts.principals.get(hashed, 0) for facts in self.living.values() if facts.id != self.id)
+
+    def have_server(self, name: str) -> bool:
+        """Return whether another gateway has a server of this name, as of a second ago."""
+        return any(name in facts.servers for facts in self.living.values() if facts.id != self.id)
 
     @property
     def all(self) -> list[InstanceFacts]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import defaultdict
 from typing import Final
 from weakref import WeakSet
 
 from mcp_ws_ide.fleet.instances import Instances
+from mcp_ws_ide.fleet.reach import Reach
 from mcp_ws_ide.fleet.sealed_stream import TIMEOUT, PeerLostError, SealedStream, greet
 from mcp_ws_ide.gateway import Gateway
 from mcp_ws_ide.gateway.elsewhere import PeerUnreachableError
@@ -19,13 +19,11 @@ CALL: Final = b"I"
 HERE: Final = b"H"
 ELSEWHERE: Final = b"E"
 PROBE_SECONDS: Final = 2.0
-"""Seconds between two looks whether the gateways that are connected answer; two failures end the connections."""
+"""Seconds between two looks whether the other gateways answer; two failures end the connections with one."""
 MOST_KEPT: Final = 8
 """Connections to one gateway that are kept for further calls."""
 SLACK_BYTES: Final = 4 << 20
 """Bytes of a frame beside its message: a poll carries several."""
-
-log = logging.getLogger(__name__)
 
 
 class PeerCalls:
@@ -33,9 +31,13 @@ class PeerCalls:
 
     Args:
         key: the key that the gateways of one engine share.
+
+    Attributes:
+        reach: which gateways answer.
     """
 
     def __init__(self, gateway: Gateway, instances: Instances, key: bytes) -> None:
+        self.reach = Reach()
         self._gateway = gateway
         self._instances = instances
         self._key = key
@@ -81,13 +83,17 @@ class PeerCalls:
                 async with asyncio.timeout(TIMEOUT):
                     reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
             except ConnectionRefusedError:
+                self.reach.check_ended(instance, address, "refuses connections")
                 return None
             try:
                 stream = await self.greet(reader, writer, calls=True)
-                return stream if await self._is_here(stream, instance) else None
+                if await self._is_here(stream, instance):
+                    return stream
             except BaseException:
                 writer.transport.abort()
                 raise
+            self.reach.check_ended(instance, address, "leads to another gateway")
+            return None
         except (OSError, PeerLostError) as error:  # TimeoutError is an OSError
             reason = str(error) or f"no answer within {TIMEOUT:g} s"
             raise PeerUnreachableError(f"gateway {instance} at {address} does not answer: {reason}") from None
@@ -105,6 +111,7 @@ class PeerCalls:
             stream.close()
             return False
         self.add(instance, stream)
+        self.reach.answers(instance)
         return True
 
     def keep(self, instance: str, stream: SealedStream) -> None:
@@ -127,28 +134,31 @@ class PeerCalls:
         return stream is not None
 
     async def watch(self) -> None:
-        """End the connections with gateways that do not answer: TCP alone would notice neither a suspended one, nor for
-        minutes that the network swallows what is sent.
+        """Find out which gateways answer, and end the connections with those that do not: TCP alone would notice
+        neither a suspended one, nor for minutes that the network swallows what is sent.
 
         A look uses up a connection that is kept; so these end one after the other when nothing is called for.
         """
-        silent: set[str] = set()
+        silent: dict[str, str] = {}
         while True:
             await asyncio.sleep(PROBE_SECONDS)
-            connected = [instance for instance, streams in self._connected.items() if streams]
-            found = await asyncio.gather(*map(self._is_silent, connected))
-            before, silent = silent, {i for i, is_silent in zip(connected, found, strict=True) if is_silent}
-            for instance in silent & before:
-                log.warning("gateway %s does not answer; the connections with it are ended", instance)
+            living = self._instances.living.keys() - {self._instances.id}
+            asked = sorted(living | {instance for instance, streams in self._connected.items() if streams})
+            found = await asyncio.gather(*map(self._silence, asked))
+            before = silent
+            silent = {one: reason for one, reason in zip(asked, found, strict=True) if reason is not None}
+            for instance in silent.keys() & before.keys():
                 self._kept.pop(instance, None)
                 for stream in list(self._connected.pop(instance, ())):
                     stream.abort()
+            self.reach.note({one: text for one, text in silent.items() if text and one in before}, living)
 
-    async def _is_silent(self, instance: str) -> bool:
+    async def _silence(self, instance: str) -> str | None:
+        """Return why a gateway does not answer, ``""`` if it has ended; None if it answers."""
         try:
-            return not await self.answers(instance)
-        except PeerUnreachableError:
-            return True
+            return None if await self.answers(instance) else ""
+        except PeerUnreachableError as error:
+            return str(error)
 
     def close(self) -> None:
         """Close all connections, after what is queued."""

@@ -210,6 +210,10 @@ class Peers:
         """Return the number of sessions that a principal has at the other gateways, as of a second ago."""
         return self._instances.sessions_of(principal)
 
+    def have_server(self, name: str) -> bool:
+        """Return whether another gateway has a server of this name."""
+        return self._instances.have_server(name)
+
     def owner(self, link_id: str) -> str:
         """Return the gateway that gave a link this id; ``""`` if that is this one, or the id names none."""
         named = OWNER.match(link_id)

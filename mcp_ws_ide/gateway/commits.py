@@ -159,9 +159,6 @@ class Commits:
         now = time.monotonic()
         if not self._failures:
             self._failing_since = now
-            log.warning(
-                "a session cannot be stored; its messages wait: %s", self._engine.problem or "unknown"
-            )
         delay = min(RETRY_FIRST * 2.0**self._failures, RETRY_LAST)
         self._failures += 1
         self._retry = asyncio.get_running_loop().call_later(delay, again, context=contextvars.Context())
@@ -180,7 +177,7 @@ class Commits:
         stored = self._snapshots.whole(self.changes)
         outstanding.absorb(self.actions)
         self.actions = Actions()
-        log.warning("session %s is stored again as a whole: the engine had lost a part of it", stored.id)
+        log.debug("session %s is stored again as a whole: the engine had lost a part of it", stored.id)
         self._rewrite_again(stored)
 
     def _rewrite_again(self, stored: StoredSession) -> None:

@@ -81,6 +81,9 @@ class Elsewhere(Protocol):
     def sessions_of(self, principal: str) -> int:
         """Return the number of sessions that a principal has at the other gateways, as of a second ago."""
 
+    def have_server(self, name: str) -> bool:
+        """Return whether another gateway has a server of this name, as of a second ago."""
+
     def owner(self, link_id: str) -> str:
         """Return the gateway that gave a link this id; ``""`` if that is this one, or the id names none."""
 

@@ -172,10 +172,12 @@ class StoredSessions:
     # --- chores ---------------------------------------------------------------------------------
 
     async def adopt(self, grace: float) -> None:
-        """Give sessions whose gateway has ended the grace period, in seconds; for the start of a gateway that shares
-        the engine with no other."""
-        await self.engine.orphan(time.time() + grace)
-        log.info("stored sessions that wait for their clients: %d", self.engine.statistics.sessions)
+        """Give sessions whose gateway has ended the grace period, in seconds; for the start of a gateway."""
+        orphans = await self.engine.orphan(time.time() + grace)
+        if self.engine.shared is None:
+            log.info("stored sessions that wait for their clients: %d", self.engine.statistics.sessions)
+        else:
+            log.info("sessions of gateways that have ended, which wait for their clients: %d", orphans)
 
     def tick(self, now: float) -> None:
         """Delete expired sessions from time to time; called about once a second (``now``: ``time.monotonic``)."""

@@ -19,6 +19,8 @@ from mcp_ws_ide.runtime import Runtime
 
 MAX_USER_AGENT: Final = 200
 """Characters of ``User-Agent`` that are kept."""
+RETRY_AFTER: Final = "1"
+"""Seconds after which a client may try again, as ``Retry-After`` has them."""
 
 
 class Request(Protocol):
@@ -43,6 +45,8 @@ class Requester(Protocol):
     """The gateway token that was presented, if any."""
     token_tools: ToolRules | None
     """The tools that this token allows; None for all."""
+    error_headers: dict[str, str]
+    """Headers of the response if the request is refused."""
 
     @property
     def runtime(self) -> Runtime:
@@ -104,12 +108,17 @@ def find_server(requester: Requester, name: str) -> Server:
     """The server, or the group ``+a+b``, that a URL names.
 
     Raises:
-        HTTPError: 404, no such server is configured.
+        HTTPError: 404, no such server is configured; 503, not here, but at another gateway.
     """
-    gateway = requester.runtime.gateway
-    server = gateway.find(name)
+    runtime = requester.runtime
+    server = runtime.gateway.find(name)
     if server is None:
-        raise refusal(requester.runtime, 404, "unknown_server", not_configured(requester.runtime, name))
+        message, elsewhere = not_configured(runtime, name), runtime.gateway.elsewhere
+        if elsewhere is not None and elsewhere.have_server(name):
+            requester.error_headers["Retry-After"] = RETRY_AFTER
+            message += "; another gateway has it: give all gateways the same servers"
+            raise refusal(runtime, 503, "peer", message)
+        raise refusal(runtime, 404, "unknown_server", message)
     return server
 
 

@@ -83,6 +83,8 @@ def test_anything_else_is_refused_with_what_to_use_and_without_a_password(addres
         ("engine", "redis://"),
         ("peer_address", "host"),
         ("peer_address", ":80"),
+        ("peer_address", "0.0.0.0:7800"),
+        ("peer_address", "[::]:7800"),
         ("engine_durability", "some"),
         ("engine_max_bytes", 1000),
     ],

@@ -105,8 +105,11 @@ async def test_a_policy_that_is_set_while_sessions_are_stored_stops_the_writing_
     monkeypatch.setattr(redis_engine, "RETRY_SECONDS", 0.05)
     one = server()
     async with running(new_redis(one.address)) as engine:
+        owner = await Owner.of_new(engine)
         one.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
         await until(lambda: "allkeys-lru" in engine.problem)
+        assert await committed(engine, owner.batch(1)) is Outcome.FAILED
+        assert "allkeys-lru" in engine.problem
         one.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
         await until(lambda: not engine.problem)
 
@@ -311,8 +314,11 @@ async def test_a_session_that_ended_while_the_server_was_away_is_deleted_when_it
         assert await engine.sessions() == []
 
 
-async def test_a_server_that_comes_back_empty_gets_the_whole_session_of_a_living_owner(server, monkeypatch):
+async def test_a_server_that_comes_back_empty_gets_the_whole_session_of_a_living_owner(
+    server, monkeypatch, caplog
+):
     monkeypatch.setattr(redis_engine, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(redis_engine, "MEASURE_SECONDS", 0.05)
     one = server()
     async with running(new_redis(one.address)) as engine:
         owner = await Owner.of_new(engine)
@@ -325,6 +331,7 @@ async def test_a_server_that_comes_back_empty_gets_the_whole_session_of_a_living
         await engine.rewrite(owner.stored)
         assert await owner.commit(1) is Outcome.COMMITTED
         assert (await owner.taken()).received == 3
+        await until(lambda: "lost a part of 1 sessions" in caplog.text)
 
 
 async def test_a_session_that_nobody_has_any_more_is_surely_gone_after_the_server_came_back_empty(server):

@@ -110,6 +110,8 @@ export interface Instance {
   readonly peer: string;
   /** Whether it answered this request. */
   readonly self: boolean;
+  /** Why it does not answer the gateway that answered this request; empty if it does. */
+  readonly problem: string;
 }
 
 /** The gateway refused a request; `message` is its reason. `status` 0: the gateway could not be reached. */

@@ -68,6 +68,7 @@ class InstancesHandler(ApiHandler):
                     {
                         **facts.public(),
                         "self": fleet is not None and facts.id == fleet.instances.id,
+                        "problem": fleet.problems.get(facts.id, "") if fleet is not None else "",
                     }
                     for facts in found
                 ]
@@ -101,6 +102,9 @@ class LiveHandler(GatewayHandler):
     async def get(self) -> None:
         """Learn whether the gateway answers."""
         self.answer_probe(True)
+
+    def _log(self) -> None:
+        """Log nothing: probes come every second, and the gateway has logged why it is not ready."""
 
     def answer_probe(self, good: bool) -> None:
         """Answer a probe; a page of any Origin gets nothing."""

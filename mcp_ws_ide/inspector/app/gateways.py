@@ -44,13 +44,13 @@ class Gateways(Pane):
     def parts(self, index: int, width: int) -> list[Part]:
         """Return one gateway."""
         one = self.known[index]
-        drains = one.get("draining")
-        state = f"drains, {one.get('to_drain', 0)}" if drains else "ready"
+        drains, problem = one.get("draining"), one.get("problem")
+        state = "no answer" if problem else f"drains, {one.get('to_drain', 0)}" if drains else "ready"
         counts = " ".join(f"{amount(one.get(name) or 0):>5}" for name in ("sessions", "links", "processes"))
         own = "this one " if one.get("self") else ""
         return [
             (fit(str(one.get("id"))[:8], 8) + " ", "note"),
-            (fit(state, 12) + " ", "warn" if drains else "good"),
+            (fit(state, 12) + " ", "warn" if drains or problem else "good"),
             (f"{counts} {age(time.time() - float(one.get('started') or 0)):>4}  ", ""),
             (clean(f"{own}{one.get('peer', '')} {one.get('version', '')}"), "dim"),
         ]

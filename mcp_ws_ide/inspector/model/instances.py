@@ -9,8 +9,11 @@ def described(one: dict[str, Any], now: float) -> str:
     """Return a gateway as one line."""
     counts = ", ".join(f"{one[name]} {name}" for name in ("sessions", "links", "processes"))
     state = f"draining, {one['to_drain']} left" if one["draining"] else "ready"
+    problem = one.get("problem", "")
+    state = "no answer" if problem else state
     own = " (this one)" if one["self"] else ""
-    return f"{one['id']} {one['peer']:<21} {state:<10} {counts}, up {age(now - one['started'])}, {one['version']}{own}"
+    line = f"{one['id']} {one['peer']:<21} {state:<10} {counts}, up {age(now - one['started'])}, {one['version']}{own}"
+    return f"{line}\n    {problem}" if problem else line
 
 
 def age(seconds: float) -> str:

@@ -28,13 +28,15 @@ export function Gateways() {
 const COLUMNS = ["Gateway", "State", "#Sessions", "#Links", "#Processes", "Up", "Address", "Version", ""];
 
 function Line({ instance }: { instance: Instance }) {
-  const { id, draining, self } = instance;
+  const { id, self } = instance;
   return (
     <tr>
       <td class="mono" title={id}>
         {id.slice(0, 8)} {self && <Badge title="It serves this page">this one</Badge>}
       </td>
-      <td>{draining ? <Badge kind="warn">{`draining, ${instance.to_drain} left`}</Badge> : <Badge kind="good">ready</Badge>}</td>
+      <td>
+        <State instance={instance} />
+      </td>
       <td class="number">{instance.sessions.toLocaleString()}</td>
       <td class="number">{instance.links.toLocaleString()}</td>
       <td class="number">{instance.processes.toLocaleString()}</td>
@@ -46,4 +48,15 @@ function Line({ instance }: { instance: Instance }) {
       </td>
     </tr>
   );
+}
+
+function State({ instance: { draining, to_drain, problem } }: { instance: Instance }) {
+  if (problem) {
+    return (
+      <Badge kind="bad" title={problem}>
+        no answer
+      </Badge>
+    );
+  }
+  return draining ? <Badge kind="warn">{`draining, ${to_drain} left`}</Badge> : <Badge kind="good">ready</Badge>;
 }
