@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import kubernetes_validate
 import pytest
 import yaml
 
 from mcp_ws_ide.client import negotiating_transport
+from mcp_ws_ide.engines.redis_address import PASSWORD_VARIABLE
 from mcp_ws_ide.handlers import ROUTES
 from mcp_ws_ide.inspector.cli import _parsed, main
 from tests.conftest import BOUND, response_in, until
@@ -29,6 +31,7 @@ from tests.interop.test_chaos import QUICK
 
 TOKEN = "token-of-the-fleet"
 CUTS = 12
+PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 
 
 class Local:
@@ -149,6 +152,15 @@ async def test_a_gateway_that_drains_and_ends_costs_nothing_and_the_balancer_avo
         assert (one.states["Connected"], one.states["Lost"]) == (1, 0)
 
 
+def test_a_client_cannot_choose_the_address_that_gateways_see(local):
+    for _ in range(3):
+        httpx.get(f"{local.url}mcp-ws/api/sessions", headers={"X-Real-IP": "203.0.113.9"}, timeout=BOUND)
+    logs = [Path(local.printed["logs"], f"gateway{number}.log").read_text() for number in (1, 2, 3)]
+    refused = [line for log in logs for line in log.splitlines() if "GET /mcp-ws/api/sessions" in line]
+    assert len(refused) == 3
+    assert not any("203.0.113.9" in line for line in refused)
+
+
 # --- the files --------------------------------------------------------------------------------------
 
 
@@ -165,13 +177,51 @@ def manifests() -> dict[tuple[str, str], dict[str, Any]]:
     return {(one["kind"], one["metadata"]["name"]): one for one in documents}
 
 
+KUBERNETES = "1.34"
+"""Release of Kubernetes whose schemas the manifests are checked against."""
+
+
+def test_the_manifests_follow_the_schemas_of_kubernetes():
+    for document in yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()):
+        kubernetes_validate.validate(document, KUBERNETES, strict=True)
+
+
+@pytest.mark.parametrize("name", [("Deployment", "mcp-ws-ide"), ("StatefulSet", "mcp-ws-ide-redis")])
+def test_pods_follow_the_restricted_standard_and_have_no_account(manifests, name):
+    spec = manifests[name]["spec"]["template"]["spec"]
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    (container,) = spec["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert "memory" in container["resources"]["limits"]
+
+
+def test_redis_refuses_writes_before_its_container_is_killed(manifests):
+    (container,) = manifests["StatefulSet", "mcp-ws-ide-redis"]["spec"]["template"]["spec"]["containers"]
+    options = dict(zip(container["args"][1::2], container["args"][2::2], strict=True))
+    most, unit = re.fullmatch(r"(\d+)(mb)", options["--maxmemory"]).groups()
+    limit = re.fullmatch(r"(\d+)Gi", container["resources"]["limits"]["memory"])[1]
+    assert (unit, int(most) * 2 <= int(limit) * 1024) == ("mb", True)
+    assert options["--maxmemory-policy"] == "noeviction"
+    (password,) = (one for one in container["env"] if one["name"] == "REDISCLI_AUTH")
+    gateways = {one["name"]: one for one in pod(manifests)["containers"][0]["env"]}
+    assert gateways[PASSWORD_VARIABLE]["valueFrom"] == password["valueFrom"]
+
+
 def pod(manifests: dict[tuple[str, str], dict[str, Any]]) -> dict[str, Any]:
     return manifests["Deployment", "mcp-ws-ide"]["spec"]["template"]["spec"]
 
 
 def test_every_variable_of_the_manifests_is_one_that_a_gateway_reads(manifests):
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
-    names = {entry["name"] for entry in pod(manifests)["containers"][0]["env"]} - {"POD_IP"}
+    names = {entry["name"] for entry in pod(manifests)["containers"][0]["env"]} - {
+        "POD_IP",
+        PASSWORD_VARIABLE,
+    }
     assert names <= read_by_config()
     for number in (1, 2, 3):
         assert set(compose["services"][f"gateway{number}"]["environment"]) <= read_by_config()
@@ -194,7 +244,7 @@ def test_a_pod_has_time_to_drain_and_to_end(manifests):
 
 def test_the_probes_and_checks_are_routes_of_the_gateway(manifests):
     container = pod(manifests)["containers"][0]
-    paths = [container[probe]["httpGet"]["path"] for probe in ("readinessProbe", "livenessProbe")]
+    paths = [container[probe]["httpGet"]["path"] for probe in PROBES]
     paths += re.findall(r"uri (\S+)", (DEPLOY / "haproxy.cfg").read_text())
     for path in paths:
         assert any(re.fullmatch(route, path) for route, _ in ROUTES), path
