@@ -29,6 +29,12 @@ SCRIPTS: Final = (
     "forget_tokens",
 )
 """The files of ``engines/scripts``, each of which ``keys.lua`` begins."""
+REPLICA: Final = "is a replica, which accepts no writes; use the primary"
+REFUSED_WRITES: Final = {
+    "OOM": "its memory is full (maxmemory)",
+    "MISCONF": "it cannot save its data on its disk (MISCONF); its log says why",
+}
+"""Why a script was not run, by the code of the error."""
 Call = tuple[str, Sequence[Argument]]
 """The name of a script and its arguments, after the prefix and the instance."""
 
@@ -173,9 +179,7 @@ def check_server(facts: dict[str, str], address: str) -> None:
             f"Redis at {address} has maxmemory-policy {policy!r}, which would delete sessions; set it to 'noeviction'"
         )
     if facts.get("role") == "slave":
-        raise EngineUnavailableError(
-            f"Redis at {address} is a replica, which accepts no writes; use the primary"
-        )
+        raise EngineUnavailableError(f"Redis at {address} {REPLICA}")
 
 
 def _is_unknown_script(reply: Any) -> bool:
@@ -183,7 +187,7 @@ def _is_unknown_script(reply: Any) -> bool:
 
 
 def _failed(error: ReplyError) -> ScriptFailedError:
-    text = "its memory is full (maxmemory)" if error.code == "OOM" else str(error)
+    text = REFUSED_WRITES.get(error.code) or str(error).partition(" script: ")[0]
     return ScriptFailedError(f"Redis has refused to write: {text}")
 
 
@@ -201,4 +205,6 @@ def _explained(error: Exception) -> str:
         return f"refuses the user or the password: {error}"
     if error.code == "LOADING":
         return "is still loading its data"
+    if error.code == "READONLY":
+        return REPLICA
     return f"answers with an error: {error}"

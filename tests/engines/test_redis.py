@@ -302,6 +302,20 @@ async def test_a_server_that_is_killed_fails_batches_until_it_is_back_and_keeps_
     ]
 
 
+async def test_a_server_that_cannot_save_its_data_is_named_in_few_words(server):
+    one = server(save="3600 1")
+    async with running(new_redis(one.address)) as engine:
+        owner = await Owner.of_new(engine)
+        (one.directory / "dump.rdb").mkdir()
+        one.ask("BGSAVE")
+        await until(lambda: b"rdb_last_bgsave_status:err" in one.ask("INFO", "persistence"))
+        assert await committed(engine, owner.batch(1)) is Outcome.FAILED
+        assert engine.problem == (
+            "Redis has refused to write: it cannot save its data on its disk (MISCONF); its log says why"
+        )
+        (one.directory / "dump.rdb").rmdir()
+
+
 async def test_a_session_that_ended_while_the_server_was_away_is_deleted_when_it_is_back(server, monkeypatch):
     monkeypatch.setattr(redis_engine, "RETRY_SECONDS", 0.05)
     one = server(appendonly="yes", appendfsync="always")
