@@ -47,6 +47,7 @@ from mcp_ws_ide.engines.redis_sessions import (
     read_session,
     read_summary,
 )
+from mcp_ws_ide.engines.server_clock import ServerClock
 from mcp_ws_ide.engines.statistics import EngineStatistics
 from mcp_ws_ide.tasks import TaskGroupOwner
 
@@ -135,6 +136,11 @@ class RedisEngine(RedisInstances):
         """Counters and gauges; sessions and bytes are those of the last measurement."""
         return self._statistics
 
+    @property
+    def clock(self) -> ServerClock:
+        """The server's clock."""
+        return self._link.clock
+
     # --- start and stop -------------------------------------------------------------------------
 
     async def start(self) -> None:
@@ -181,6 +187,8 @@ class RedisEngine(RedisInstances):
         if not self._staged:
             self._since = time.perf_counter()
             self._wanted.set()
+        if batch.expires_at is not None:
+            batch = self.clock.to_store(batch)
         self._staged.append((batch, done))
         if crash_points.armed is not None:
             crash_points.reach(Point.STAGED)
@@ -363,7 +371,7 @@ class RedisEngine(RedisInstances):
         await self._put(stored)
 
     async def _put(self, stored: StoredSession) -> None:
-        if not await self._stage("put", encode_session(stored)):
+        if not await self._stage("put", encode_session(self.clock.to_store(stored))):
             raise FencedError(f"session {stored.id!r} has another owner, or has ended")
 
     async def take(self, session_id: str, principal: str, ended: str = "") -> StoredSession | None:
@@ -378,7 +386,7 @@ class RedisEngine(RedisInstances):
                 raise OwnedError(session_id, reply.decode())
             if reply == 0:
                 raise ValueError("its head cannot be read")
-            return read_session(session_id, principal, reply)
+            return self.clock.to_use(read_session(session_id, principal, reply))
         except (ValueError, KeyError) as error:
             self._statistics.lost["damaged"] += 1
             await self._stage("end", session_id, 2**53)
@@ -394,9 +402,9 @@ class RedisEngine(RedisInstances):
 
     async def orphan(self, expires_at: float) -> int:
         """Set the expiry of the attached sessions whose owner has ended."""
-        orphans = begin = 0
+        orphans, begin, until = 0, 0, self.clock.there(expires_at)
         while True:
-            found, looked_at = await self._stage("orphan", repr(expires_at), begin, begin + PAGE - 1)
+            found, looked_at = await self._stage("orphan", repr(until), begin, begin + PAGE - 1)
             orphans += found
             begin += PAGE
             if looked_at < PAGE:
@@ -406,7 +414,7 @@ class RedisEngine(RedisInstances):
         """Delete the sessions whose time has passed."""
         expired: list[str] = []
         while True:
-            ids = await self._stage("expire", repr(now), PAGE)
+            ids = await self._stage("expire", repr(self.clock.there(now)), PAGE)
             expired += [session_id.decode() for session_id in ids]
             if len(ids) < PAGE:
                 break
@@ -421,7 +429,7 @@ class RedisEngine(RedisInstances):
         while True:
             begin = len(summaries)
             rows = await self._stage("list", begin, begin + PAGE - 1)
-            summaries += [read_summary(row) for row in rows]
+            summaries += [self.clock.to_use(read_summary(row)) for row in rows]
             if len(rows) < PAGE:
                 return summaries
 

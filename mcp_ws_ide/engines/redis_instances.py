@@ -11,6 +11,7 @@ import msgspec
 
 from mcp_ws_ide.engines.base import Outcome
 from mcp_ws_ide.engines.redis_connection import Argument
+from mcp_ws_ide.engines.server_clock import ServerClock
 
 OUTCOMES: Final = {1: Outcome.COMMITTED, 2: Outcome.FENCED, 3: Outcome.BEHIND}
 """What the scripts ``commit`` and ``verify`` return."""
@@ -22,6 +23,11 @@ class RedisInstances(ABC):
     """Implements :class:`~mcp_ws_ide.engines.base.SharedEngine`; the engine runs the scripts."""
 
     instance: str
+
+    @property
+    @abstractmethod
+    def clock(self) -> ServerClock:
+        """The server's clock."""
 
     @abstractmethod
     def _stage(self, name: str, *arguments: Argument) -> asyncio.Future[Any]:
@@ -47,11 +53,11 @@ class RedisInstances(ABC):
 
     def release(self, session_id: str, epoch: int, expires_at: float) -> None:
         """Give a session up."""
-        self._stage("release", session_id, epoch, repr(expires_at))
+        self._stage("release", session_id, epoch, repr(self.clock.there(expires_at)))
 
     async def tokens(self) -> tuple[dict[str, bytes], set[str]]:
         """Return the gateway tokens by id, and the ids of those that were revoked."""
-        pairs, revoked = await self._stage("tokens", repr(time.time()))
+        pairs, revoked = await self._stage("tokens", repr(self.clock.there(time.time())))
         sealed = {key.decode(): value for key, value in zip(pairs[::2], pairs[1::2], strict=True)}
         return sealed, {token_id.decode() for token_id in revoked}
 

@@ -6,6 +6,7 @@ Knows nothing of sessions. Nothing is retried here: only the caller knows whethe
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Awaitable, Sequence
 from importlib import resources
 from typing import Any, Final
@@ -20,6 +21,7 @@ from mcp_ws_ide.engines.redis_connection import (
     RedisConnection,
     ReplyError,
 )
+from mcp_ws_ide.engines.server_clock import ServerClock
 
 LEAST_VERSION: Final = 7
 """Oldest major version of Redis that is used: the scripts and the checks were written for it."""
@@ -58,10 +60,12 @@ class RedisLink:
 
     Attributes:
         facts: what the server said about itself when it was last asked, by name.
+        clock: the server's clock.
     """
 
     def __init__(self, address: RedisAddress, instance: str) -> None:
         self.facts: dict[str, str] = {}
+        self.clock = ServerClock()
         self._address = address
         self._begin = (address.prefix, instance)
         self._connection: RedisConnection | None = None
@@ -137,11 +141,13 @@ class RedisLink:
     async def _ask(self) -> None:
         if self._connection is None:
             return await self._connect()
+        asked = time.time()
         (reply,) = await self._send([("INFO",)])
         if isinstance(reply, ReplyError):
             raise reply
         lines = reply.decode("utf-8", "replace").splitlines()
         self.facts = {name: value for name, colon, value in (line.partition(":") for line in lines) if colon}
+        self.clock.note(asked, time.time(), self.facts.get("server_time_usec", ""))
 
     async def _load(self) -> None:
         if self._connection is None:

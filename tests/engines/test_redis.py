@@ -316,6 +316,23 @@ async def test_a_server_that_cannot_save_its_data_is_named_in_few_words(server):
         (one.directory / "dump.rdb").rmdir()
 
 
+async def test_the_expiry_of_a_session_is_by_the_clock_of_the_server(server, monkeypatch, caplog):
+    address, right, ahead = server().address, time.time, 3600.0
+    async with running(new_redis(address)) as engine:
+        owner = await Owner.of_new(engine, expires_at=right() + 100)
+        monkeypatch.setattr(time, "time", lambda: right() + ahead)
+        async with running(new_redis(address)) as fast:
+            assert await fast.expire(time.time()) == []
+            (listed,) = await fast.sessions()
+            assert listed.expires_at == pytest.approx(time.time() + 100, abs=BOUND)
+            taken = await Owner.taking(fast, owner.stored.id)
+            assert await taken.commit(expires_at=time.time() + 500) is Outcome.COMMITTED
+        monkeypatch.setattr(time, "time", right)
+        (listed,) = await engine.sessions()
+        assert listed.expires_at == pytest.approx(right() + 500, abs=BOUND)
+    assert "3600 s ahead of that of Redis" in caplog.text
+
+
 async def test_a_session_that_ended_while_the_server_was_away_is_deleted_when_it_is_back(server, monkeypatch):
     monkeypatch.setattr(redis_engine, "RETRY_SECONDS", 0.05)
     one = server(appendonly="yes", appendfsync="always")
