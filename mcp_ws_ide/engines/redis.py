@@ -306,7 +306,8 @@ class RedisEngine(RedisInstances):
         self._measure_due = False
         if self._behind:
             log.warning(
-                "Redis had lost a part of %d sessions, which are stored again as a whole", self._behind
+                "sessions of which Redis had lost a part, and which are stored again as a whole: %d",
+                self._behind,
             )
             self._behind = 0
         try:

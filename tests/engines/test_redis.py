@@ -362,7 +362,7 @@ async def test_a_server_that_comes_back_empty_gets_the_whole_session_of_a_living
         await engine.rewrite(owner.stored)
         assert await owner.commit(1) is Outcome.COMMITTED
         assert (await owner.taken()).received == 3
-        await until(lambda: "lost a part of 1 sessions" in caplog.text)
+        await until(lambda: "stored again as a whole: 1" in caplog.text)
 
 
 async def test_a_session_that_nobody_has_any_more_is_surely_gone_after_the_server_came_back_empty(server):
