@@ -71,18 +71,21 @@ REQUEST_OPTIONS: Final = ("requestOptions", "requestInit", "options")
 IMPLIED_TYPES: Final[Mapping[str, str]] = {"httpUrl": "http", "sseEndpoint": "sse"}
 """Keys that also say how a server is reached."""
 ALLOWED_TOOLS: Final = (
-    "includeTools", "enabled_tools", "enabledTools", "available_tools", "tools", "allowed_tools"
+    "includeTools", "enabled_tools", "enabledTools", "available_tools", "tools", "allowed_tools", "allowedTools",
 )  # fmt: skip
-"""Keys whose list names the only tools that may be used (Gemini CLI, Codex, Goose, Copilot, OpenAI's API)."""
-DENIED_TOOLS: Final = ("excludeTools", "disabled_tools", "disabledTools")
-"""Keys whose list names tools that may not be used (Gemini CLI, Codex, Windsurf, Roo Code, Kiro)."""
+"""Keys whose list names the only tools that may be used (Gemini CLI, Codex, Goose, Copilot, OpenAI's API, mcporter,
+Deep Agents)."""
+DENIED_TOOLS: Final = ("excludeTools", "disabled_tools", "disabledTools", "blockedTools")
+"""Keys whose list names tools that may not be used (Gemini CLI, Codex, Windsurf, Roo Code, Kiro, mcporter)."""
 BEARERS: Final = (
     ("bearer_token_env_var", "Bearer ${env:%s}"),  # Codex
     ("bearerTokenEnvVar", "Bearer ${env:%s}"),
+    ("bearerTokenEnv", "Bearer ${env:%s}"),  # mcporter
     ("bearer_token", "Bearer %s"),
     ("bearerToken", "Bearer %s"),
     ("authorization_token", "Bearer %s"),  # Anthropic's API
     ("auth_token", "Bearer %s"),
+    ("access_token", "Bearer %s"),  # fast-agent
     ("authToken", "Bearer %s"),
 )
 """Keys that hold a credential, and the header that carries it."""
@@ -145,6 +148,7 @@ INSTEAD: Final[Mapping[str, str]] = {
         ("watch", "watchPaths", "restart", "keep_alive", "restartOnChange"),
         "not supported, ignored; restart a server on the gateway's page",
     ),
+    "target": 'ignored; write its address under "url", or its program under "command" and "args"',
     "shell": "not supported, ignored; no program is run by a shell",
     "settings": "belongs to an extension of Zed, ignored",
     "inputs": "ignored, because the gateway cannot ask; use ${env:NAME}",

@@ -36,8 +36,10 @@ from mcp_ws_ide.config.manifests import is_manifest, read_manifest
 MAX_LINE: Final = 8192
 """Characters of the longest command line that is split into words."""
 _OPENCODE_VARIABLE: Final = re.compile(r"(?<!\$)\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
-_BARE_VARIABLE: Final = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)|(COPILOT_MCP_[A-Za-z0-9_]+)")
-"""A value that is a variable for Gemini CLI and Copilot."""
+_BARE_VARIABLE: Final = re.compile(
+    r"((?i:bearer|basic|token) +)?\$(?:env:)?([A-Za-z_][A-Za-z0-9_]*)|(COPILOT_MCP_[A-Za-z0-9_]+)"
+)
+"""A value that is a variable for Gemini CLI, Crush, mcporter and Copilot, behind the scheme of a header or alone."""
 _BARE_IN_ARGUMENT: Final = re.compile(r"(?<!\$)\$[A-Z_][A-Z0-9_]*")
 _SHELLS: Final = frozenset({"sh", "bash", "zsh", "dash", "ksh", "fish", "env"})
 """Programs that fill in such variables themselves."""
@@ -235,9 +237,16 @@ def _words(line: str) -> list[str]:
 
 
 def _read_credentials(translation: Translation) -> None:
-    """Read headers that are given by other keys (Codex)."""
+    """Read headers that are given by other keys (Codex, Mistral Vibe)."""
     entry = translation.entry
+    if isinstance(entry.get("auth"), dict) and entry["auth"].get("type") == "static":  # Mistral Vibe
+        for name, value in entry.pop("auth").items():
+            if name != "type":
+                entry.setdefault(name, value)
     headers: dict[str, Any] = {}
+    if isinstance(entry.get("api_key_env"), str):
+        name, form = entry.pop("api_key_header", "Authorization"), entry.pop("api_key_format", "Bearer {token}")
+        headers[str(name)] = str(form).replace("{token}", f"${{env:{entry.pop('api_key_env')}}}")
     for key, form in BEARERS:
         if isinstance(entry.get(key), str):
             headers["Authorization"] = form % entry.pop(key)
@@ -247,8 +256,9 @@ def _read_credentials(translation: Translation) -> None:
             del entry[key]
             headers |= {header: f"${{env:{name}}}" for header, name in names.items()}
     if headers:
-        written = entry.get("headers")
-        entry["headers"] = {**headers, **(written if isinstance(written, dict) else {})}
+        written = entry["headers"] if isinstance(entry.get("headers"), dict) else {}
+        names = {str(name).lower() for name in written}
+        entry["headers"] = {**{k: v for k, v in headers.items() if k.lower() not in names}, **written}
 
 
 def _read_sources(translation: Translation) -> None:
@@ -310,7 +320,7 @@ def _read_foreign_value(translation: Translation, key: str, name: str, value: An
     (entry, notices), place = translation, f"{key}.{name}"
     text = value if isinstance(value, str) else ""
     if bare := _BARE_VARIABLE.fullmatch(text):
-        value = f"${{env:{bare[1] or bare[2]}}}"
+        value = f"{bare[1] or ''}${{env:{bare[2] or bare[3]}}}"
         notices.append(Notice(place, f"{text!r} was read as {value}; write it so"))
     elif foreign := _FOREIGN_VALUE.search(text):
         return notices.append(

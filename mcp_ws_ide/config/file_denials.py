@@ -1,4 +1,5 @@
-"""What a file of another program forbids outside its entries: whole servers (Gemini CLI), and tools (opencode).
+"""What a file of another program forbids outside its entries: whole servers (Gemini CLI, Qwen Code), and tools
+(opencode).
 
 Pure; the entries themselves are read by :mod:`.entry`.
 """
@@ -50,13 +51,18 @@ def unused_switches(document: Mapping[str, Any]) -> list[Notice]:
 
 
 def _keys_against(document: Mapping[str, Any], name: str) -> list[str]:
-    """Return the keys of Gemini CLI that forbid a server."""
+    """Return the keys of Gemini CLI and Qwen Code that forbid a server."""
     section = document.get("mcp")
     if not isinstance(section, dict) or is_entry(section):
         return []
     allowed, excluded = section.get("allowed"), section.get("excluded")
-    keys = ["mcp.excluded"] if isinstance(excluded, list) and name in excluded else []
-    return [*keys, "mcp.allowed"] if isinstance(allowed, list) and name not in allowed else keys
+    keys = ["mcp.excluded"] if isinstance(excluded, list) and _is_named(name, excluded) else []
+    return [*keys, "mcp.allowed"] if isinstance(allowed, list) and not _is_named(name, allowed) else keys
+
+
+def _is_named(name: str, patterns: list[Any]) -> bool:
+    """Return whether a name is among names in which ``*`` and ``?`` are wildcards (Qwen Code)."""
+    return any(fnmatchcase(name, pattern.replace("[", "[[]")) for pattern in patterns if isinstance(pattern, str))
 
 
 def _forbidden_tools(document: Mapping[str, Any]) -> list[str]:

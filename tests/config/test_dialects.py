@@ -553,6 +553,7 @@ def test_what_means_one_thing_is_read_whatever_its_form(tmp_path, document, attr
         ({"command": "x", "args": ["--host=$SENTRY_HOST"]}, "args[0]", "${NAME}"),
         ({"tools": {"a": {"enabled": False}}}, "tools", "deny"),
         ({"env": {"A": "%APPDATA%"}}, "env.A", "literally"),
+        ({"target": "@scope/server /tmp"}, "target", '"command"'),
     ],
 )
 def test_what_another_program_does_is_named_where_it_is_not_done_here(entry, key, word):
@@ -610,6 +611,9 @@ def test_what_a_file_forbids_outside_its_entries_is_forbidden_here(tmp_path):
     loaded = load(tmp_path, gemini)
     assert [spec.name for spec in loaded.servers.values() if not spec.disabled_reason] == ["a"]
     assert {"mcp.excluded", "mcp.allowed"} <= {problem.key for problem in loaded.problems}
+    qwen = {"mcp": {"allowed": ["a?", "[b"], "excluded": ["*x"]}, "mcpServers": dict.fromkeys(["a1", "ax", "[b", "b"], server)}
+    loaded = load(tmp_path, qwen)
+    assert {spec.title or spec.name for spec in loaded.servers.values() if not spec.disabled_reason} == {"a1", "[b"}
     tools = {"my-mcp*": False, "b_rm": False, "c_*": True, "*_x": False}
     switch = {"off": {"enabled": False}}
     loaded = load(tmp_path, {"mcp": {"my-mcp-1": server, "b": server, **switch}, "tools": tools})
