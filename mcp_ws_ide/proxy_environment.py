@@ -10,6 +10,7 @@ import ipaddress
 import os
 import re
 import socket
+import ssl
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -250,13 +251,15 @@ def untrusted(detail: str) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return why a connection failed: the system's reason, where the error only says that all attempts failed."""
-    detail = str(error).strip() or type(error).__name__
-    cause: BaseException | None = error if detail == NO_ATTEMPT_WORKED else None
+    """Return why a connection failed: the reason of the system or of TLS, where the error itself says none."""
+    detail = str(error).strip()
+    cause: BaseException | None = error if detail in ("", NO_ATTEMPT_WORKED) else None
     while cause is not None:
         while isinstance(cause, BaseExceptionGroup):
             cause = cause.exceptions[0]
+        if isinstance(cause, ssl.SSLError):
+            return str(cause)
         if isinstance(cause, OSError) and cause.errno:
             return os.strerror(cause.errno)
         cause = cause.__cause__ or cause.__context__
-    return detail
+    return detail or type(error).__name__

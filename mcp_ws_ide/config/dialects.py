@@ -35,6 +35,7 @@ from mcp_ws_ide.config.manifests import is_manifest, read_manifest
 
 MAX_LINE: Final = 8192
 """Characters of the longest command line that is split into words."""
+_WINDOWS_PROGRAM: Final = re.compile(r"([A-Za-z0-9_-]+)\.(?:cmd|exe|bat)", re.IGNORECASE)
 _OPENCODE_VARIABLE: Final = re.compile(r"(?<!\$)\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 _BARE_VARIABLE: Final = re.compile(
     r"((?i:bearer|basic|token) +)?\$(?:env:)?([A-Za-z_][A-Za-z0-9_]*)|(COPILOT_MCP_[A-Za-z0-9_]+)"
@@ -67,6 +68,7 @@ def translate(entry: Mapping[str, Any]) -> Translation:
     _move_settings(translation)
     _drop_empty(translation)
     _split_command(translation)
+    _read_windows(translation)
     _read_values(translation)
     _read_credentials(translation)
     _read_sources(translation)
@@ -193,6 +195,24 @@ def _split_command(translation: Translation) -> None:
         notices.append(Notice("args", "split at spaces; write a list of strings"))
 
 
+def _read_windows(translation: Translation) -> None:
+    """Take ``cmd /c PROGRAM`` and ``PROGRAM.cmd``, as documentation writes them for Windows, for the program."""
+    entry, notices = translation
+    command, args = entry.get("command"), entry.get("args")
+    if not isinstance(command, str) or not isinstance(args, list | None):
+        return
+    suffixed = _WINDOWS_PROGRAM.fullmatch(command)
+    if command.lower() in ("cmd", "cmd.exe") and args and str(args[0]).lower() == "/c":
+        if len(args) > 1 and isinstance(args[1], str):
+            entry["command"], entry["args"] = args[1], args[2:]
+    elif suffixed and suffixed[1].lower() != "cmd":
+        entry["command"] = suffixed[1]
+    if entry["command"] != command:
+        notices.append(
+            Notice("command", f"{command!r} is of Windows; read as the program {entry['command']!r}")
+        )
+
+
 def _read_values(translation: Translation) -> None:
     """Read values of another type that mean one thing."""
     entry, notices = translation
@@ -245,7 +265,10 @@ def _read_credentials(translation: Translation) -> None:
                 entry.setdefault(name, value)
     headers: dict[str, Any] = {}
     if isinstance(entry.get("api_key_env"), str):
-        name, form = entry.pop("api_key_header", "Authorization"), entry.pop("api_key_format", "Bearer {token}")
+        name, form = (
+            entry.pop("api_key_header", "Authorization"),
+            entry.pop("api_key_format", "Bearer {token}"),
+        )
         headers[str(name)] = str(form).replace("{token}", f"${{env:{entry.pop('api_key_env')}}}")
     for key, form in BEARERS:
         if isinstance(entry.get(key), str):

@@ -62,7 +62,9 @@ def _keys_against(document: Mapping[str, Any], name: str) -> list[str]:
 
 def _is_named(name: str, patterns: list[Any]) -> bool:
     """Return whether a name is among names in which ``*`` and ``?`` are wildcards (Qwen Code)."""
-    return any(fnmatchcase(name, pattern.replace("[", "[[]")) for pattern in patterns if isinstance(pattern, str))
+    return any(
+        fnmatchcase(name, pattern.replace("[", "[[]")) for pattern in patterns if isinstance(pattern, str)
+    )
 
 
 def _forbidden_tools(document: Mapping[str, Any]) -> list[str]:

@@ -19,6 +19,7 @@ from mcp_ws_ide.core.era import bridged
 from mcp_ws_ide.core.group_bare import LIST_OF, BareNames, name_in
 from mcp_ws_ide.core.group_merge import (
     DISCOVER,
+    GATHER_TIME,
     SEPARATOR,
     Gathering,
     Names,
@@ -385,18 +386,17 @@ class Group:
             self._listen_ended(number, listening, member, message, out)
 
     def tick(self, now: float) -> Out:
-        """Acknowledge subscriptions that have waited too long; called about once a second.
-
-        Args:
-            now: the caller's clock, in seconds.
-        """
+        """Go on without silent members; called about once a second (``now``: the caller's clock, in seconds)."""
         out = Out()
+        for number, gathering in list(self._gathering.items()):
+            for member in gathering.silent(now):
+                cancellation, error = _given_up(number, gathering.message.method_name)
+                out.to_members.append((member, cancellation))
+                self._gather(number, gathering, member, error, out)
         for number, listening in self._listening.items():
-            if listening.acknowledged:
-                continue
             if not listening.deadline:
                 listening.deadline = now + ACKNOWLEDGE_TIME
-            elif now >= listening.deadline:
+            elif now >= listening.deadline and not listening.acknowledged:
                 self._silent |= listening.missing
                 self._acknowledge(number, listening, out)
         return out
@@ -437,6 +437,13 @@ class Group:
         left = [other for other in self._members if other in listening.open]
         out.to_members += [(other, _cancellation(number)) for other in left]
         out.to_client.append(message)
+
+
+def _given_up(number: int, method: str) -> tuple[Message, Message]:
+    """Return the cancellation of a request that a member has not answered, and the error in place of its response."""
+    reason = f"it did not answer {method} within {GATHER_TIME:g} s"
+    cancellation = messages.notification(CANCELLED, encode({"requestId": number, "reason": reason}))
+    return cancellation, messages.error(b"%d" % number, INTERNAL_ERROR, reason, {"outcome": "unknown"})
 
 
 def _weight(error: bytes) -> int:

@@ -42,6 +42,9 @@ LEAST_ITEM_BYTES: Final = 128
 _ROOM: Final = f"a group's response is limited to {MAX_LIST_BYTES >> 20} MiB"
 
 _NAME_FIRST: Final = re.compile(rb'\s*\{\s*"name"\s*:\s*"')
+GATHER_TIME: Final = 30.0
+"""Seconds without an answer after which the members that are silent are left out, if another one has answered: less
+than the 60 s for which the SDKs' clients wait."""
 
 
 class Names:
@@ -85,6 +88,7 @@ class Gathering:
     Attributes:
         message: the request.
         missing: members that have not answered, or not with their last page.
+        deadline: when those that are silent are not waited for any longer; 0 until :meth:`silent` is called.
         offers: the tools or prompts of a list by their own names.
     """
 
@@ -93,6 +97,7 @@ class Gathering:
     ) -> None:
         self.message = message
         self.missing = set(members)
+        self.deadline = 0.0
         self.offers: dict[str, dict[str, bool]] = {}
         self._members, self._names, self._apps = members, names, apps
         self._key = LISTS.get(message.method_name, "")
@@ -110,14 +115,26 @@ class Gathering:
         self._notes: dict[str, str] = {}
         self._size = 0
 
+    def silent(self, now: float) -> list[str]:
+        """Return the members that are not waited for any longer; called about once a second.
+
+        Args:
+            now: the caller's clock, in seconds.
+        """
+        self.deadline = self.deadline or now + GATHER_TIME
+        late = now >= self.deadline and len(self.missing) < len(self._members)
+        return [member for member in self._members if member in self.missing] if late else []
+
     def failed(self, member: str, error: bytes) -> None:
         """Handle the error from a member."""
+        self.deadline = 0.0
         self._error = self._error or error
         if not offers_none(error):
             self._note(member, error_text(error))
 
     def add(self, member: str, result: bytes) -> bytes:
         """Take a member's result; return the cursor (JSON) of the page to fetch next, ``b""`` for none."""
+        self.deadline = 0.0
         page, pages = members_of(result), self._pages.setdefault(member, Pages())
         self._lifetimes.append(_lifetime(bytes(page.get("ttlMs", b""))))
         if not self._key:

@@ -19,7 +19,7 @@ from mcp_ws_ide.core.effects import Abandon, Again, Deliver, Effect, Forward, Pe
 from mcp_ws_ide.core.era import LEGACY, MODERN
 from mcp_ws_ide.core.messages import REQUEST, Message
 from mcp_ws_ide.core.session import SessionCore
-from mcp_ws_ide.errors import GATEWAY_CLOSING
+from mcp_ws_ide.errors import GATEWAY_CLOSING, UPSTREAM_UNAVAILABLE
 from mcp_ws_ide.gateway import renewed
 from mcp_ws_ide.gateway.attachments_state import AttachmentsState
 from mcp_ws_ide.gateway.private import PrivateUpstream
@@ -192,9 +192,20 @@ class Attachments:
             self.forward_modern(effect)
         else:
             if effect.message.method == b'"initialize"':
-                self._initialize = effect
+                self._begin_handshake(effect)
             private = self.private or self._started_private()
             private.forward(self, effect)
+
+    def _begin_handshake(self, initialize: Forward) -> None:
+        """Leave the upstream that is not ready for the client's modern requests: the client no longer waits for it."""
+        self._initialize = initialize
+        if self._shared is None or self._shared.accepts:
+            return
+        text = f"server {self._server.name!r} was not ready yet, and the client has begun a handshake"
+        self._shared.detach(self)
+        self._shared = None
+        for pending in {*self.core.pending.values()} - {initialize.pending}:
+            self.fail(pending, UPSTREAM_UNAVAILABLE, text)
 
     def forward_modern(self, effect: Forward) -> None:
         """Pass a modern message on to the upstream it belongs to."""
@@ -202,9 +213,7 @@ class Attachments:
             return self.refuse_modern(effect)
         upstream = self._modern_upstream(effect)
         if upstream is None:
-            if (
-                effect.message.method != b'"notifications/cancelled"'
-            ):  # nothing is left that could be cancelled
+            if effect.message.method != b'"notifications/cancelled"':  # else nothing is left to cancel
                 self._client.observe("dropped", "the upstream that it was meant for has ended")
         else:
             upstream.forward(self, effect)
@@ -325,9 +334,7 @@ class Attachments:
     @property
     def _has_own_process(self) -> bool:
         """Whether modern messages of this session go to an upstream that no other session uses."""
-        sharing = self._server.spec.sharing
-        if self._server.members:
-            return True
+        sharing = "never" if self._server.members else self._server.spec.sharing
         return sharing == "never" or (self._server.era is LEGACY and sharing != "always")
 
     def _modern_upstream(self, effect: Forward) -> SharedUpstream | None:
@@ -365,8 +372,7 @@ class Attachments:
         """Stop or resume reading from the upstreams of the session's own, so that the server feels a slow client."""
         if hold == self.held:
             return
-        attached = (self.private, self._shared)
-        own = [upstream for upstream in attached if upstream is not None and not upstream.shared]
+        own = [up for up in (self.private, self._shared) if up is not None and not up.shared]
         self.held = hold and bool(own)
         for upstream in own:
             if hold:
@@ -395,8 +401,8 @@ class Attachments:
     def server_restarted(self) -> None:
         """End the session if it has a private upstream: the process is being replaced or stopped."""
         if self.private is not None:
-            done = "stopped" if self._server.stopped else "restarted"
-            self.private_lost(self.private, f"server {self._server.name!r} was {done} by its owner")
+            what = f"{self._server.name!r} was {'stopped' if self._server.stopped else 'restarted'}"
+            self.private_lost(self.private, f"server {what} by its owner")
 
     def close(self, *, keep: bool = False) -> None:
         """Leave all upstreams: the session has ended here.

@@ -197,6 +197,10 @@ class SharedUpstream(Upstream):
     # --- the bridge to a server of the handshake era ----------------------------------------------
 
     def _start_handshake(self) -> None:
+        only = next(iter(self._users)) if len(self._users) == 1 and not self._for_its_sessions else None
+        if only is not None and not only.stateless:  # which would need another process of its own
+            self._on_leaving(self)
+            self._sole_user, self._label, self.mux.sole_owner = only, only.id, only
         params = self._waiting[0][1].message.params if self._waiting else b"{}"
         self._bridge = LegacyServer(
             shared=self._sole_user is None,

@@ -313,8 +313,9 @@ class Remote:
             return f"{where} accepted no byte of the request for {WRITE_TIMEOUT:g} s"
         detail = str(error) or "it closed the connection without an answer"
         if isinstance(error, httpx2.ConnectError):
-            hint = tls_hint(detail)
-            return f"{where} cannot be reached{self.via}: {reason_of(error)}{hint and f'; {hint}'}"
+            reason = reason_of(error)
+            hint = tls_hint(reason)
+            return f"{where} cannot be reached{self.via}: {reason}{hint and f'; {hint}'}"
         wants_tls = self.url.scheme == "http" and not progress.answered and _like_tls(error)
         return f"the request to {where} failed{self.via}: {visible(detail)}{f'; {TLS_HINT}' if wants_tls else ''}"
 
@@ -337,7 +338,7 @@ def _like_tls(error: Exception) -> bool:
 def tls_hint(detail: str) -> str:
     """Return what to do about a failed TLS handshake, by OpenSSL's text; ``""`` if that says enough."""
     text = detail.lower().replace("_", " ")
-    if "wrong version number" in text or "record layer failure" in text:
+    if any(said in text for said in ("wrong version number", "record layer failure", "eof occurred")):
         return NO_TLS_HINT
     return UNTRUSTED_HINT if "certificate" in text else ""
 

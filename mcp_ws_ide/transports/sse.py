@@ -12,7 +12,7 @@ from typing import Final
 
 import httpx2
 
-from mcp_ws_ide.core import messages
+from mcp_ws_ide.core import json_scan, messages
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.core.stand_ins import FINAL_NAMES
 from mcp_ws_ide.errors import METHOD_NOT_FOUND, UPSTREAM_LOST, UPSTREAM_UNAVAILABLE, TransportError
@@ -227,7 +227,8 @@ class SseTransport(RemoteTransport):
     async def _post(self, message: Message) -> None:
         opened = self._remote.open("POST", {"Content-Type": JSON}, url=self._endpoint, content=message.data)
         async with opened as response:
-            body = await read_body(response, ERROR_BYTES, self._remote.read_timeout) or b""
+            limit = ERROR_BYTES if response.status_code >= 300 else self._max_message
+            body = await read_body(response, limit, self._remote.read_timeout) or b""
             if (status := response.status_code) >= 300:
                 failure = RequestFailedError(
                     self._post_refused(status, body), sent=status >= 500, status=status
@@ -236,6 +237,9 @@ class SseTransport(RemoteTransport):
                     _ForgottenError(str(failure), sent=False) if self._is_forgotten(status, body) else failure
                 )
         self._passed = True
+        if message.kind is Kind.REQUEST and _is_response(body):  # it belongs on the stream
+            self._noise("the server answers in the response to a POST, and not on its event stream")
+            self._deliver(messages.one_line(body))
 
     def _is_forgotten(self, status: int, body: bytes) -> bool:
         """Return whether a server that has accepted messages no longer knows the session, so that this one did not run.
@@ -263,6 +267,12 @@ class SseTransport(RemoteTransport):
             code = METHOD_NOT_FOUND
         outcome = {"outcome": "unknown" if failure.sent else "not_sent"}
         self._deliver(messages.error_response(message.id, code, str(failure), outcome))
+
+
+def _is_response(body: bytes) -> bool:
+    """Return whether the body of a POST's response is a JSON-RPC response; most servers say that they accepted it."""
+    names = json_scan.top_of(body).names
+    return b"id" in names and not names.isdisjoint({b"result", b"error"})
 
 
 def _same_here(endpoint: httpx2.URL, stream: httpx2.URL) -> bool:

@@ -611,9 +611,15 @@ def test_what_a_file_forbids_outside_its_entries_is_forbidden_here(tmp_path):
     loaded = load(tmp_path, gemini)
     assert [spec.name for spec in loaded.servers.values() if not spec.disabled_reason] == ["a"]
     assert {"mcp.excluded", "mcp.allowed"} <= {problem.key for problem in loaded.problems}
-    qwen = {"mcp": {"allowed": ["a?", "[b"], "excluded": ["*x"]}, "mcpServers": dict.fromkeys(["a1", "ax", "[b", "b"], server)}
+    qwen = {
+        "mcp": {"allowed": ["a?", "[b"], "excluded": ["*x"]},
+        "mcpServers": dict.fromkeys(["a1", "ax", "[b", "b"], server),
+    }
     loaded = load(tmp_path, qwen)
-    assert {spec.title or spec.name for spec in loaded.servers.values() if not spec.disabled_reason} == {"a1", "[b"}
+    assert {spec.title or spec.name for spec in loaded.servers.values() if not spec.disabled_reason} == {
+        "a1",
+        "[b",
+    }
     tools = {"my-mcp*": False, "b_rm": False, "c_*": True, "*_x": False}
     switch = {"off": {"enabled": False}}
     loaded = load(tmp_path, {"mcp": {"my-mcp-1": server, "b": server, **switch}, "tools": tools})

@@ -11,7 +11,7 @@ import pytest
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.bridges.methods import LISTS
 from mcp_ws_ide.core.group import ACKNOWLEDGE_TIME, Group, Out
-from mcp_ws_ide.core.group_merge import LEAST_ITEM_BYTES, MAX_LIST_BYTES
+from mcp_ws_ide.core.group_merge import GATHER_TIME, LEAST_ITEM_BYTES, MAX_LIST_BYTES
 from mcp_ws_ide.core.list_items import UNAVAILABLE_KEY
 from mcp_ws_ide.core.pages import MAX_PAGES
 
@@ -83,6 +83,24 @@ def test_a_failing_member_is_named_and_the_others_still_answer():
     rig.member("a", id=2, error={"code": -32601, "message": "x"})
     _, (answer,) = rig.member("b", id=2, error={"code": -32601, "message": "x"})
     assert answer["error"]["code"] == -32601
+
+
+def test_a_silent_member_holds_no_list():
+    rig = Rig("a", "mute", "c")
+    rig.client(1, "tools/list")
+    assert rig.read(rig.group.tick(0.0)) == rig.read(rig.group.tick(GATHER_TIME)) == ([], []), (
+        "none has answered"
+    )
+    rig.member("a", id=1, result={"tools": [{"name": "t", "inputSchema": SCHEMA}], "nextCursor": "2"})
+    assert rig.read(rig.group.tick(99.0)) == ([], []), "it is still being read"
+    for member in "ac":
+        rig.member(member, id=1, result={"tools": []})
+    assert rig.read(rig.group.tick(100.0)) == ([], [])
+    cancelled, (answer,) = rig.read(rig.group.tick(100.0 + GATHER_TIME))
+    assert [(member, note["params"]["requestId"]) for member, note in cancelled] == [("mute", 1)]
+    assert [tool["name"] for tool in answer["result"]["tools"]] == ["a__t"]
+    assert answer["result"]["_meta"][UNAVAILABLE_KEY] == {"mute": "it did not answer tools/list within 30 s"}
+    assert rig.member("mute", id=1, result={"tools": []}) == ([], []), "too late"
 
 
 def test_calls_go_to_the_member_their_name_begins_with():

@@ -251,6 +251,49 @@ async def test_a_trial_of_a_modern_server_that_starts_slowly_succeeds(odd, behav
     assert notes().count("start") == 1
 
 
+async def test_the_process_that_showed_the_era_serves_the_only_session(odd):
+    """A second start would cost the first user of each server as much again."""
+    configure, notes = odd
+    gateway = configure("plain")
+    assert (await Client(gateway).ask("tools/list"))["result"]["tools"]
+    assert notes().count("start") == 1
+    assert (await Client(gateway).ask("tools/list"))["result"]["tools"]
+    assert notes().count("start") == 2, "sessions share no process of the handshake era"
+    assert notes().count("server/discover") == 1
+
+
+async def test_two_sessions_that_wait_for_the_era_get_a_process_each(odd):
+    configure, notes = odd
+    gateway = configure("silent")
+    lists = await asyncio.gather(*(Client(gateway).ask("tools/list") for _ in range(2)))
+    assert all(answer["result"]["tools"] for answer in lists)
+    assert notes().count("initialize") == 3
+    await until(lambda: gateway.process_count() == 2, what="the end of the process that showed the era")
+
+
+@pytest.mark.parametrize("limits", [Limits(probe_timeout=60)])
+async def test_a_client_that_no_longer_waits_for_the_probe_gets_one_process(odd):
+    configure, notes = odd
+    gateway = configure("asleep")
+    client = Client(gateway)
+    probe = asyncio.create_task(client.ask("server/discover"))
+    await until(gateway.process_count, what="the start for the probe")
+    answer = await client.ask("initialize", _meta=None, protocolVersion="2025-11-25", capabilities={})
+    assert answer["result"]["serverInfo"]["name"] == "odd"
+    error = (await probe)["error"]
+    assert (error["code"], error["data"]["outcome"]) == (-31002, "not_sent")
+    assert "the client has begun a handshake" in error["message"]
+    answer = await client.ask("tools/list", _meta=None)
+    assert answer["result"]["tools"]
+    assert notes().count("start") == 2
+
+
+async def test_a_question_before_the_handshake_is_answered_holds_nobody(odd):
+    configure, _ = odd
+    answer = await Client(configure("asks-first")).ask("tools/list")
+    assert answer["result"]["tools"]
+
+
 async def test_one_error_does_not_make_a_modern_server_a_server_of_the_handshake_era(odd):
     configure, _ = odd
     gateway = configure("modern-later")

@@ -26,12 +26,15 @@ class Server:
     def __init__(self, behaviour, notes):
         self.behaviour, self.notes = behaviour, notes
         self.note("start")
-        self.starts = notes.read_text().count("start")
+        self.starts = self.starts_noted()
         self.shaken = False
         self.probe = None
         """The id of the probe, which is not answered yet."""
         self.calls = []
         """The ids of calls, which wait for the answer to one question."""
+
+    def starts_noted(self):
+        return self.notes.read_text().count("start")
 
     def note(self, what):
         with self.notes.open("a") as file:
@@ -40,6 +43,8 @@ class Server:
     def run(self):
         if self.behaviour in ("downloads", "downloads-mute"):
             self.report_download()
+        while self.behaviour == "asleep" and self.starts_noted() < 2:  # until it is started a second time
+            time.sleep(0.01)
         for line in sys.stdin:
             message = json.loads(line)
             self.note(message.get("method"))
@@ -58,10 +63,13 @@ class Server:
             time.sleep(0.05)
 
     def answered(self, message):
-        """Pass the answer to its question to all calls."""
+        """Pass the answer to its question to all calls; it may have waited for it before it answers the handshake."""
+        if self.behaviour == "asks-first":
+            return send(self.calls.pop(), {"result": HANDSHAKE})
         text = json.dumps(message.get("result", message.get("error")))
         for call in self.calls:
             send(call, {"result": {"content": [{"type": "text", "text": text}]}})
+        return None
 
     def answer(self, method, message):
         match self.behaviour:
@@ -73,6 +81,10 @@ class Server:
                 return None if method == "subscriptions/listen" else modern(method)
             case "behind-a-wrapper" | "mute-modern" | "slow-modern":
                 return self.answer_late(method, message)
+        if method == "initialize" and self.behaviour == "asks-first":
+            self.shaken = True
+            self.calls.append(message["id"])
+            return write({"id": 0, "method": "roots/list"})
         if method == "initialize":
             return self.handshake()
         if not self.shaken:

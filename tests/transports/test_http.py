@@ -1140,13 +1140,19 @@ async def test_an_address_with_the_wrong_scheme_or_port_says_what_to_write(make)
             await writer.wait_closed()
         refused.set()
 
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.close()
+
     async with (
         await asyncio.start_server(refuse, "127.0.0.1", 0) as plain,
+        await asyncio.start_server(hang_up, "127.0.0.1", 0) as silent,
         Server(Request.result, tls) as secure,
     ):
         port = plain.sockets[0].getsockname()[1]
         wrong = {
             f"https://127.0.0.1:{port}/mcp": "does not speak TLS there; write http://",
+            f"https://127.0.0.1:{silent.sockets[0].getsockname()[1]}/mcp": "does not speak TLS there; write http://",
             secure.url.replace("https:", "http:"): "if it expects TLS, write https://",
             f"http://127.0.0.1:{free_port()}/mcp": "cannot be reached: Connection refused",
         }

@@ -60,6 +60,24 @@ class Legacy:
             await self.stream.raw(b"data: " + ANSWER + b"\n\n")
 
 
+@pytest.mark.parametrize(
+    ("body", "messages"),
+    [(ANSWER, [ANSWER]), (b"Accepted", []), (b'{"status": "ok"}', []), (b'{"id": 1, "queued": true}', [])],
+)
+async def test_a_response_in_that_of_the_post_is_read(attach, body, messages):
+    async def handler(request: Request) -> None:
+        if request.method == "GET":
+            await request.events(ENDPOINT)
+            await asyncio.sleep(60)
+        await request.answer(200, body)
+
+    async with Server(handler) as server:
+        transport, receiver = await attach(server.url)
+        transport.send(b'{"jsonrpc":"2.0","id":1,"method":"ping"}')
+        await until(lambda: not transport.queued_bytes, what="the end of the POST")
+        assert receiver.messages == messages
+
+
 async def test_a_second_endpoint_event_changes_nothing(attach):
     legacy = Legacy(b"event: endpoint\ndata: /elsewhere", b"event: endpoint\ndata: http://evil.invalid/")
     async with Server(legacy) as server:
