@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import ssl as ssl_module
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +44,8 @@ BY_GATEWAY: Final = "by_gateway"
 """Member of the ``data`` of a -31008: whether the gateway itself refused the request; absent in the gateway's own."""
 
 Token = str | Callable[[], str]
+_SCHEME: Final = re.compile(r"\A(?:bearer|token) +", re.IGNORECASE)
+"""What people copy with a token, which has no blanks itself (RFC 6750, section 2.1)."""
 
 
 class ClientLink(Protocol):
@@ -116,7 +119,7 @@ class Opener(ABC):
         """
         headers = dict(self._headers)
         if token := self._current_token():
-            headers["Authorization"] = f"Bearer {token}"
+            headers["Authorization"] = f"Bearer {_SCHEME.sub('', token.strip())}"
         for name, value in headers.items():  # checked here because libraries repeat the value in their errors
             if not (value.isascii() and value.isprintable()):
                 raise ConnectError(

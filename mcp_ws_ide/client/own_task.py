@@ -47,7 +47,11 @@ class OwnTask(Generic[T]):
     async def __aenter__(self) -> T:
         if self._task is not None:
             raise RuntimeError(f"{self._what} can be opened only once; create another one")
-        self._loop = asyncio.get_running_loop()
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:
+            cure = "run it with asyncio.run, or with anyio.run(…, backend='asyncio')"
+            raise RuntimeError(f"{self._what} needs an event loop of asyncio, not of trio; {cure}") from None
         self._opened: asyncio.Future[T] = self._loop.create_future()
         self._leave = asyncio.Event()
         self._task = task = self._loop.create_task(self._run(), name=self._what)

@@ -56,6 +56,18 @@ async def test_a_client_is_opened_in_one_task_and_closed_in_another(opened, jupy
     assert time.process_time() - used < 0.2
 
 
+def test_an_event_loop_of_another_library_is_refused_in_words():
+    opening = connect("ws://127.0.0.1:1/x", token="t").__aenter__()
+    with pytest.raises(RuntimeError, match=r"connect\('ws://127.0.0.1:1/x'\) needs an event loop of asyncio"):
+        opening.send(None)
+
+
+@pytest.mark.parametrize("copied", ["{}\n", "Bearer {}", "token {} "])
+async def test_what_is_copied_with_a_token_is_left_out(jupyter, copied):
+    async with connect(jupyter.endpoint("fast"), token=copied.format(jupyter.token)) as client:
+        await call(client)
+
+
 async def test_the_first_of_two_exit_stacks_is_closed_first(opened):
     one, two = contextlib.AsyncExitStack(), contextlib.AsyncExitStack()
     first, second = await one.enter_async_context(opened()), await two.enter_async_context(opened())
