@@ -35,6 +35,7 @@ from mcp_ws_ide.config.manifests import is_manifest, read_manifest
 
 MAX_LINE: Final = 8192
 """Characters of the longest command line that is split into words."""
+_ADDRESS: Final = re.compile(r"\s*(?:https?|wss?)://\S+\s*\Z")
 _WINDOWS_PROGRAM: Final = re.compile(r"([A-Za-z0-9_-]+)\.(?:cmd|exe|bat)", re.IGNORECASE)
 _OPENCODE_VARIABLE: Final = re.compile(r"(?<!\$)\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 _BARE_VARIABLE: Final = re.compile(
@@ -190,6 +191,9 @@ def _split_command(translation: Translation) -> None:
             entry["command"], entry["args"] = words[0], words[1:]
             reason = f'read as the program {words[0]!r} with arguments; write those under "args"'
             notices.append(Notice("command", reason))
+    if isinstance(command, str) and _ADDRESS.match(command) and not (entry.get("url") or entry.get("args")):
+        entry["url"] = entry.pop("command")
+        notices.append(Notice("command", 'an address; read as "url"'))
     if isinstance(args := entry.get("args"), str):
         entry["args"] = _words(args)
         notices.append(Notice("args", "split at spaces; write a list of strings"))

@@ -233,8 +233,14 @@ def _resolved(
         raw["cwd"] = cwd = ""
     strict = {key: substitute(raw[key], known) for key in ("command", "url", "target", "group", "oauth")}
     strict["url"] = strict["url"].strip() if strict["url"] else strict["url"]
-    values = {**raw, **strict, "args": tuple(args), "env": env, "headers": headers, "cwd": cwd or raw["cwd"]}
+    strict["command"], cwd = _at_home(strict["command"]), _at_home(cwd or raw["cwd"])
+    values = {**raw, **strict, "args": tuple(args), "env": env, "headers": headers, "cwd": cwd}
     return {**values, "written": _written(raw, values, known)}
+
+
+def _at_home(path: str | None) -> str | None:
+    """Return a path that begins with ``~/`` below the home directory, as shells and editors read it."""
+    return os.path.expanduser(path) if path is not None and path.startswith("~/") else path
 
 
 def _written(raw: Mapping[str, Any], values: Mapping[str, Any], variables: Variables) -> dict[str, Any]:

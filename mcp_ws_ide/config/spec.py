@@ -181,6 +181,10 @@ def kind_of_url(url: str) -> str:
         scheme = urlsplit(url).scheme
     except ValueError as error:
         raise ValueError(f"is not a valid URL: {error}") from None
+    if "://" not in url and scheme not in KIND_OF_SCHEME:
+        raise ValueError(
+            'has no scheme; write http:// or https:// in front of it, or a program under "command"'
+        )
     if scheme not in KIND_OF_SCHEME:
         raise ValueError(f"the scheme {scheme!r} is unknown; use one of {', '.join(KIND_OF_SCHEME)}")
     return KIND_OF_SCHEME[scheme]

@@ -46,7 +46,12 @@ def read(vector: dict[str, Any], folder: Path) -> Configuration:
 
 def with_folders(expected: Any, folder: Path) -> Any:
     """What a vector expects, with the home directory and the file's folder filled in."""
-    text = json.dumps(expected).replace("{folder}", str(folder)).replace('"~', f'"{os.path.expanduser("~")}')
+    text = (
+        json.dumps(expected)
+        .replace("{folder}", str(folder))
+        .replace('"~', f'"{os.path.expanduser("~")}')
+        .replace("{tilde}", "~")
+    )
     return json.loads(text)
 
 

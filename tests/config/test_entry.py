@@ -349,3 +349,9 @@ def test_no_content_raises(tmp_path_factory, document):
         reached = spec.command or spec.url or spec.target or spec.group
         assert spec.disabled_reason is not None or reached
         json.dumps(censored_spec(spec))
+
+
+@pytest.mark.parametrize("url", ["localhost:8000/mcp", "npx -y some-server", "<https//>"])
+def test_an_address_without_a_scheme_says_what_to_write(tmp_path, url):
+    problem = only_problem(load(tmp_path, {"mcpServers": {"s": {"url": url}}}))
+    assert "has no scheme; write http:// or https:// in front" in problem.reason
