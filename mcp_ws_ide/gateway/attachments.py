@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from typing import Protocol
+from typing import Final, Protocol
 
 from mcp_ws_ide.core import era as eras
 from mcp_ws_ide.core.bridges import legacy_client
@@ -28,6 +28,9 @@ from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.gateway.shared import SharedPool, SharedUpstream
 from mcp_ws_ide.gateway.upstream import ClientState, Upstream
+
+
+GIVEN_UP: Final = "the server was not ready yet, and the client has begun a handshake instead"
 
 
 class ClientSide(ClientState, Protocol):
@@ -199,13 +202,11 @@ class Attachments:
     def _begin_handshake(self, initialize: Forward) -> None:
         """Leave the upstream that is not ready for the client's modern requests: the client no longer waits for it."""
         self._initialize = initialize
-        if self._shared is None or self._shared.accepts:
-            return
-        text = f"server {self._server.name!r} was not ready yet, and the client has begun a handshake"
-        self._shared.detach(self)
-        self._shared = None
-        for pending in {*self.core.pending.values()} - {initialize.pending}:
-            self.fail(pending, UPSTREAM_UNAVAILABLE, text)
+        if self._shared is not None and not self._shared.accepts:
+            self._shared.detach(self)
+            self._shared = None
+            for pending in {*self.core.pending.values()} - {initialize.pending}:
+                self.fail(pending, UPSTREAM_UNAVAILABLE, GIVEN_UP)
 
     def forward_modern(self, effect: Forward) -> None:
         """Pass a modern message on to the upstream it belongs to."""
@@ -375,10 +376,7 @@ class Attachments:
         own = [up for up in (self.private, self._shared) if up is not None and not up.shared]
         self.held = hold and bool(own)
         for upstream in own:
-            if hold:
-                upstream.pause_reading()
-            else:
-                upstream.resume_reading()
+            (upstream.pause_reading if hold else upstream.resume_reading)()
 
     def _hold_new(self, upstream: Upstream) -> None:
         if self._client.reads_slowly:

@@ -45,6 +45,15 @@ def _unreadable(readers: Iterable[UpstreamUser]) -> str:
     return "log message that could be for holders of different gateway tokens" if len(tokens) > 1 else ""
 
 
+def _keeps_process(
+    users: set[UpstreamUser], waiting: Iterable[tuple[UpstreamUser, Forward]]
+) -> UpstreamUser | None:
+    """Return the one session that uses a process of the handshake era, and would need another one without it."""
+    declined = any(eras.declines_bridge(forward.message) for _, forward in waiting)
+    only = next(iter(users)) if len(users) == 1 and not declined else None
+    return only if only is not None and not only.stateless else None
+
+
 def _repeat(session: UpstreamUser, pending: Pending, request: Message) -> None:
     """Send a request to the next process, once: perhaps it was the request that ended the last one."""
     pending.read, pending.repeated = None, True
@@ -197,8 +206,7 @@ class SharedUpstream(Upstream):
     # --- the bridge to a server of the handshake era ----------------------------------------------
 
     def _start_handshake(self) -> None:
-        only = next(iter(self._users)) if len(self._users) == 1 and not self._for_its_sessions else None
-        if only is not None and not only.stateless:  # which would need another process of its own
+        if not self._for_its_sessions and (only := _keeps_process(self._users, self._waiting)) is not None:
             self._on_leaving(self)
             self._sole_user, self._label, self.mux.sole_owner = only, only.id, only
         params = self._waiting[0][1].message.params if self._waiting else b"{}"
@@ -390,10 +398,7 @@ class SharedUpstream(Upstream):
             session.deliver(message, None, now, True)
 
     def ended(self, reason: str) -> None:
-        """Fail what is in flight, and send what only reads to the next process.
-
-        The sessions continue, and their next request starts that process.
-        """
+        """Fail what is in flight, and send what only reads to the next process, for which the sessions continue."""
         self._on_leaving(self)
         self._answered()
         for session in list(self._users):  # first, since a failure may lead to another request

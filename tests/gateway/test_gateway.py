@@ -262,6 +262,15 @@ async def test_the_process_that_showed_the_era_serves_the_only_session(odd):
     assert notes().count("server/discover") == 1
 
 
+async def test_a_client_that_declines_the_bridge_is_told_to_shake_hands(odd):
+    configure, notes = odd
+    client = Client(configure("plain"))
+    answer = await client.ask("server/discover", {**MODERN, BRIDGE_KEY: False})
+    assert answer["error"]["code"] == -32601
+    await client.ask("initialize", _meta=None, protocolVersion="2025-11-25", capabilities={})
+    assert notes().count("start") == 2
+
+
 async def test_two_sessions_that_wait_for_the_era_get_a_process_each(odd):
     configure, notes = odd
     gateway = configure("silent")

@@ -437,9 +437,7 @@ class LegacyServer:
             return _refuse(step, question, reason)
         if calls:
             return self._put(question, ([c for c in calls if c.client_id] or calls)[-1], now, step)
-        if (
-            self._shared or not self.ready or len(self._orphans) >= len(QUESTIONS)
-        ):  # it may wait before it is ready
+        if self._shared or not self.ready or len(self._orphans) >= len(QUESTIONS):  # else it may wait
             return _refuse(step, question, "no call is open, so there is no client to ask")
         self._orphans.append(question)
 
