@@ -29,7 +29,6 @@ from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.gateway.shared import SharedPool, SharedUpstream
 from mcp_ws_ide.gateway.upstream import ClientState, Upstream
 
-
 GIVEN_UP: Final = "the server was not ready yet, and the client has begun a handshake instead"
 
 
