@@ -233,8 +233,9 @@ def _resolved(
         raw["cwd"] = cwd = ""
     strict = {key: substitute(raw[key], known) for key in ("command", "url", "target", "group", "oauth")}
     strict["url"] = strict["url"].strip() if strict["url"] else strict["url"]
-    strict["command"], cwd = _at_home(strict["command"]), _at_home(cwd or raw["cwd"])
-    values = {**raw, **strict, "args": tuple(args), "env": env, "headers": headers, "cwd": cwd}
+    strict["command"] = _at_home(strict["command"])
+    place = _at_home(cwd or raw["cwd"])
+    values = {**raw, **strict, "args": tuple(args), "env": env, "headers": headers, "cwd": place}
     return {**values, "written": _written(raw, values, known)}
 
 
