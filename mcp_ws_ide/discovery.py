@@ -95,10 +95,17 @@ class RunningGateway:
 
 
 def running_gateways() -> list[RunningGateway]:
-    """Return this user's live Jupyter servers, newest first; servers on a Unix socket come last."""
+    """Return this user's live Jupyter servers, newest first; servers on a Unix socket come last.
+
+    Only the newest record of an address counts: a killed server leaves its record, and another process may have its pid
+    by now.
+    """
     files = sorted(Path(jupyter_runtime_dir()).glob("jpserver-*.json"), key=_modified, reverse=True)
-    gateways = [gateway for gateway in map(_recorded, files) if gateway is not None]
-    return sorted(gateways, key=lambda gateway: gateway.url.startswith(ON_SOCKET))
+    by_url: dict[str, RunningGateway] = {}
+    for gateway in map(_recorded, files):
+        if gateway is not None:
+            by_url.setdefault(gateway.url, gateway)
+    return sorted(by_url.values(), key=lambda gateway: gateway.url.startswith(ON_SOCKET))
 
 
 def _recorded(path: Path) -> RunningGateway | None:

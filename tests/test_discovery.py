@@ -184,6 +184,13 @@ def test_an_address_on_another_machine_in_the_environment_counts_before_the_own_
     assert (gateway.url, gateway.token) == ("https://far.example/", "")
 
 
+def test_of_several_records_of_one_address_the_newest_counts(record):
+    record("http://localhost:8001/", token="of a killed one, whose pid was given to another process")
+    record("http://localhost:8001/", token="new")
+    assert [gateway.token for gateway in running_gateways()] == ["new"]
+    assert undecided_gateways({}) == []
+
+
 def test_only_several_gateways_without_a_parent_are_undecided(record):
     own = record("http://localhost:8001/")
     assert undecided_gateways({}) == []
