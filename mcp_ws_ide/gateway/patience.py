@@ -16,6 +16,20 @@ SILENT_FACTOR: Final = 9
 WRITING_FACTOR: Final = 30
 """Time for a process that keeps writing."""
 
+RUNNERS: Final = frozenset(
+    {"npx", "npm", "pnpm", "yarn", "bunx", "uvx", "uv", "pipx", "dnx", "docker", "podman"}
+)
+"""Programs that download a server before they run it, often without a word."""
+
+
+def download_hint(command: str | None) -> str:
+    """Return what to do about a program that was ended while it may have been downloading; ``""`` for other programs.
+
+    What npx has downloaded is lost with it, so that the next start would take as long.
+    """
+    name = (command or "").rpartition("/")[2]
+    return f"; if {name} downloads it, run the command once in a terminal first" if name in RUNNERS else ""
+
 
 class Patience:
     """The wait for handshakes with one server.

@@ -33,7 +33,7 @@ from mcp_ws_ide.errors import (
 )
 from mcp_ws_ide.gateway.message_transport import MessageTransport
 from mcp_ws_ide.gateway.odd_messages import Conversation, OddMessages
-from mcp_ws_ide.gateway.patience import Patience
+from mcp_ws_ide.gateway.patience import Patience, download_hint
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.transports.base import Transport
@@ -307,7 +307,7 @@ class Upstream(Conversation, ABC):
     @property
     def _deadline_text(self) -> str:
         """What the server failed to answer in time, for an error text."""
-        return f"initialize within {self._patience}"
+        return f"initialize within {self._patience}{download_hint(self.server.spec.command)}"
 
     # --- toward the server ----------------------------------------------------------------------
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mcp_ws_ide.gateway.patience import Patience
+import pytest
+
+from mcp_ws_ide.gateway.patience import Patience, download_hint
 
 
 def waited(*writes: float, process: bool) -> tuple[float, str]:
@@ -26,3 +28,17 @@ def test_a_silent_process_gets_nine_times():
 def test_a_process_that_writes_gets_that_from_its_last_line_on_but_thirty_times_at_most():
     assert waited(180, process=True) == (270, "90 s (9 times probe_timeout) after its last line on stderr")
     assert waited(180, 395, process=True) == (400, "300 s (30 times probe_timeout)")
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        ("npx", "; if npx downloads it, run"),
+        ("/usr/bin/uvx", "; if uvx downloads it"),
+        ("python", ""),
+        (None, ""),
+    ],
+)
+def test_a_program_that_may_have_been_downloading_is_named(command, hint):
+    assert download_hint(command).startswith(hint)
+    assert bool(download_hint(command)) == bool(hint)
