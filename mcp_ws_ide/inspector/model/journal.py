@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import msgspec
 
-from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.inspector.model.catalogue import INTRODUCTIONS, LISTS, Catalogue
 from mcp_ws_ide.inspector.model.failures import ENDLESS, FAILURES, failure_of, is_probe, reason_of
 from mcp_ws_ide.inspector.model.pairing import Pairing, PairingOutcome
@@ -33,14 +32,12 @@ from mcp_ws_ide.inspector.model.records import (
 from mcp_ws_ide.inspector.model.statistics import Statistics
 from mcp_ws_ide.inspector.model.store import MARKED, MAX_RECORDS, MAX_SPILL, PROBLEM, Store
 from mcp_ws_ide.inspector.model.violations import ORPHAN, Judge, Violation
-from mcp_ws_ide.observe.tap_record import TapRecord
+from mcp_ws_ide.observe.tap_record import TapRecord, client_left
 
 MAX_PROBLEMS: Final = 5000
 """Problems kept, newest first out of all; the counts include older ones."""
 ALARMING: Final = frozenset({"link_lost", "dropped", "intermediary"})
 """Events that are problems; so is the exit of a server in use."""
-LEFT: Final = str(int(CloseCode.GOING_AWAY))
-"""The close code of a client that goes away."""
 STDOUT: Final = "stdout"
 """The event of text that a server wrote where only messages may stand."""
 
@@ -254,7 +251,7 @@ class Journal:
                 self._report(
                     row, Violation(STDOUT, record.raw or "", "MCP 2025-11-25, basic/transports: stdio")
                 )
-        elif (record.event in ALARMING and not _has_left(record)) or (
+        elif (record.event in ALARMING and not client_left(record)) or (
             record.event == "upstream_closed" and self._was_used(record, lost)
         ):
             self._report(
@@ -342,8 +339,3 @@ class Journal:
             gone = next((key for key, old in self.sessions.items() if old.closed), next(iter(self.sessions)))
             del self.sessions[gone]
         return session
-
-
-def _has_left(record: TapRecord) -> bool:
-    """Return whether a client ended its link because it goes away, like a browser whose tab is closed."""
-    return record.event == "link_lost" and (record.detail or "").partition(" ")[0] == LEFT
