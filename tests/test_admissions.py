@@ -112,7 +112,8 @@ async def test_a_traced_call_is_admitted_too(http, jupyter):
     before = served(jupyter)
     for number in range(3):
         trace = f"00-4bf92f3577b34da6a3ce929d0e0e4736-{number:016x}-01"
-        assert (await http.modern(1, "tools/list", traceparent=trace)).status_code == 200
+        answer = await http.modern(1, "tools/list", traceparent=trace, User_Agent="traced")
+        assert answer.status_code == 200
     assert [after - start for start, after in zip(before, served(jupyter), strict=True)] == [1, 2]
 
 

@@ -185,16 +185,14 @@ async def test_what_waits_for_a_process_of_its_own_ends_with_it(house):
 
 async def test_what_was_read_for_a_session_that_ends_with_its_gateway_gets_an_error(house):
     """A client that asks a server as a modern one, and then shakes hands with a process of its own."""
-    client = await Client(house, "asleep").connected()
-    discover = client.request("server/discover")
-    client.request("initialize", INITIALIZE, None)
-    await until(lambda: stored(client).in_flight and whole(client))
+    client = await Client(house).connected()
+    client.call("stuck")
+    read = client.request("tools/list")
+    await until(lambda: whole(client) == ["tools/list"])
+    assert (await client.answer(client.request("initialize", INITIALIZE, None)))["result"]
     await house.crash()
     wire = (await client.connected()).wire
-    assert (await client.answer(discover))["error"]["data"] == {
-        "outcome": "unknown",
-        "method": "server/discover",
-    }
+    assert (await client.answer(read))["error"]["data"] == {"outcome": "unknown", "method": "tools/list"}
     await until(lambda: wire.closes)
     assert wire.closes[0][0] == CloseCode.UPSTREAM_ENDED
 
