@@ -121,6 +121,12 @@ class Fleet:
         finally:
             self.wake(place)
 
+    def hold_lease(self, place: int) -> None:
+        """Keep the lease of a gateway for a minute, or until it renews it, however long a busy machine takes."""
+        lease = f"{self.prefix}instance:{self.instance(place)}"
+        while b":1" not in self.redis.ask("PEXPIRE", lease, "60000"):
+            wait_until(lambda: b":1" in self.redis.ask("EXISTS", lease), what="the lease of a gateway")
+
     def suspend(self, place: int) -> None:
         self.jupyters[place].process.send_signal(signal.SIGSTOP)
 
