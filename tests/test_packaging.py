@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import zipfile
 from pathlib import Path
 from types import ModuleType
@@ -138,8 +137,7 @@ def test_an_sdist_contains_the_built_front_end_and_installs_without_node(hook, t
     done = subprocess.run([*hatch, "-t", "sdist", "-d", tmp_path], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (sdist,) = tmp_path.glob("*.tar.gz")
-    with tarfile.open(sdist) as archive:
-        archive.extractall(tmp_path, filter="data")
+    subprocess.run(["tar", "-xzf", sdist, "-C", tmp_path], check=True, timeout=60)
     unpacked = tmp_path / sdist.name.removesuffix(".tar.gz")
     assert asked_for(unpacked, "/nowhere") == []
     wheel = (*hatch, "-t", "wheel", "-d", tmp_path / "wheel")

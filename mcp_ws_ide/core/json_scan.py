@@ -26,10 +26,7 @@ _STRING: Final = rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
 _TOKEN: Final = re.compile(_STRING + rb'|[{}\[\]:,]|[^\s"{}\[\]:,]+', re.DOTALL)
 _NON_FINITE: Final = rb"-?(?:NaN|nan|[Ii]nfinity|[Ii]nf)\b"
 """NaN and the infinities, as Python, JavaScript and C write them."""
-_TO_NON_FINITE: Final = re.compile(
-    rb'((?:[^"NnIi\-]++|' + _STRING + rb"|(?!" + _NON_FINITE + rb")[NnIi\-])*+)(" + _NON_FINITE + rb")",
-    re.DOTALL,
-)
+_STRING_OR_NON_FINITE: Final = re.compile(_STRING + rb"|(" + _NON_FINITE + rb")", re.DOTALL)
 _WITH_CONTROLS: Final = re.compile(_STRING, re.DOTALL)
 _CONTROL: Final = re.compile(rb"[\x00-\x1f]")
 _QUOTED: Final = re.compile(rb"([\"'])(.*)\1", re.DOTALL)
@@ -157,13 +154,15 @@ def _joined(steps: list[str | int]) -> str:
 
 def without_non_finite(text: bytes) -> tuple[bytes, list[int]]:
     """Return ``text`` with ``null`` for each NaN and each infinity outside strings, and where these were."""
-    parts: list[bytes] = []
-    places, at = [], 0
-    while (match := _TO_NON_FINITE.match(text, at)) is not None:
-        parts += (match[1], b"null")
-        places.append(match.start(2))
-        at = match.end()
-    return b"".join((*parts, text[at:])), places
+    places = []
+
+    def finite(match: re.Match[bytes]) -> bytes:
+        if match[1] is None:
+            return match[0]
+        places.append(match.start())
+        return b"null"
+
+    return _STRING_OR_NON_FINITE.sub(finite, text), places
 
 
 def has_controls(text: bytes) -> bool:

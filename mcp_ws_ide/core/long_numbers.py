@@ -14,12 +14,10 @@ MAX_DIGITS: Final = 4300
 
 _DIGITS: Final = b"0123456789"
 _DIGIT: Final = re.compile(rb"[0-9]")
-_TO_LONG: Final = re.compile(
-    rb'(?:[^"0-9.eE]++|"(?:[^"\\]++|\\.)*+(?:"|\Z)|[.eE][+-]?[0-9]*+|[0-9]{1,%d}+(?![0-9]))*+' % MAX_DIGITS
-    + rb"[0-9]{%d}" % (MAX_DIGITS + 1),
-    re.DOTALL,
+_PARTS: Final = re.compile(
+    rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[.eE][+-]?[0-9]*+|([0-9]{%d})|[0-9]++' % (MAX_DIGITS + 1), re.DOTALL
 )
-"""Everything up to the first long number: strings, fractions and exponents may have any number of digits."""
+"""Strings, fractions and exponents, which may have any number of digits; the first digits of a long number; others."""
 
 
 def long_number_at(text: bytes) -> int:
@@ -35,6 +33,5 @@ def long_number_at(text: bytes) -> int:
         before, after = text[at - MAX_DIGITS : at], text[at : at + step]
         run = len(before) - len(before.rstrip(_DIGITS)) + len(after) - len(after.lstrip(_DIGITS))
         if run > MAX_DIGITS:
-            found = _TO_LONG.match(text)
-            return -1 if found is None else found.end() - 1
+            return next((part.end() - 1 for part in _PARTS.finditer(text) if part[1] is not None), -1)
     return -1
