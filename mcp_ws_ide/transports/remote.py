@@ -338,7 +338,9 @@ def _like_tls(error: Exception) -> bool:
 def tls_hint(detail: str) -> str:
     """Return what to do about a failed TLS handshake, by OpenSSL's text; ``""`` if that says enough."""
     text = detail.lower().replace("_", " ")
-    if any(words in text for words in ("wrong version number", "record layer failure", "eof occurred", "(eof)")):
+    if any(
+        words in text for words in ("wrong version number", "record layer failure", "eof occurred", "(eof)")
+    ):
         return NO_TLS_HINT
     return UNTRUSTED_HINT if "certificate" in text else ""
 

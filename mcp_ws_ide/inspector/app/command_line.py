@@ -174,7 +174,10 @@ class CommandLine(FilterActions, FileActions):
     def _command_diff(self, text: str) -> None:
         chosen = []
         for beginning in text.split():
-            found = [name for name in self.journal.sessions if name.startswith(beginning)]
+            names = self.journal.sessions
+            found = (
+                [beginning] if beginning in names else [name for name in names if name.startswith(beginning)]
+            )
             if len(found) != 1:
                 raise CommandError(f"{len(found)} sessions have an id that begins with {beginning!r}")
             chosen += found
