@@ -375,12 +375,12 @@ class Attachments:
         own = [up for up in (self.private, self._shared) if up is not None and not up.shared]
         self.held = hold and bool(own)
         for upstream in own:
-            (upstream.pause_reading if hold else upstream.resume_reading)()
+            upstream.hold_reading(hold)
 
     def _hold_new(self, upstream: Upstream) -> None:
         if self._client.reads_slowly:
             self.held = True
-            upstream.pause_reading()
+            upstream.hold_reading(True)
 
     # --- ends -----------------------------------------------------------------------------------
 

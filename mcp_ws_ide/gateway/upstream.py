@@ -233,7 +233,7 @@ class Upstream(Conversation, ABC):
         if not self._transport_paused:  # by what has just been sent
             self._wake_stalled()
         if self._held:
-            self.pause_reading()
+            self.hold_reading(True)
 
     @property
     def closing(self) -> bool:
@@ -441,16 +441,17 @@ class Upstream(Conversation, ABC):
             for line in tap.redactor.lines(text):
                 log.debug("%s of server %s: %s", source, self.server.name, line)
 
-    def pause_reading(self) -> None:
-        """Stop reading from the server while a client reads slowly; not before it is ready, which requires reading."""
-        self._held = True
-        if self.accepts and self._transport is not None:
-            self._transport.pause_reading()
+    def hold_reading(self, hold: bool) -> None:
+        """Stop reading from the server while a client reads slowly, or resume.
 
-    def resume_reading(self) -> None:
-        """Undo :meth:`pause_reading`."""
-        held, self._held = self._held, False
-        if held and self.accepts and self._transport is not None:
+        Not before the server is ready, which requires reading.
+        """
+        held, self._held = self._held, hold
+        if not self.accepts or self._transport is None:
+            return
+        if hold:
+            self._transport.pause_reading()
+        elif held:
             self._transport.resume_reading()
 
     def abandon(self, state: str) -> None:

@@ -35,9 +35,7 @@ def _operations(text: str, options: argparse.Namespace) -> list[Operation]:
     file, _, wanted = text.rpartition("#") if "#" in text else (text, "", "")
     with closing(Journal(max_records=MANY, max_spill=1 << 40)) as journal:
         load(argparse.Namespace(file=file, max_mib=options.max_mib), journal.feed, journal)
-        sessions = [
-            name for name, seen in journal.sessions.items() if name.startswith(wanted) and seen.messages
-        ]
+        sessions = [name for name in journal.sessions_named(wanted) if journal.sessions[name].messages]
         if len(sessions) != 1:
             known = listed([name[:8] for name in journal.sessions])
             problem = "no session" if not sessions else f"{len(sessions)} sessions"

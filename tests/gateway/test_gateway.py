@@ -145,11 +145,12 @@ async def test_what_only_reads_is_sent_to_the_next_process_and_what_may_have_run
     configure, notes = odd
     client = Client(configure("modern-dying", sharing=sharing))
     assert "result" in await client.ask("server/discover")
-    call = asyncio.create_task(client.ask("tools/call", name="t", arguments={}))
-    await until(lambda: "tools/call" in notes())
-    listed = await client.ask("tools/list")
-    assert listed["result"]["tools"][0]["name"] == "t"
-    assert (await call)["error"]["data"] == {"outcome": "unknown"}
+    async with asyncio.TaskGroup() as group:
+        call = group.create_task(client.ask("tools/call", name="t", arguments={}))
+        await until(lambda: "tools/call" in notes())
+        listed = await client.ask("tools/list")
+        assert listed["result"]["tools"][0]["name"] == "t"
+    assert call.result()["error"]["data"] == {"outcome": "unknown"}
     assert (notes().count("start"), notes().count("tools/list"), notes().count("tools/call")) == (2, 2, 1)
 
 
@@ -285,11 +286,12 @@ async def test_a_client_that_no_longer_waits_for_the_probe_gets_one_process(odd)
     configure, notes = odd
     gateway = configure("asleep")
     client = Client(gateway)
-    probe = asyncio.create_task(client.ask("server/discover"))
-    await until(gateway.process_count, what="the start for the probe")
-    answer = await client.ask("initialize", _meta=None, protocolVersion="2025-11-25", capabilities={})
-    assert answer["result"]["serverInfo"]["name"] == "odd"
-    error = (await probe)["error"]
+    async with asyncio.TaskGroup() as group:
+        probe = group.create_task(client.ask("server/discover"))
+        await until(gateway.process_count, what="the start for the probe")
+        answer = await client.ask("initialize", _meta=None, protocolVersion="2025-11-25", capabilities={})
+        assert answer["result"]["serverInfo"]["name"] == "odd"
+    error = probe.result()["error"]
     assert (error["code"], error["data"]["outcome"]) == (-31002, "not_sent")
     assert "the client has begun a handshake" in error["message"]
     answer = await client.ask("tools/list", _meta=None)

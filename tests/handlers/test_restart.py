@@ -113,16 +113,17 @@ async def test_while_nothing_can_be_stored_health_says_so_and_messages_wait(jupy
     async with caller(jupyter, "fast") as one:
         assert await ask(one, 1) == "call 1"
         limit(1 << 19)
-        try:
-            call = asyncio.create_task(ask(one, 2, text="x" * 600_000))
-            await until(lambda: jupyter.rest("GET", "health")[0] == 503, what="the report of the failure")
-            health = jupyter.rest("GET", "health")[1]
-            assert (health["status"], health["engine"]["writes"]) == ("not_storing", False)
-            assert f"may have at most {1 << 19} bytes" in health["engine"]["problem"]
-            assert (probed("live"), probed("ready"), call.done()) == (204, 204, False)
-        finally:
-            limit(resource.RLIM_INFINITY)
-        assert len(await call) == 600_000
+        async with asyncio.TaskGroup() as group:
+            call = group.create_task(ask(one, 2, text="x" * 600_000))
+            try:
+                await until(lambda: jupyter.rest("GET", "health")[0] == 503, what="the report of the failure")
+                health = jupyter.rest("GET", "health")[1]
+                assert (health["status"], health["engine"]["writes"]) == ("not_storing", False)
+                assert f"may have at most {1 << 19} bytes" in health["engine"]["problem"]
+                assert (probed("live"), probed("ready"), call.done()) == (204, 204, False)
+            finally:
+                limit(resource.RLIM_INFINITY)
+        assert len(call.result()) == 600_000
         status, health = jupyter.rest("GET", "health")
         assert (status, health["status"], health["engine"]["problem"]) == (200, "ok", "")
 

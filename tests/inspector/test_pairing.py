@@ -186,3 +186,10 @@ def test_requests_and_notifications_of_a_task_belong_to_the_call_that_it_answere
     assert [store.linked(store.parent, row) for row in told] == [other, listen]
     assert store.linked(store.parent, elsewhere) is None, "a group changes the ids between the legs"
     assert [store.target_of(row) for row in (get, *told)] == ["t1", "t2", "unknown"]
+
+
+def test_a_session_is_named_by_its_id_or_by_how_that_begins(talk):
+    for session in ("s1", "s10", "t2"):
+        talk.send("c>", call(1), session=session)
+    named = {text: talk.journal.sessions_named(text) for text in ("s1", "s", "t", "x")}
+    assert named == {"s1": ["s1"], "s": ["s1", "s10"], "t": ["t2"], "x": []}

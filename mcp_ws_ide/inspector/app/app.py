@@ -124,10 +124,12 @@ class InspectorApp(CommandLine, DetailActions, SendActions):
         self._fresh += self._take_in()
         self._frames += 1
         slow = self._frames % SLOW == 0
+        current = self.current
+        if not (self._fresh or slow or current is self.ladder):
+            return  # there is nothing to paint
         if (self._rates[0] > BUSY and self._frames % 2) or self._is_behind():
             return
         changes, self._fresh = self._fresh, []
-        current = self.current
         if changes:
             self.ladder.note(changes, current is self.ladder)
         if changes or (slow and current is self.traffic and self.journal.pairing.open):

@@ -174,10 +174,7 @@ class CommandLine(FilterActions, FileActions):
     def _command_diff(self, text: str) -> None:
         chosen = []
         for beginning in text.split():
-            names = self.journal.sessions
-            found = (
-                [beginning] if beginning in names else [name for name in names if name.startswith(beginning)]
-            )
+            found = self.journal.sessions_named(beginning)
             if len(found) != 1:
                 raise CommandError(f"{len(found)} sessions have an id that begins with {beginning!r}")
             chosen += found

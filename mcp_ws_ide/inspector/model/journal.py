@@ -113,6 +113,10 @@ class Journal:
         """Close the spill file."""
         self.store.close()
 
+    def sessions_named(self, text: str) -> list[str]:
+        """Return the ids of sessions that ``text`` may name: that id, else those that begin with it."""
+        return [text] if text in self.sessions else [name for name in self.sessions if name.startswith(text)]
+
     def feed(self, lines: Iterable[str]) -> Changes:
         """Add records as sent by the tap."""
         changes = Changes(self.store.end, self.store.end)
