@@ -26,6 +26,7 @@ _STRING: Final = rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
 _TOKEN: Final = re.compile(_STRING + rb'|[{}\[\]:,]|[^\s"{}\[\]:,]+', re.DOTALL)
 _NON_FINITE: Final = rb"-?(?:NaN|nan|[Ii]nfinity|[Ii]nf)\b"
 """NaN and the infinities, as Python, JavaScript and C write them."""
+_ANY_NON_FINITE: Final = re.compile(_NON_FINITE)
 _STRING_OR_NON_FINITE: Final = re.compile(_STRING + rb"|(" + _NON_FINITE + rb")", re.DOTALL)
 _WITH_CONTROLS: Final = re.compile(_STRING, re.DOTALL)
 _CONTROL: Final = re.compile(rb"[\x00-\x1f]")
@@ -154,6 +155,8 @@ def _joined(steps: list[str | int]) -> str:
 
 def without_non_finite(text: bytes) -> tuple[bytes, list[int]]:
     """Return ``text`` with ``null`` for each NaN and each infinity outside strings, and where these were."""
+    if _ANY_NON_FINITE.search(text) is None:  # a tenth of the cost
+        return text, []
     places = []
 
     def finite(match: re.Match[bytes]) -> bytes:

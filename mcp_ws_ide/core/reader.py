@@ -21,9 +21,9 @@ from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, Malf
 
 MAX_ITEMS: Final = 1000
 """Messages that are read from one line, event or array; what follows is reported."""
-MAX_SEARCHED: Final = 16 << 20
+MAX_SEARCHED: Final = 4 << 20
 """Bytes after which a line, event or array is searched no more for what can be mended: many broken values would each
-cost a search of all that follows, which takes about 0.5 s for this many."""
+cost a search of all that follows, which takes up to 0.6 s for this many."""
 QUOTE: Final = 60
 """Characters quoted on either side of the place where a message cannot be read."""
 

@@ -11,6 +11,7 @@ import pytest
 
 from mcp_ws_ide.core import messages, reader
 from mcp_ws_ide.errors import INVALID_REQUEST, PARSE_ERROR
+from tests.conftest import cpu_seconds
 
 ANSWER = b'{"jsonrpc":"2.0","id":1,"result":{"a":1}}'
 VALUE = json.loads(ANSWER)
@@ -279,7 +280,7 @@ def test_a_message_with_hundreds_of_thousands_of_members_costs_little():
     began = time.process_time()
     (fault,) = reader.read_client(data).unreadable
     assert "at most 100 members" in fault.reason
-    assert time.process_time() - began < 2.0
+    assert time.process_time() - began < 10
 
 
 def test_raw_line_breaks_are_taken_out_of_utf_8_alone():
@@ -310,17 +311,17 @@ def test_a_client_that_writes_a_request_with_a_result_is_refused():
     [
         pytest.param(b'{"a":1} ', id="values"),
         pytest.param(b"[x %b " % ANSWER, id="broken arrays"),
+        pytest.param(b'[x {"jsonrpc":"2.0","id":1,"result":"NaN"} ', id="broken arrays with NaN in strings"),
         pytest.param(b'"x" %b ' % ANSWER, id="strings"),
         pytest.param(b"x %b " % ANSWER, id="text"),
     ],
 )
 def test_many_values_on_a_long_line_cost_little(unit):
     """What follows a value is neither copied nor searched again for each of them."""
-    line = unit * ((20 << 20) // len(unit))
+    short, long = (unit * ((size << 20) // len(unit)) for size in (1, 4))
     for read_line in (reader.read_server, reader.read_client_line):
-        began = time.process_time()
-        reading = read_line(line)
-        assert time.process_time() - began < 2.5
+        assert cpu_seconds(read_line, long) < 10 * cpu_seconds(read_line, short) + 0.01, "four times the text"
+        reading = read_line(long)
         values = len(reading.messages) + len(reading.noise) + len(reading.unreadable)
         assert values >= reader.MAX_ITEMS
 

@@ -115,7 +115,8 @@ class Belongings:
             "session": self.link.session
             in [one["id"] for one in other.rest("GET", "sessions")[1]["sessions"]],
             "token": self.token["id"] in [one["id"] for one in other.rest("GET", "tokens")[1]["tokens"]],
-            "process": self.pid in str(other.rest("GET", "servers/fast")[1]["processes"]),
+            "process": int(self.pid)
+            in [one["pid"] for one in other.rest("GET", "servers/fast")[1]["processes"]],
         }
         headers = {**self.http.headers, "Accept": "application/json, text/event-stream"}
         for name in self.owner.headers:

