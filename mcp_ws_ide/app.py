@@ -6,10 +6,12 @@ What the traits start is in :mod:`.runtime`, what the routes do in :mod:`.handle
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -386,6 +388,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, StrictExtension):
         """Start the gateway with Jupyter, not with the first request, so that mistakes are logged early."""
         gateway = self.runtime.gateway
         self.repeats.fresh.install(getattr(serverapp, "http_server", None))
+        _take_stop_signals_in_the_loop(serverapp)
         logging.getLogger("mcp_ws_ide").parent = serverapp.log  # as Jupyter does with Tornado's loggers
         for handler in serverapp.log.handlers:
             handler.addFilter(SafeRecords("mcp_ws_ide", "MCPWebSocketApp"))
@@ -412,6 +415,19 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, StrictExtension):
                 await self.runtime.aclose()
         except Exception:
             self.log.exception("mcp-ws-ide did not stop cleanly")
+
+
+def _take_stop_signals_in_the_loop(serverapp: Any) -> None:
+    """Run Jupyter's handler of SIGTERM as a callback of the event loop.
+
+    Jupyter's handler writes a log line first. A signal may arrive while another log line is being written; then that
+    write fails ("reentrant call"), the rest of the handler does not run, and Jupyter does not stop.
+    """
+    loop, stop = asyncio.get_running_loop(), serverapp._signal_stop
+    for number in (signal.SIGTERM, signal.SIGINT):  # JupyterHub uses the same handler for SIGINT
+        if signal.getsignal(number) == stop:
+            with contextlib.suppress(NotImplementedError):  # Windows
+                loop.add_signal_handler(number, stop, number, None)
 
 
 def _own_secrets(app: MCPWebSocketApp) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import os
 import signal
 import sys
@@ -11,8 +13,9 @@ from typing import Any
 
 import psutil
 import pytest
+from websockets.exceptions import WebSocketException
 
-from tests.conftest import FAST_SERVER, Jupyter, Peer, wait_until
+from tests.conftest import FAST_SERVER, Jupyter, Peer, until, wait_until
 
 FAMILY = """
 import subprocess, sys, os
@@ -93,3 +96,34 @@ async def test_a_supervisor_that_hangs_leaves_nothing_when_jupyter_ends(make_jup
         own.process.terminate()
         await asyncio.to_thread(own.process.wait, 20)
         await asyncio.to_thread(wait_until, lambda: not family(tag), 10.0, "the end of every server process")
+
+
+async def test_a_stop_signal_that_arrives_while_a_log_line_is_written_stops_jupyter(tmp_path):
+    """Nobody reads the log, so that the gateway waits in the middle of a line until the signal has arrived."""
+    os.mkfifo(tmp_path / "jupyter.log")
+    log = os.open(tmp_path / "jupyter.log", os.O_RDONLY | os.O_NONBLOCK)
+    own = Jupyter(tmp_path, {"fast": FAST_SERVER})
+
+    async def visit() -> None:
+        with contextlib.suppress(WebSocketException, OSError, TimeoutError):
+            await (await own.connect("fast")).close()
+
+    def waits_in_write() -> bool:
+        return Path(f"/proc/{own.process.pid}/syscall").read_text().split()[1:2] == ["0x2"]  # stderr
+
+    def has_ended() -> bool:
+        with contextlib.suppress(BlockingIOError):
+            os.read(log, 1 << 16)
+        return own.process.poll() is not None
+
+    os.read(log, 1 << 16)
+    fcntl.fcntl(log, fcntl.F_SETPIPE_SZ, 4096)
+    async with asyncio.TaskGroup() as group:
+        visits = [group.create_task(visit()) for _ in range(60)]
+        await until(waits_in_write)
+        own.process.send_signal(signal.SIGTERM)
+        await until(has_ended)
+        for one in visits:
+            one.cancel()
+    assert own.process.returncode == 0
+    os.close(log)
