@@ -69,6 +69,7 @@ class Watch:
 
     Args:
         scope: filter parameters of the tap; ``{}`` for everything.
+        on_records: called when something was queued for :meth:`take`.
 
     Attributes:
         state: ``connecting``, ``live`` or ``waiting``.
@@ -76,8 +77,13 @@ class Watch:
         next_try: ``time.monotonic`` of the next attempt, while waiting.
     """
 
-    def __init__(self, find: Callable[[], RunningGateway], scope: Mapping[str, str] | None = None) -> None:
-        self._find = find
+    def __init__(
+        self,
+        find: Callable[[], RunningGateway],
+        scope: Mapping[str, str] | None = None,
+        on_records: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._find, self._on_records = find, on_records
         self._scope = dict(scope or {})
         self._link: HeardConnection | None = None
         self._waiting: deque[str | MissedRecords] = deque()
@@ -177,7 +183,7 @@ class Watch:
         try:
             newest = _decode(line)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            self._waiting.append(text)  # the reader will report it
+            self._queue(text)  # the reader will report it
             return
         if newest.event == "attached" and (instance := _decode_attached(line).instance):
             self._place = instance, newest.seq
@@ -187,11 +193,15 @@ class Watch:
         if newest.kind == "gap":
             self._gap(newest.detail or "records are missing here", _decode_gap(line).count)
         else:
-            self._waiting.append(text)
+            self._queue(text)
 
     def _gap(self, reason: str, count: int | None) -> None:
         self.gaps += 1
-        self._waiting.append(MissedRecords(time.time(), time.monotonic(), reason, count))
+        self._queue(MissedRecords(time.time(), time.monotonic(), reason, count))
+
+    def _queue(self, item: str | MissedRecords) -> None:
+        self._waiting.append(item)
+        self._on_records()
 
     def _reason(self, error: Exception) -> str:
         if isinstance(error, InvalidStatus) and self.gateway is not None:

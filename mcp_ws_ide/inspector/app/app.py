@@ -48,7 +48,7 @@ BUDGET: Final = 0.02
 BUSY: Final = 2000
 """Records per second above which only every second frame is painted: faster updates are unreadable."""
 SLOW: Final = 10
-"""Frames between two updates of the header and of every screen except Traffic."""
+"""Frames from one update of the header, and of every screen except Traffic, to the next."""
 THEME_VARIABLE: Final = "TEXTUAL_THEME"
 """The environment variable with which Textual sets a theme; it is stronger than the last choice."""
 POLL: Final = 2.0
@@ -113,11 +113,22 @@ class InspectorApp(CommandLine, DetailActions, SendActions):
             self.journal.close()
 
     async def _run_frames(self) -> None:
-        """Run a frame so many times a second, for ever. A timer of Textual takes three times the CPU while idle."""
+        """Run a frame so many times a second, for ever; while nothing comes, only each that repaints all.
+
+        A timer of Textual takes three times the CPU while idle.
+        """
         pause = 1 / self.settings.refresh
         while True:
             await asyncio.sleep(pause)
+            self._something_to_do.clear()
             self.frame()
+            idle = SLOW - 1 - self._frames % SLOW  # frames before the next one that repaints all
+            if idle > 0 and not self._fresh and self.current is not self.ladder:
+                try:
+                    async with asyncio.timeout(idle * pause):
+                        await self._something_to_do.wait()
+                except TimeoutError:
+                    self._frames += idle
 
     def frame(self) -> None:
         """Take in received records, for at most :data:`BUDGET` seconds, and repaint what is visible."""
@@ -151,7 +162,7 @@ class InspectorApp(CommandLine, DetailActions, SendActions):
 
     def _take_in(self) -> list[Changes]:
         end, changes = time.monotonic() + BUDGET, []
-        while time.monotonic() < end and (item := self.tap.take()) is not None:
+        while (item := self.tap.take()) is not None:
             if isinstance(item, MissedRecords):
                 changes.append(self.journal.gap(item.time, self.now, item.reason))
                 self.journal.missed += item.count or 0
@@ -161,6 +172,9 @@ class InspectorApp(CommandLine, DetailActions, SendActions):
                 changes.append(self.journal.feed(lines))
                 self._keep(lines)
                 self._learn_clock()
+            if time.monotonic() >= end:
+                self._something_to_do.set()  # there may be more
+                break
         return changes
 
     def _learn_clock(self) -> None:

@@ -77,7 +77,11 @@ class AppBase(ShutdownApp):
         self.panes = dict(zip(SCREENS, lists, strict=True))
         self._of_clients = (self.sessions, self.stats, self.capabilities)
         self.detail, self.prompt = Detail(journal), Prompt()
-        self.tap: Watch | Playback = find if isinstance(find, Playback) else Watch(find)
+        self._something_to_do = asyncio.Event()
+        """Ends the rest between two frames while nothing comes."""
+        self.tap: Watch | Playback = (
+            find if isinstance(find, Playback) else Watch(find, on_records=self._something_to_do.set)
+        )
         self.saved, self.settings = SavedFilters(), Settings()
         self.opening = ""
         """The recording to open next, if the user asked for one."""
@@ -170,6 +174,7 @@ class AppBase(ShutdownApp):
         if name == "ladder":
             self._choose_ladder(before)
         self.switcher.current = name
+        self._something_to_do.set()
         pane = self.current
         if isinstance(pane, Pane):
             self._refresh_pane(pane)
