@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from authlib.oauth2 import AuthorizationServer, JsonRequest, OAuth2Error, OAuth2Request
@@ -238,6 +238,18 @@ class _Issuer(IssuerParameter):
 
     def get_issuer(self) -> str:
         return self._issuer
+
+    def add_issuer_parameter(self, authorization_server: Any, response: Answer) -> None:
+        """Name the issuer in a response to the client, and put the code last.
+
+        VS Code in a browser (1.139) searches for ``&code=`` or ``?code=`` in the parameters, which stand there without
+        their ``?``.
+        """
+        super().add_issuer_parameter(authorization_server, response)
+        if response.location:
+            parts = urlsplit(response.location)
+            parameters = sorted(parts.query.split("&"), key=lambda parameter: parameter.startswith("code="))
+            response.location = parts._replace(query="&".join(parameters)).geturl()
 
 
 def _plain(text: str) -> str:

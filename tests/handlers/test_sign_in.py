@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import pytest
@@ -291,6 +292,16 @@ def test_an_editor_registers_with_everything_that_it_may_use(jupyter, person):
     assert registered["grant_types"] == grants[:2]
     client.redirect_uri = "http://127.0.0.1:51234/"
     assert client.sign_in(person)["refresh_token"]
+
+
+def test_the_code_is_the_last_parameter_of_the_redirect(jupyter, person):
+    """VS Code in a browser does not find it where it is the first one."""
+    client = application(jupyter, redirect_uri="https://client.example/callback?own=1", another=True)
+    location = person.decide(client.authorization_url(state="a b&code=c")).headers["Location"]
+    names = [name for name, _ in parse_qsl(urlsplit(location).query)]
+    assert names == ["own", "state", "iss", "code"]
+    assert parameters_of(location)["state"] == "a b&code=c"
+    assert client.exchange(parameters_of(location)["code"]).status_code == 200
 
 
 @pytest.mark.parametrize(

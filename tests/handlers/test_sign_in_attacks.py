@@ -65,7 +65,8 @@ def test_a_redirect_uri_that_is_not_registered_gets_no_code(client, person, uri)
 
 def test_a_loopback_redirect_uri_may_have_any_port_and_a_public_one_only_its_own(client, person):
     answer = person.decide(client.authorization_url(redirect_uri="http://127.0.0.1:41234/callback"))
-    assert answer.headers["Location"].startswith("http://127.0.0.1:41234/callback?code=")
+    assert parameters_of(answer.headers["Location"])["code"]
+    assert answer.headers["Location"].startswith("http://127.0.0.1:41234/callback?")
     client.redirect_uri = "https://app.example/callback"
     client.register()
     answer = person.open(client.authorization_url(redirect_uri="https://app.example:8443/callback"))
@@ -191,22 +192,11 @@ def test_no_other_site_can_show_the_page_in_a_frame(client, person):
     assert answer.headers["X-Frame-Options"] == "DENY"
 
 
-@pytest.mark.parametrize(
-    ("uri", "allowed"),
-    [
-        (REDIRECT, "https: http://127.0.0.1:* http://localhost:*"),
-        ("http://[::1]:3334/callback", "https: http:"),
-        ("https://app.example/callback", "https:"),
-        ("cursor://x/callback", "https: cursor:"),
-    ],
-)
-def test_the_page_runs_no_script_and_its_form_leads_only_to_the_client(client, person, uri, allowed):
-    client.redirect_uri = uri
-    client.register()
+def test_the_page_runs_no_script_and_loads_nothing(client, person):
     policy = person.open(client.authorization_url()).headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
+    assert "base-uri 'none'" in policy
     assert "script-src" not in policy
-    assert f"form-action 'self' {allowed};" in policy
 
 
 def test_what_a_client_says_of_itself_is_text_on_the_page(client, person):

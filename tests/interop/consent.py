@@ -80,13 +80,15 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def page_of(url: str, log_in: Callable[[Any], Awaitable[None]]) -> AsyncIterator[Any]:
+async def page_of(
+    url: str, log_in: Callable[[Any], Awaitable[None]], launch: dict[str, Any] = LAUNCH
+) -> AsyncIterator[Any]:
     """What the user sees after the login."""
     need(CHROMIUM is not None, "chromium")
     from playwright.async_api import async_playwright
 
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(**LAUNCH)
+        browser = await playwright.chromium.launch(**launch)
         context = await browser.new_context(ignore_https_errors=True)
         page = await context.new_page()
         page.set_default_timeout(1000 * BOUND)

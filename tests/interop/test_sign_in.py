@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import re
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
 
 from tests.conftest import BOUND, DEMO, FAST_SERVER, OUTSIDE, Jupyter, free_port
+from tests.interop import vscode_dev
 from tests.interop.conftest import PACKAGES, need
 from tests.interop.consent import PAGE, SDK_CLIENT, Running, approve, page_of, with_token
 from tests.interop.test_typescript import program
@@ -104,35 +104,20 @@ def test_the_conformance_suite_finds_no_fault_in_the_authorization_server(gatewa
     assert "Total: 3 passed, 0 failed" in printed
 
 
-class _Onward(BaseHTTPRequestHandler):
-    """A client's callback, which redirects to a page of its own on another port."""
-
-    def do_GET(self) -> None:
-        ports = self.server.ports  # type: ignore[attr-defined]
-        here = self.server.server_address[1]
-        self.send_response(302 if here == ports[0] else 200)
-        if here == ports[0]:
-            self.send_header("Location", f"http://localhost:{ports[1]}/thanks")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-async def test_a_callback_may_send_the_browser_on_to_a_page_of_its_own(gateway):
-    servers = [ThreadingHTTPServer(("127.0.0.1", 0), _Onward) for _ in range(2)]
-    ports = [server.server_port for server in servers]
-    for server in servers:
-        server.ports = ports  # type: ignore[attr-defined]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-    client = application(gateway, "demo", redirect_uri=f"http://127.0.0.1:{ports[0]}/callback")
-    async with page_of(client.authorization_url(), with_token(gateway.token)) as page:
-        await page.click("button[value=approve]")
-        await page.wait_for_url(f"http://localhost:{ports[1]}/thanks")
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+async def test_a_callback_on_the_web_may_send_the_browser_on_to_the_users_computer(gateway):
+    """As with VS Code in a browser, which also needs the code not to be the first parameter."""
+    port = gateway.port
+    state = quote(f"http://localhost:{port}/api?vscode-reqid=1", safe="")
+    client = application(
+        gateway, "demo", redirect_uri=f"https://{vscode_dev.HOST}/redirect", state=state, another=True
+    )
+    with vscode_dev.vscode_dev() as launch:
+        async with page_of(client.authorization_url(), with_token(gateway.token), launch) as page:
+            await page.click("button[value=approve]")
+            await page.wait_for_url(f"http://localhost:{port}/api?vscode-reqid=1&*")
+            code = re.search("&code=([^&]+)", page.url)
+    assert code is not None
+    assert client.exchange(code[1]).status_code == 200
 
 
 async def test_a_page_that_opens_the_sign_in_in_a_window_can_talk_to_its_callback_there(gateway):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -11,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import ChaosLink
-from tests.chromium import CHROMIUM, LAUNCH
+from tests.chromium import CHROMIUM
 from tests.conftest import BOUND, DEMO, until
 from tests.interop.conftest import ROOT, need
+from tests.interop.consent import with_token
 from tests.interop.test_code_server import CodeServer
+from tests.interop.vscode_dev import vscode_dev
 
 pytestmark = [pytest.mark.node, pytest.mark.chromium, pytest.mark.ides]
 FOLDER = ROOT / ".npm-env" / "code-server-whole" / "node_modules" / "code-server"
@@ -25,6 +28,8 @@ SETTINGS = {
 }
 PATIENCE = 60_000
 """Milliseconds that VS Code may take for one step."""
+DISCOVERED = "Discovered [1-9][0-9]* tools"
+SIZE = {"width": 1400, "height": 900}
 
 
 class Window:
@@ -33,31 +38,37 @@ class Window:
     def __init__(self, page) -> None:
         self.page = page
 
-    async def choose(self, text: str | re.Pattern) -> None:
+    async def choose(self, text: str | re.Pattern, patience: int = PATIENCE) -> None:
         """A row of the list that is open."""
         row = self.page.locator(".quick-input-widget .monaco-list-row", has_text=text)
-        await row.first.click(timeout=PATIENCE)
+        await row.first.click(timeout=patience)
 
     async def start(self, name: str) -> None:
         """Start an MCP server as a user does: again, while VS Code is not up yet and does nothing."""
         from playwright.async_api import TimeoutError as NotThere
 
-        for _attempt in range(6):
-            await self.page.keyboard.press("F1")
-            await self.page.locator(".quick-input-widget input").first.fill(">MCP: List Servers")
-            await self.choose("MCP: List Servers")
-            await self.choose(name)
-            await self.choose(re.compile("^(Start Server|Show Output)"))
-            try:
+        for _attempt in range(12):
+            with contextlib.suppress(NotThere):
+                await self.page.keyboard.press("F1")
+                typed = self.page.locator(".quick-input-widget input").first
+                await typed.fill(">MCP: List Servers", timeout=10_000)
+                await self.choose("MCP: List Servers", 10_000)
+                await self.choose(name, 10_000)
+                await self.choose(re.compile("^(Start Server|Show Output)"), 10_000)
                 return await self.says(f"Starting server {name}", 10_000)
-            except NotThere:
-                continue
         raise AssertionError(f"VS Code does not start {name}")
 
-    async def says(self, words: str, patience: int = PATIENCE) -> None:
-        """Wait until the output panel has a line with this text."""
-        line = re.compile(r"\s".join(map(re.escape, words.split())))
-        await self.page.locator(".view-line", has_text=line).first.wait_for(timeout=patience)
+    async def says(self, words: str, patience: int = PATIENCE) -> str:
+        """Wait until the output panel has a line with this text, a regular expression; return the line."""
+        line = re.compile(r"\s".join(words.split()))
+        found = self.page.locator(".view-line", has_text=line).first
+        await found.wait_for(timeout=patience)
+        return await found.inner_text()
+
+    async def agree(self, question: str, answer: str) -> None:
+        """Answer a dialog."""
+        dialog = self.page.locator(".monaco-dialog-box", has_text=question)
+        await dialog.get_by_role("button", name=answer, exact=True).click(timeout=PATIENCE)
 
 
 @pytest.fixture
@@ -72,23 +83,24 @@ async def vscode(tmp_path) -> AsyncIterator:
     (work / ".vscode").mkdir(parents=True)
     code_server = CodeServer(home, FOLDER / "out" / "node" / "entry.js", "--disable-workspace-trust")
 
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(**LAUNCH)
-        context = await browser.new_context(viewport={"width": 1400, "height": 900})
-        context.set_default_timeout(1000 * BOUND)
-        name, _, value = code_server.cookie.partition("=")
-        await context.add_cookies([{"name": name, "value": value, "url": code_server.url}])
+    with vscode_dev() as launch:
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(**launch)
+            context = await browser.new_context(viewport=SIZE, ignore_https_errors=True)
+            context.set_default_timeout(1000 * BOUND)
+            name, _, value = code_server.cookie.partition("=")
+            await context.add_cookies([{"name": name, "value": value, "url": code_server.url}])
 
-        async def open_with(entry: dict) -> Window:
-            (work / ".vscode" / "mcp.json").write_text(json.dumps(entry))
-            page = await context.new_page()
-            await page.goto(f"{code_server.url}?folder={work}")
-            await page.locator(".monaco-workbench").wait_for(timeout=PATIENCE)
-            await page.locator(".explorer-folders-view", has_text=".vscode").wait_for(timeout=PATIENCE)
-            return Window(page)
+            async def open_with(entry: dict) -> Window:
+                (work / ".vscode" / "mcp.json").write_text(json.dumps(entry))
+                page = await context.new_page()
+                await page.goto(f"{code_server.url}?folder={work}", timeout=PATIENCE)
+                await page.locator(".monaco-workbench").wait_for(timeout=PATIENCE)
+                await page.locator(".explorer-folders-view", has_text=".vscode").wait_for(timeout=PATIENCE)
+                return Window(page)
 
-        yield open_with
-        await browser.close()
+            yield open_with
+            await browser.close()
     code_server.stop()
 
 
@@ -97,9 +109,37 @@ async def test_the_http_entry_starts_in_vs_code(make_jupyter, vscode):
     jupyter = make_jupyter({"demo": DEMO})
     window = await vscode(jupyter.rest("POST", "servers/demo/entry", {"ide": "vscode"})[1])
     await window.start("demo")
-    await window.says("Discovered 13 tools")
+    await window.says(DISCOVERED)
     (session,) = jupyter.rest("GET", "sessions")[1]["sessions"]
     assert session["link"] == "http"
+    assert session["user_agent"].startswith("code-server/")
+
+
+@pytest.mark.timeout(300)
+async def test_vs_code_signs_in_by_url_alone(make_jupyter, vscode):
+    """Unmodified, with nothing but the URL of a server, in two windows of Chromium.
+
+    ``vscode.dev``, which sends the browser back to code-server, is a stand-in. The URL does not say localhost, because
+    code-server opens pages of localhost through its own port proxy.
+    """
+    jupyter = make_jupyter({"demo": DEMO}, ip="0.0.0.0")
+    url = f"http://127.0.0.2:{jupyter.port}/mcp-ws/servers/demo"
+    window = await vscode({"servers": {"demo": {"type": "http", "url": url}}})
+    await window.start("demo")
+    await window.agree("wants to authenticate to MCP server demo", "Allow")
+    async with window.page.expect_popup(timeout=PATIENCE) as opening:
+        await window.agree("open the external website", "Open")
+    popup = await opening.value
+    await with_token(jupyter.token)(popup)
+    assert "Allow code-server to use" in await popup.inner_text("h1")
+    assert "vscode.dev" in await popup.inner_text("main")
+    await popup.click("button[value=approve]")
+    await popup.wait_for_url(re.compile("http://127.0.0.1:.*/callback[?]vscode-reqid"))
+    await window.says(DISCOVERED)
+    (token,) = jupyter.rest("GET", "tokens")[1]["tokens"]
+    assert token["note"] == "code-server (vscode.dev), signed in"
+    assert token["servers"] == ["demo"]
+    (session,) = jupyter.rest("GET", "sessions")[1]["sessions"]
     assert session["user_agent"].startswith("code-server/")
 
 
@@ -114,7 +154,7 @@ async def test_the_command_entry_starts_in_vs_code_and_survives_a_cut(make_jupyt
         server["args"] = [url.replace(f":{jupyter.port}/", f":{chaos.port}/") for url in server["args"]]
         window = await vscode(entry)
         await window.start("demo")
-        await window.says("Discovered 13 tools")
+        await window.says(DISCOVERED)
         (session,) = jupyter.rest("GET", "sessions")[1]["sessions"]
         assert session["resumable"]
         assert chaos.cut("reset") == "reset"

@@ -13,7 +13,6 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.extension.handler import ExtensionHandlerJinjaMixin, ExtensionHandlerMixin
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
 
 LIST_SECONDS: Final = 20.0
 """Seconds that a server may take to list its tools for the page."""
-LOOPBACK: Final = "http://127.0.0.1:* http://localhost:*"
-"""Programs on the user's computer, as a content security policy can name them; it knows no IPv6 address."""
 LOGGED_OUT: Final = (
     "your login to Jupyter ended while this page was open, so nothing was decided; "
     "start signing in from the application again, and log in"
@@ -54,23 +51,15 @@ STYLE: Final = (Path(__file__).parents[2] / "templates" / "mcp_ws_ide_sign_in.cs
 _DIGEST: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 
 
-def policy_for(redirect_uri: str) -> str:
-    """Return a content security policy that allows the page's own style, and a form that leads to ``redirect_uri``.
+POLICY: Final = (
+    f"default-src 'none'; style-src 'sha256-{_DIGEST}'; img-src data:; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
+"""The content security policy of the page: nothing but its own style.
 
-    Chromium applies ``form-action`` to every redirect that follows, also to those of the client's own callback, which
-    may lead to another host of its own, or from this computer to a page on the web.
-    """
-    target = ""
-    if is_loopback_uri(redirect_uri) and "[" not in redirect_uri:
-        target = f" https: {LOOPBACK}"
-    elif redirect_uri:
-        scheme = urlsplit(redirect_uri).scheme
-        target = " https:" if scheme == "https" else f" https: {scheme}:"
-    return (
-        f"default-src 'none'; style-src 'sha256-{_DIGEST}'; img-src data:; base-uri 'none'; "
-        f"form-action 'self'{target}; "
-        "frame-ancestors 'none'"
-    )
+Without ``form-action``, because Chromium applies that to every redirect that follows the form, also to those of the
+client's own callback, which may lead to any host, to a program on the user's computer, or to an application.
+"""
 
 
 class AuthorizeHandler(ExtensionHandlerJinjaMixin, ExtensionHandlerMixin, GatewayHandler):
@@ -81,7 +70,7 @@ class AuthorizeHandler(ExtensionHandlerJinjaMixin, ExtensionHandlerMixin, Gatewa
     @property
     def content_security_policy(self) -> str:
         """Allow nothing but the page's own style."""
-        return policy_for("")
+        return POLICY
 
     @property
     def max_body_bytes(self) -> int:
@@ -251,7 +240,6 @@ class AuthorizeHandler(ExtensionHandlerJinjaMixin, ExtensionHandlerMixin, Gatewa
         not_listed: str = "",
         seconds: int = DEFAULT_LIFETIME,
     ) -> None:
-        self.set_header("Content-Security-Policy", policy_for(redirect_uri))
         user = self.current_user
         self._render(
             action=self.request.uri,
