@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -26,6 +27,8 @@ SETTINGS = {
     "workbench.startupEditor": "none",
     "workbench.secondarySideBar.defaultVisibility": "hidden",  # the chat there takes the focus when it is ready
 }
+EXTENSION = Path(__file__).with_name("vscode_extension")
+"""Calls a tool as a chat would, which would need a model and an account."""
 PATIENCE = 60_000
 """Milliseconds that VS Code may take for one step."""
 DISCOVERED = "Discovered [1-9][0-9]* tools"
@@ -43,16 +46,19 @@ class Window:
         row = self.page.locator(".quick-input-widget .monaco-list-row", has_text=text)
         await row.first.click(timeout=patience)
 
+    async def command(self, title: str) -> None:
+        """Run a command of the palette."""
+        await self.page.keyboard.press("F1")
+        await self.page.locator(".quick-input-widget input").first.fill(f">{title}", timeout=10_000)
+        await self.choose(title, 10_000)
+
     async def start(self, name: str) -> None:
         """Start an MCP server as a user does: again, while VS Code is not up yet and does nothing."""
         from playwright.async_api import TimeoutError as NotThere
 
         for _attempt in range(12):
             with contextlib.suppress(NotThere):
-                await self.page.keyboard.press("F1")
-                typed = self.page.locator(".quick-input-widget input").first
-                await typed.fill(">MCP: List Servers", timeout=10_000)
-                await self.choose("MCP: List Servers", 10_000)
+                await self.command("MCP: List Servers")
                 await self.choose(name, 10_000)
                 await self.choose(re.compile("^(Start Server|Show Output)"), 10_000)
                 return await self.says(f"Starting server {name}", 10_000)
@@ -80,6 +86,7 @@ async def vscode(tmp_path) -> AsyncIterator:
     home, work = tmp_path / "code-server", tmp_path / "work"
     (home / "data" / "User").mkdir(parents=True)
     (home / "data" / "User" / "settings.json").write_text(json.dumps(SETTINGS))
+    shutil.copytree(EXTENSION, home / "extensions" / "tests.call-echo-1.0.0")
     (work / ".vscode").mkdir(parents=True)
     code_server = CodeServer(home, FOLDER / "out" / "node" / "entry.js", "--disable-workspace-trust")
 
@@ -116,7 +123,7 @@ async def test_the_http_entry_starts_in_vs_code(make_jupyter, vscode):
 
 
 @pytest.mark.timeout(300)
-async def test_vs_code_signs_in_by_url_alone(make_jupyter, vscode):
+async def test_vs_code_signs_in_by_url_alone_and_calls_a_tool(make_jupyter, vscode):
     """Unmodified, with nothing but the URL of a server, in two windows of Chromium.
 
     ``vscode.dev``, which sends the browser back to code-server, is a stand-in. The URL does not say localhost, because
@@ -141,6 +148,11 @@ async def test_vs_code_signs_in_by_url_alone(make_jupyter, vscode):
     assert token["servers"] == ["demo"]
     (session,) = jupyter.rest("GET", "sessions")[1]["sessions"]
     assert session["user_agent"].startswith("code-server/")
+    await window.command("Call Echo")
+    await window.agree("Run echo", "Yes")
+    await window.page.locator(".notification-list-item", has_text="called in VS Code").wait_for(
+        timeout=PATIENCE
+    )
 
 
 @pytest.mark.timeout(300)
