@@ -16,7 +16,7 @@ from tests.chaos import ChaosLink
 from tests.chromium import CHROMIUM
 from tests.conftest import BOUND, DEMO, until
 from tests.interop.conftest import ROOT, need
-from tests.interop.consent import with_token
+from tests.interop.consent import PICTURES, with_token
 from tests.interop.test_code_server import CodeServer
 from tests.interop.vscode_dev import vscode_dev
 
@@ -33,6 +33,8 @@ PATIENCE = 60_000
 """Milliseconds that VS Code may take for one step."""
 DISCOVERED = "Discovered [1-9][0-9]* tools"
 SIZE = {"width": 1400, "height": 900}
+SHOWN = {"x": 350, "y": 370, "width": 1040, "height": 460}
+"""The part of the window that the picture in docs/guides/sign-in.md shows."""
 
 
 class Window:
@@ -133,11 +135,16 @@ async def test_vs_code_signs_in_by_url_alone_and_calls_a_tool(make_jupyter, vsco
     url = f"http://127.0.0.2:{jupyter.port}/mcp-ws/servers/demo"
     window = await vscode({"servers": {"demo": {"type": "http", "url": url}}})
     await window.start("demo")
-    await window.agree("wants to authenticate to MCP server demo", "Allow")
+    question = "wants to authenticate to MCP server demo"
+    if PICTURES:
+        await window.page.locator(".monaco-dialog-box", has_text=question).wait_for(timeout=PATIENCE)
+        await window.page.screenshot(path=f"{PICTURES}/sign-in-vscode.png", clip=SHOWN)
+    await window.agree(question, "Allow")
     async with window.page.expect_popup(timeout=PATIENCE) as opening:
         await window.agree("open the external website", "Open")
     popup = await opening.value
     await with_token(jupyter.token)(popup)
+    await popup.wait_for_selector("text=Approve only if you have just asked", timeout=PATIENCE)
     assert "Allow code-server to use" in await popup.inner_text("h1")
     assert "vscode.dev" in await popup.inner_text("main")
     await popup.click("button[value=approve]")
@@ -171,5 +178,5 @@ async def test_the_command_entry_starts_in_vs_code_and_survives_a_cut(make_jupyt
         assert session["resumable"]
         assert chaos.cut("reset") == "reset"
         await until(lambda: chaos.accepted == 2, what="a second link")
-        await window.says("Resumed")
+        await window.says("the session was resumed")
         assert [s["id"] for s in jupyter.rest("GET", "sessions")[1]["sessions"]] == [session["id"]]
