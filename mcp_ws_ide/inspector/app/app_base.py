@@ -77,11 +77,8 @@ class AppBase(ShutdownApp):
         self.panes = dict(zip(SCREENS, lists, strict=True))
         self._of_clients = (self.sessions, self.stats, self.capabilities)
         self.detail, self.prompt = Detail(journal), Prompt()
-        self._something_to_do = asyncio.Event()
-        """Ends the rest between two frames while nothing comes."""
-        self.tap: Watch | Playback = (
-            find if isinstance(find, Playback) else Watch(find, on_records=self._something_to_do.set)
-        )
+        self._something_to_do = asyncio.Event()  # ends the rest between two frames while nothing comes
+        self.tap = self._source(find)
         self.saved, self.settings = SavedFilters(), Settings()
         self.opening = ""
         """The recording to open next, if the user asked for one."""
@@ -94,6 +91,11 @@ class AppBase(ShutdownApp):
         self._seen = (time.monotonic(), 0, 0)
         self._polled: tuple[float, RunningGateway | None, int] = 0.0, None, 0
         """When sessions and servers were last requested, of which gateway, and after which row."""
+
+    def _source(self, find: Callable[[], RunningGateway] | Playback) -> Watch | Playback:
+        if isinstance(find, Playback):
+            return find
+        return Watch(find, on_records=self._something_to_do.set)
 
     def compose(self) -> ComposeResult:
         """Lay out the widgets from top to bottom."""
