@@ -446,11 +446,18 @@ async def test_a_stream_lost_before_its_first_message_is_replayed(http):
 
 
 async def test_an_error_of_a_server_that_starts_slowly_has_its_status(make_jupyter):
-    """The response does not become a stream before the server has the request."""
+    """The response does not become a stream before the server has the request.
+
+    It does half a second later, which a server on a busy machine may take: then another server is tried.
+    """
     script = f"import time; time.sleep(1.5); exec(open({FAST_SERVER['args'][-1]!r}).read())"
-    jupyter = make_jupyter({"slow": {"command": sys.executable, "args": ["-I", "-S", "-c", script]}})
+    slow = {"command": sys.executable, "args": ["-I", "-S", "-c", script]}
+    jupyter = make_jupyter({"first": slow, "second": slow, "third": slow})
     async with httpx.AsyncClient(timeout=BOUND) as client:
-        answer = await Http(jupyter, client, "slow").modern(1, "no/such")
+        for name in ("first", "second", "third"):
+            answer = await Http(jupyter, client, name).modern(1, "no/such")
+            if answer.status_code == 404:
+                break
     assert answer.status_code == 404
     assert response_in(answer)["error"]["code"] == -32601
 

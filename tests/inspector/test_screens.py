@@ -641,8 +641,8 @@ async def test_a_command_is_completed_run_or_refused(tmp_path):
         assert field.value == "diff aaaa1111 bbbb2222"
         await person.press("enter")
         await person.until(lambda: isinstance(app.screen, ReportScreen), "the comparison")
+        await person.until(lambda: "aaaa1111 and bbbb2222: 3 and 2 requests" in person.screen(), "its title")
         shown = person.screen()
-        assert "aaaa1111 and bbbb2222: 3 and 2 requests" in shown
         assert "- #3 tools/call read_all" in shown and "+ #9 tools/call ls" in shown
 
 

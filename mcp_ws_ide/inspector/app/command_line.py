@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from glob import escape, glob
 from typing import Final
+
+from textual import work
 
 from mcp_ws_ide.inspector.app.dialogs import ReportScreen
 from mcp_ws_ide.inspector.app.file_actions import FileActions
@@ -17,11 +20,19 @@ from mcp_ws_ide.inspector.app.traffic import SORTED
 from mcp_ws_ide.inspector.model import filters
 from mcp_ws_ide.inspector.model.completion import common_start, completions
 from mcp_ws_ide.inspector.model.filters import FilterError
-from mcp_ws_ide.inspector.model.session_difference import lines, operations, session_differences
+from mcp_ws_ide.inspector.model.session_difference import (
+    Operation,
+    TooManyOperationsError,
+    lines,
+    operations,
+    session_differences,
+)
 from mcp_ws_ide.inspector.settings import FASTEST, SLOWEST
 
 MAX_LINES: Final = 1000
 """Lines of a comparison that are shown."""
+SLICE: Final = 2_000
+"""Rows that are searched for requests of a session between two updates of the screen."""
 
 
 class CommandError(Exception):
@@ -183,13 +194,27 @@ class CommandLine(FilterActions, FileActions):
         self._close_prompt()
         self._compare_sessions(*chosen)
 
-    def _compare_sessions(self, before: str, after: str) -> None:
-        one, other = operations(self.journal, before), operations(self.journal, after)
-        found = [line for difference in session_differences(one, other) for line in lines(difference)]
+    @work(exclusive=True, group="diff")
+    async def _compare_sessions(self, before: str, after: str) -> None:
+        one, other = await self._operations(before), await self._operations(after)
+        try:
+            found = await asyncio.to_thread(_difference_lines, one, other)
+        except TooManyOperationsError as error:
+            self._warn(str(error))
+            return
         styles = {"-": "bad", "+": "good", "≠": "warn"}
         shown: list[list[Part]] = [[(clean(line), styles.get(line[:1], ""))] for line in found[:MAX_LINES]]
         title = f"{before[:8]} and {after[:8]}: {len(one)} and {len(other)} requests"
         self.push_screen(ReportScreen(title, shown or [[("the sessions do not differ", "good")]]))
+
+    async def _operations(self, session: str) -> list[Operation]:
+        """Return the requests of a session; the screen is updated in between."""
+        found: list[Operation] = []
+        end = self.journal.store.end
+        for start in range(self.journal.store.first, end, SLICE):
+            found += operations(self.journal, session, range(start, min(start + SLICE, end)))
+            await asyncio.sleep(0)
+        return found
 
     def _file(self, purpose: str, text: str) -> None:
         if not text:
@@ -198,6 +223,10 @@ class CommandLine(FilterActions, FileActions):
             raise CommandError(problem)
         self._close_prompt()
         self.show_state()
+
+
+def _difference_lines(before: list[Operation], after: list[Operation]) -> list[str]:
+    return [line for difference in session_differences(before, after) for line in lines(difference)]
 
 
 def _begin(text: str, names: Iterable[str]) -> list[str]:

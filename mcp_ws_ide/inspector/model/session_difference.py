@@ -6,14 +6,23 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from itertools import takewhile
 from typing import Any, Final
 
+from mcp_ws_ide.errors import UnusableArgumentError
 from mcp_ws_ide.inspector.model.difference import Difference, Path, content_of, differences
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Kind, part
 
-MAX_OPERATIONS: Final = 20_000
-"""Requests of a session that are compared: the time grows with their square."""
+MAX_OPERATIONS: Final = 5_000
+"""Requests of a session that are paired with those of another, between an equal begin and an equal end of both.
+
+The time grows with their square; it is about 4 s for so many that are all the same.
+"""
+
+
+class TooManyOperationsError(UnusableArgumentError):
+    """Two sessions are too long to be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +55,14 @@ class SessionDifference:
     differences: tuple[Difference, ...] = ()
 
 
-def operations(journal: Journal, session: str) -> list[Operation]:
-    """Return the requests of a session's client, in order."""
+def operations(journal: Journal, session: str, rows: range | None = None) -> list[Operation]:
+    """Return the requests of a session's client, in order; only those in ``rows`` of the journal, if given."""
     store, found = journal.store, []
     number = next((n for n, text in enumerate(store.sessions.texts) if text == session), None)
-    for index, one in enumerate(store.session):
-        row = index + store.first
-        if one != number or store.kind_of(row) is not Kind.REQUEST or store.lane_of(row) not in CLIENT_LEG:
+    for row in rows or range(store.first, store.end):
+        if row < store.first or store.session[row - store.first] != number:
+            continue
+        if store.kind_of(row) is not Kind.REQUEST or store.lane_of(row) not in CLIENT_LEG:
             continue
         answer = store.linked(store.pair, row)
         content = None if answer is None else content_of(store.body(answer).text)
@@ -60,9 +70,7 @@ def operations(journal: Journal, session: str) -> list[Operation]:
             content = {name: value for name, value in content.items() if name in ("result", "error")}
         params = part(content_of(store.body(row).text), "params")
         what = f"{store.method_of(row)} {store.target_of(row)}".strip()
-        found.append(Operation(row, store.seq[index], what, params, content))
-        if len(found) >= MAX_OPERATIONS:
-            break
+        found.append(Operation(row, store.seq[row - store.first], what, params, content))
     return found
 
 
@@ -72,14 +80,43 @@ def session_differences(
     """Yield how the second session differs from the first, in order.
 
     Requests are paired by method, target and arguments; where these were replaced, by method and target.
+
+    Raises:
+        TooManyOperationsError: more than :data:`MAX_OPERATIONS` of a session have to be paired.
     """
+    keys, others = [one.key for one in before], [one.key for one in after]
+    start = _alike(keys, others)
+    end = _alike(keys[start:][::-1], others[start:][::-1])
+    rest, other_rest = before[start : len(before) - end], after[start : len(after) - end]
+    if max(len(rest), len(other_rest)) > MAX_OPERATIONS:
+        raise TooManyOperationsError(
+            f"the sessions have more than {MAX_OPERATIONS} requests between the first and the last that differ; "
+            "compare shorter sessions"
+        )
+    yield from _pairwise(before[:start], after[:start], ignore)
+    yield from _aligned(rest, other_rest, ignore)
+    yield from _pairwise(before[len(before) - end :], after[len(after) - end :], ignore)
+
+
+def _alike(keys: Sequence[str], others: Sequence[str]) -> int:
+    """Return how many keys two lists begin with alike."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(keys, others, strict=False)))
+
+
+def _pairwise(
+    before: Sequence[Operation], after: Sequence[Operation], ignore: Sequence[Path]
+) -> Iterator[SessionDifference]:
+    for one, other in zip(before, after, strict=True):
+        yield from _compared(one, other, ignore)
+
+
+def _aligned(
+    before: Sequence[Operation], after: Sequence[Operation], ignore: Sequence[Path]
+) -> Iterator[SessionDifference]:
     matcher = SequenceMatcher(None, [one.key for one in before], [one.key for one in after], autojunk=False)
     for tag, start, end, begin, stop in matcher.get_opcodes():
-        if tag == "equal":
-            for one, other in zip(before[start:end], after[begin:stop], strict=True):
-                yield from _compared(one, other, ignore)
-        else:
-            yield from _replaced(before[start:end], after[begin:stop], ignore)
+        pair = _pairwise if tag == "equal" else _replaced
+        yield from pair(before[start:end], after[begin:stop], ignore)
 
 
 def _replaced(
@@ -88,8 +125,7 @@ def _replaced(
     matcher = SequenceMatcher(None, [one.what for one in before], [one.what for one in after], autojunk=False)
     for tag, start, end, begin, stop in matcher.get_opcodes():
         if tag == "equal":
-            for one, other in zip(before[start:end], after[begin:stop], strict=True):
-                yield from _compared(one, other, ignore)
+            yield from _pairwise(before[start:end], after[begin:stop], ignore)
             continue
         yield from (SessionDifference("-", one) for one in before[start:end])
         yield from (SessionDifference("+", one) for one in after[begin:stop])
