@@ -164,7 +164,7 @@ ACTIONS: dict[str, Callable[[InspectorApp], Any]] = {
     "no filter again": filtered(""),
     "export": lambda app: app._use_file("export", f"{tempfile.mkdtemp()}/run.har"),
     "compare sessions": lambda app: app._command_diff("s1 s2"),
-    "end the comparison": lambda app: app.pop_screen(),
+    "end the comparison": lambda app: app.pop_screen() if len(app.screen_stack) > 1 else None,
     "ladder": lambda app: app.action_screen("ladder"),
     "stats": lambda app: app.action_screen("stats"),
     "problems": lambda app: app.action_screen("problems"),
@@ -196,6 +196,10 @@ async def main() -> None:
     journal.close()
 
 
+def is_busy(app: InspectorApp) -> bool:
+    return app.traffic.unfinished is not None or any(worker.group == "diff" for worker in app.workers)
+
+
 async def measure(app: InspectorApp, act: Callable[[InspectorApp], Any]) -> dict[str, float]:
     """Act, and press keys until all rows are through, and for :data:`LEAST` seconds at least."""
     keys, traffic = Keys(app), app.traffic
@@ -207,8 +211,8 @@ async def measure(app: InspectorApp, act: Callable[[InspectorApp], Any]) -> dict
     if app.current is traffic:
         tasks.append(loop.create_task(keys.press()))
     through = math.nan
-    while (took := time.perf_counter() - start) < LEAST or (traffic.unfinished is not None and took < 60):
-        if math.isnan(through) and traffic.unfinished is None:
+    while (took := time.perf_counter() - start) < LEAST or (is_busy(app) and took < 60):
+        if math.isnan(through) and not is_busy(app):
             through = took
         await asyncio.sleep(0.01)
     for task in tasks:

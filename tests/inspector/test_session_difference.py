@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from math import isqrt
+
 import pytest
 
 from mcp_ws_ide.inspector.model.session_difference import (
-    MAX_OPERATIONS,
+    MAX_PAIRS,
     Operation,
     TooManyOperationsError,
     operations,
@@ -18,9 +20,10 @@ def asked(*names: str) -> list[Operation]:
     return [Operation(row, row, name, {}, {"result": name}) for row, name in enumerate(names)]
 
 
-@pytest.mark.parametrize("equal", [0, 1, MAX_OPERATIONS + 1])
+@pytest.mark.parametrize("equal", [0, 1, isqrt(MAX_PAIRS) + 1])
 def test_what_both_sessions_begin_and_end_with_counts_for_no_limit(equal):
-    before, after = ["same"] * equal + ["b"] + ["end"] * equal, ["same"] * equal + ["c", "b"] + ["end"] * equal
+    begin, end = ["same"] * equal, ["end"] * equal
+    before, after = [*begin, "b", *end], [*begin, "c", "b", *end]
     found = list(session_differences(asked(*before), asked(*after)))
     assert [(one.sign, one.operation.what) for one in found] == [("+", "c")]
     assert list(session_differences(asked(*before), asked(*before))) == []
@@ -31,10 +34,18 @@ def test_one_session_may_be_the_beginning_of_the_other():
     assert [(one.sign, one.operation.row) for one in found] == [("+", 2)]
 
 
-def test_sessions_that_are_too_long_to_be_paired_are_refused():
-    long = ["a", *map(str, range(MAX_OPERATIONS)), "z"]
-    with pytest.raises(TooManyOperationsError, match="more than 5000 requests between the first and the last"):
-        list(session_differences(asked(*long), asked("b", "c")))
+def test_sessions_that_repeat_a_request_too_often_are_refused_and_long_ones_are_not():
+    same = ["same"] * (isqrt(MAX_PAIRS) + 1)
+    with pytest.raises(TooManyOperationsError, match="repeat the same requests too often"):
+        list(session_differences(asked("a", *same, "b"), asked("c", *same, "d")))
+    different = [str(number) for number in range(len(same))]
+    found = session_differences(asked("a", *different, "b"), asked("c", *different, "d"))
+    assert [(one.sign, one.operation.what) for one in found] == [
+        ("-", "a"),
+        ("+", "c"),
+        ("-", "b"),
+        ("+", "d"),
+    ]
 
 
 def test_requests_are_found_in_slices_of_the_journal():

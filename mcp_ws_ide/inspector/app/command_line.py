@@ -23,6 +23,7 @@ from mcp_ws_ide.inspector.model.filters import FilterError
 from mcp_ws_ide.inspector.model.session_difference import (
     Operation,
     TooManyOperationsError,
+    check_count,
     lines,
     operations,
     session_differences,
@@ -196,8 +197,8 @@ class CommandLine(FilterActions, FileActions):
 
     @work(exclusive=True, group="diff")
     async def _compare_sessions(self, before: str, after: str) -> None:
-        one, other = await self._operations(before), await self._operations(after)
         try:
+            one, other = await self._operations(before), await self._operations(after)
             found = await asyncio.to_thread(_difference_lines, one, other)
         except TooManyOperationsError as error:
             self._warn(str(error))
@@ -213,6 +214,7 @@ class CommandLine(FilterActions, FileActions):
         end = self.journal.store.end
         for start in range(self.journal.store.first, end, SLICE):
             found += operations(self.journal, session, range(start, min(start + SLICE, end)))
+            check_count(found)
             await asyncio.sleep(0)
         return found
 

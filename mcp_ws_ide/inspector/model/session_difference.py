@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -14,10 +15,12 @@ from mcp_ws_ide.inspector.model.difference import Difference, Path, content_of, 
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Kind, part
 
-MAX_OPERATIONS: Final = 5_000
-"""Requests of a session that are paired with those of another, between an equal begin and an equal end of both.
+MAX_OPERATIONS: Final = 20_000
+"""Requests of a session that are compared, because of the memory."""
+MAX_PAIRS: Final = 25_000_000
+"""Pairs of equal requests that are tried, between an equal begin and an equal end of two sessions; they take about 4 s.
 
-The time grows with their square; it is about 4 s for so many that are all the same.
+5,000 requests that are all the same are so many.
 """
 
 
@@ -56,7 +59,11 @@ class SessionDifference:
 
 
 def operations(journal: Journal, session: str, rows: range | None = None) -> list[Operation]:
-    """Return the requests of a session's client, in order; only those in ``rows`` of the journal, if given."""
+    """Return the requests of a session's client, in order; only those in ``rows`` of the journal, if given.
+
+    Raises:
+        TooManyOperationsError: there are more than :data:`MAX_OPERATIONS`.
+    """
     store, found = journal.store, []
     number = next((n for n, text in enumerate(store.sessions.texts) if text == session), None)
     for row in rows or range(store.first, store.end):
@@ -71,7 +78,16 @@ def operations(journal: Journal, session: str, rows: range | None = None) -> lis
         params = part(content_of(store.body(row).text), "params")
         what = f"{store.method_of(row)} {store.target_of(row)}".strip()
         found.append(Operation(row, store.seq[row - store.first], what, params, content))
+        check_count(found)
     return found
+
+
+def check_count(found: Sequence[Operation]) -> None:
+    """Raise TooManyOperationsError if there are more than :data:`MAX_OPERATIONS`."""
+    if len(found) > MAX_OPERATIONS:
+        raise TooManyOperationsError(
+            f"a session has more than {MAX_OPERATIONS} requests; compare shorter sessions"
+        )
 
 
 def session_differences(
@@ -82,16 +98,16 @@ def session_differences(
     Requests are paired by method, target and arguments; where these were replaced, by method and target.
 
     Raises:
-        TooManyOperationsError: more than :data:`MAX_OPERATIONS` of a session have to be paired.
+        TooManyOperationsError: there are more than :data:`MAX_PAIRS` ways to pair equal requests.
     """
     keys, others = [one.key for one in before], [one.key for one in after]
     start = _alike(keys, others)
     end = _alike(keys[start:][::-1], others[start:][::-1])
     rest, other_rest = before[start : len(before) - end], after[start : len(after) - end]
-    if max(len(rest), len(other_rest)) > MAX_OPERATIONS:
+    repeated = Counter(one.key for one in other_rest)
+    if sum(repeated[one.key] for one in rest) > MAX_PAIRS:
         raise TooManyOperationsError(
-            f"the sessions have more than {MAX_OPERATIONS} requests between the first and the last that differ; "
-            "compare shorter sessions"
+            "the sessions repeat the same requests too often to be paired; compare shorter sessions"
         )
     yield from _pairwise(before[:start], after[:start], ignore)
     yield from _aligned(rest, other_rest, ignore)
