@@ -18,9 +18,9 @@ from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Kind, part
 MAX_OPERATIONS: Final = 20_000
 """Requests of a session that are compared, because of the memory."""
 MAX_PAIRS: Final = 25_000_000
-"""Pairs of equal requests that are tried, between an equal begin and an equal end of two sessions; they take about 4 s.
+"""Pairs of equal requests that may be tried after the equal beginnings and before the equal ends of two sessions.
 
-5,000 requests that are all the same are so many.
+Two sessions of 5,000 requests that are all the same have this many. Trying them takes about 4 s.
 """
 
 
@@ -66,7 +66,7 @@ def operations(journal: Journal, session: str, rows: range | None = None) -> lis
     """
     store, found = journal.store, []
     number = next((n for n, text in enumerate(store.sessions.texts) if text == session), None)
-    for row in rows or range(store.first, store.end):
+    for row in range(store.first, store.end) if rows is None else rows:
         if row < store.first or store.session[row - store.first] != number:
             continue
         if store.kind_of(row) is not Kind.REQUEST or store.lane_of(row) not in CLIENT_LEG:
@@ -103,14 +103,14 @@ def session_differences(
     keys, others = [one.key for one in before], [one.key for one in after]
     start = _alike(keys, others)
     end = _alike(keys[start:][::-1], others[start:][::-1])
-    rest, other_rest = before[start : len(before) - end], after[start : len(after) - end]
-    repeated = Counter(one.key for one in other_rest)
-    if sum(repeated[one.key] for one in rest) > MAX_PAIRS:
+    middle, other_middle = slice(start, len(before) - end), slice(start, len(after) - end)
+    repeated = Counter(others[other_middle])
+    if sum(repeated[key] for key in keys[middle]) > MAX_PAIRS:
         raise TooManyOperationsError(
             "the sessions repeat the same requests too often to be paired; compare shorter sessions"
         )
     yield from _pairwise(before[:start], after[:start], ignore)
-    yield from _aligned(rest, other_rest, ignore)
+    yield from _aligned(before[middle], after[other_middle], ignore)
     yield from _pairwise(before[len(before) - end :], after[len(after) - end :], ignore)
 
 
