@@ -19,11 +19,11 @@ from tests.conftest import BOUND, FAST_SERVER, MODERN, Jupyter, Peer
 
 
 class Certificates:
-    """An authority, a certificate for 127.0.0.1, and a context that trusts it."""
+    """An authority, a certificate for addresses of loopback, and a context that trusts it."""
 
     def __init__(self, folder) -> None:
         authority = trustme.CA()
-        issued = authority.issue_cert("127.0.0.1", "localhost")
+        issued = authority.issue_cert("127.0.0.1", "127.0.0.2", "localhost")
         self.key, self.chain = folder / "key.pem", folder / "chain.pem"
         self.authority = folder / "authority.pem"
         authority.cert_pem.write_to_path(self.authority)

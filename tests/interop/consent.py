@@ -8,15 +8,22 @@ import os
 import queue
 import re
 import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
 
 from tests.chromium import CHROMIUM, LAUNCH
-from tests.conftest import BOUND
-from tests.interop.conftest import need
+from tests.conftest import BOUND, OUTSIDE
+from tests.interop.conftest import PACKAGES, need, node
+from tests.interop.test_typescript import program
 
+MCP_REMOTE: Final = "MCP CLI Proxy"
+"""What mcp-remote calls itself."""
+BY_URL_ALONE: Final = ("Python SDK", "TypeScript SDK", MCP_REMOTE)
+"""The clients that :class:`UrlClient` starts, by the names that they give themselves."""
 SDK_CLIENT: Final = str(Path(__file__).with_name("sign_in_client.py"))
 PAGE: Final = re.compile(r"https?://\S+/mcp-ws/sign-in/authorize\S+")
 PICTURES: Final = os.environ.get("MCP_WS_PICTURES")
@@ -79,6 +86,52 @@ class Running:
                 pipe.close()
 
 
+class UrlClient(Running):
+    """An unmodified OAuth client, which is given the URL of an MCP endpoint and nothing else.
+
+    Args:
+        name: one of ``BY_URL_ALONE``.
+        url: the endpoint, of a server that has the tool ``echo``.
+        home: where the client may keep files.
+        authority: a file with the certificate of a further authority to trust.
+    """
+
+    def __init__(self, name: str, url: str, home: Path, authority: Path | None = None) -> None:
+        self.name = name
+        trusted = (
+            {}
+            if authority is None
+            else {"SSL_CERT_FILE": str(authority), "NODE_EXTRA_CA_CERTS": str(authority)}
+        )
+        environment = {"MCP_REMOTE_CONFIG_DIR": str(home), "HOME": str(home), **OUTSIDE, **trusted}
+        super().__init__(*self._command(url), **environment)
+
+    def _command(self, url: str) -> list[str]:
+        if self.name == "Python SDK":
+            return [sys.executable, SDK_CLIENT, url]
+        runtime, package = node(), PACKAGES / "mcp-remote"
+        need(runtime is not None and package.exists(), "Node with mcp-remote")
+        assert runtime is not None
+        if self.name == "TypeScript SDK":
+            return [runtime, program("sign_in_client.mjs"), url, "2"]
+        entry = json.loads((package / "package.json").read_text())["bin"]["mcp-remote"]
+        return [runtime, str(package / entry), url, "--transport", "http-only"]
+
+    def until_it_has_called(self) -> None:
+        """Wait until the client has signed in, and a tool has answered it."""
+        if self.name != MCP_REMOTE:
+            self.until("RESULT signed in")
+            self.until("RESULT refreshed")
+            return
+        self.until("Proxy established|Connected to remote server")
+        information = {"clientInfo": {"name": "t", "version": "1"}, "capabilities": {}}
+        self.send(id=1, method="initialize", params={"protocolVersion": "2025-06-18", **information})
+        self.until('"serverInfo"')
+        self.send(method="notifications/initialized")
+        self.send(id=2, method="tools/call", params={"name": "echo", "arguments": {"text": "through it"}})
+        self.until('"text": ?"through it"')
+
+
 @contextlib.asynccontextmanager
 async def page_of(
     url: str, log_in: Callable[[Any], Awaitable[None]], launch: dict[str, Any] = LAUNCH
@@ -99,8 +152,8 @@ async def page_of(
         await browser.close()
 
 
-async def approve(url: str, log_in: Callable[[Any], Awaitable[None]], name: str) -> None:
-    """Do what the user does: log in, look, approve; the browser ends at the client."""
+async def approve(url: str, log_in: Callable[[Any], Awaitable[None]], name: str) -> str:
+    """Do what the user does: log in, look, approve; the browser ends at the client. Return the code it gave there."""
     async with page_of(url, log_in) as page:
         problems: list[str] = []
         page.on("console", lambda message: problems.append(message.text))
@@ -114,8 +167,15 @@ async def approve(url: str, log_in: Callable[[Any], Awaitable[None]], name: str)
         await page.click("button[value=approve]")
         await page.wait_for_url(re.compile(r"http://(127\.0\.0\.1|localhost):\d+/[^?]*\?"))
         await page.wait_for_load_state()
-        assert "code=" in page.url
         assert [text for text in problems if "Content Security Policy" in text] == []
+        return parse_qs(urlsplit(page.url).query)["code"][0]
+
+
+def secrets_of_signing_in(log: Path, code: str) -> list[str]:
+    """Return what a log must not hold: the code, tokens and refresh tokens."""
+    text = log.read_text()
+    assert text
+    return [*re.findall(r"mcpwsr?_[\w-]{16,}", text), *([code] if code in text else [])]
 
 
 def with_token(token: str) -> Callable[[Any], Awaitable[None]]:

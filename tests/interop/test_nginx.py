@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -12,24 +10,8 @@ import pytest
 from mcp_ws_ide.client import Reconnect, connect
 from tests.conftest import BOUND, DEMO, FAST_SERVER, MODERN, Jupyter, until
 from tests.handlers.test_tls import Certificates
-from tests.interop.consent import PAGE, SDK_CLIENT, Running, approve, with_token
-from tests.interop.nginx import Nginx
-
-CONFIGURATION = Path(__file__).parents[2] / "docs" / "operate" / "nginx.conf"
-
-
-def documented(jupyter: Jupyter, certificates: Certificates) -> str:
-    """docs/operate/nginx.conf with the ports and certificates of this test."""
-    served = CONFIGURATION.read_text()
-    for there, here in (
-        ("listen 443 ssl", "listen 127.0.0.1:PORT ssl"),
-        ("/etc/ssl/jupyter.pem", str(certificates.chain)),
-        ("/etc/ssl/jupyter.key", str(certificates.key)),
-        ("127.0.0.1:8888", f"127.0.0.1:{jupyter.port}"),
-    ):
-        assert there in served
-        served = served.replace(there, here)
-    return served
+from tests.interop.consent import BY_URL_ALONE, PAGE, UrlClient, approve, secrets_of_signing_in, with_token
+from tests.interop.nginx import Nginx, documented
 
 
 @pytest.fixture
@@ -89,13 +71,13 @@ async def test_an_event_stream_is_not_held_back(nginx):
 
 
 @pytest.mark.chromium
-async def test_a_client_signs_in_by_url_through_tls(nginx):
+@pytest.mark.parametrize("name", BY_URL_ALONE)
+async def test_a_client_signs_in_by_url_through_tls(nginx, name, tmp_path):
     proxy, jupyter, certificates = nginx
     url = f"https://127.0.0.1:{proxy.port}/mcp-ws/servers/demo"
-    environment = {"SSL_CERT_FILE": str(certificates.authority)}
-    with Running(sys.executable, SDK_CLIENT, url, **environment) as client:
+    with UrlClient(name, url, tmp_path, certificates.authority) as client:
         page = client.until(PAGE)
         assert page.startswith(f"https://127.0.0.1:{proxy.port}/mcp-ws/sign-in/authorize?")
-        await approve(page, with_token(jupyter.token), "Python SDK")
-        client.until("RESULT signed in")
-        client.until("RESULT refreshed")
+        code = await approve(page, with_token(jupyter.token), name)
+        client.until_it_has_called()
+    assert [secrets_of_signing_in(log, code) for log in (jupyter.log, proxy.log)] == [[], []]

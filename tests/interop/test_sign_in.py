@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Iterator
@@ -12,10 +11,20 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from tests.conftest import BOUND, DEMO, FAST_SERVER, OUTSIDE, Jupyter, free_port
+from tests.conftest import BOUND, DEMO, FAST_SERVER, Jupyter, free_port
 from tests.interop import vscode_dev
-from tests.interop.conftest import PACKAGES, need
-from tests.interop.consent import PAGE, SDK_CLIENT, Running, approve, page_of, with_token
+from tests.interop.conftest import PACKAGES
+from tests.interop.consent import (
+    MCP_REMOTE,
+    PAGE,
+    SDK_CLIENT,
+    Running,
+    UrlClient,
+    approve,
+    page_of,
+    secrets_of_signing_in,
+    with_token,
+)
 from tests.interop.test_typescript import program
 from tests.signing_in import Person, application
 
@@ -52,35 +61,22 @@ async def test_an_sdk_signs_in_calls_a_tool_and_refreshes(gateway, sdk, request)
     before = tokens(gateway)
     url = f"{gateway.url}mcp-ws/servers/demo"
     with Running(*command_of(sdk, url, request)) as client:
-        await approve(client.until(PAGE), with_token(gateway.token), SDKS[sdk])
+        code = await approve(client.until(PAGE), with_token(gateway.token), SDKS[sdk])
         client.until("RESULT signed in")
         client.until("RESULT refreshed")
     (token_id,) = tokens(gateway).keys() - before.keys()
     token = tokens(gateway)[token_id]
     assert token["servers"] == ["demo"]
     assert token["note"].startswith(SDKS[sdk])
+    assert secrets_of_signing_in(gateway.log, code) == []
 
 
 @pytest.mark.node
-async def test_mcp_remote_signs_in_and_calls_a_tool(gateway, node_program, tmp_path):
-    package = PACKAGES / "mcp-remote"
-    need(package.exists(), "mcp-remote")
-    entry = json.loads((package / "package.json").read_text())["bin"]["mcp-remote"]
-    environment = {"MCP_REMOTE_CONFIG_DIR": str(tmp_path), "HOME": str(tmp_path), **OUTSIDE}
-    command = [node_program, str(package / entry), f"{gateway.url}mcp-ws/servers/demo"]
-    with Running(*command, "--transport", "http-only", **environment) as client:
-        await approve(client.until(PAGE), with_token(gateway.token), "MCP CLI Proxy")
-        client.until("Proxy established|Connected to remote server")
-        version = {
-            "protocolVersion": "2025-06-18",
-            "capabilities": {},
-            "clientInfo": {"name": "t", "version": "1"},
-        }
-        client.send(id=1, method="initialize", params=version)
-        client.until('"serverInfo"')
-        client.send(method="notifications/initialized")
-        client.send(id=2, method="tools/call", params={"name": "echo", "arguments": {"text": "through it"}})
-        client.until('"text": ?"through it"')
+async def test_mcp_remote_signs_in_and_calls_a_tool(gateway, tmp_path):
+    with UrlClient(MCP_REMOTE, f"{gateway.url}mcp-ws/servers/demo", tmp_path) as client:
+        code = await approve(client.until(PAGE), with_token(gateway.token), MCP_REMOTE)
+        client.until_it_has_called()
+    assert secrets_of_signing_in(gateway.log, code) == []
 
 
 @pytest.mark.node
