@@ -35,7 +35,7 @@ class CodeServer:
         cookie: what a client must present, as after a login with the password.
     """
 
-    def __init__(self, home: Path, program: Path = PROGRAM, *arguments: str) -> None:
+    def __init__(self, home: Path, program: Path = PROGRAM, *arguments: str, **environment: str) -> None:
         runtime = node()
         need(runtime is not None and program.exists(), "Node with code-server")
         assert runtime is not None
@@ -51,7 +51,7 @@ class CodeServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, "HOME": str(home), "PASSWORD": PASSWORD},
+                env={**os.environ, "HOME": str(home), "PASSWORD": PASSWORD, **environment},
                 start_new_session=True,
             )
         wait_until(self._answers, BOUND, "code-server")

@@ -7,16 +7,21 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from tests.chaos import ChaosLink
 from tests.chromium import CHROMIUM
-from tests.conftest import BOUND, DEMO, until
+from tests.conftest import BOUND, DEMO, Jupyter, until
+from tests.handlers.test_tls import Certificates
 from tests.interop.conftest import ROOT, need
-from tests.interop.consent import PICTURES, with_token
+from tests.interop.consent import PICTURES, secrets_of_signing_in, with_token
+from tests.interop.hub import USERS, Hub, log_in_as_ana
+from tests.interop.nginx import Nginx, documented
 from tests.interop.test_code_server import CodeServer
 from tests.interop.vscode_dev import vscode_dev
 
@@ -78,19 +83,58 @@ class Window:
         dialog = self.page.locator(".monaco-dialog-box", has_text=question)
         await dialog.get_by_role("button", name=answer, exact=True).click(timeout=PATIENCE)
 
+    async def sign_in(self, log_in: Callable[[Any], Awaitable[None]]) -> str:
+        """Do what the user does, from the start of the server ``demo`` to the list of its tools; return the code.
+
+        ``vscode.dev``, which sends the browser back to code-server, is a stand-in.
+        """
+        await self.start("demo")
+        question = "wants to authenticate to MCP server demo"
+        if PICTURES:
+            await self.page.locator(".monaco-dialog-box", has_text=question).wait_for(timeout=PATIENCE)
+            await self.page.screenshot(path=f"{PICTURES}/sign-in-vscode.png", clip=SHOWN)
+        await self.agree(question, "Allow")
+        async with self.page.expect_popup(timeout=PATIENCE) as opening:
+            await self.agree("open the external website", "Open")
+        popup = await opening.value
+        await log_in(popup)
+        await popup.wait_for_selector("text=Approve only if you have just asked", timeout=PATIENCE)
+        assert "Allow code-server to use" in await popup.inner_text("h1")
+        assert "vscode.dev" in await popup.inner_text("main")
+        await popup.click("button[value=approve]")
+        await popup.wait_for_url(re.compile("http://127.0.0.1:.*/callback[?]vscode-reqid"))
+        code = parse_qs(urlsplit(popup.url).query)["code"][0]
+        await self.says(DISCOVERED)
+        return code
+
+    async def call_echo(self) -> None:
+        """Call a tool, as a chat would."""
+        await self.command("Call Echo")
+        await self.agree("Run echo", "Yes")
+        called = self.page.locator(".notification-list-item", has_text="called in VS Code")
+        await called.wait_for(timeout=PATIENCE)
+
 
 @pytest.fixture
-async def vscode(tmp_path) -> AsyncIterator:
+def certificates(tmp_path) -> Certificates:
+    return Certificates(tmp_path)
+
+
+@pytest.fixture
+async def vscode(tmp_path, certificates) -> AsyncIterator:
+    """Open a window of Chromium with VS Code, for the content of a workspace's ``mcp.json``, and further settings."""
     need(CHROMIUM is not None, "chromium")
     need((FOLDER / "lib/vscode/node_modules").exists(), "VS Code of code-server ('make interop-ides')")
     from playwright.async_api import async_playwright
 
     home, work = tmp_path / "code-server", tmp_path / "work"
-    (home / "data" / "User").mkdir(parents=True)
-    (home / "data" / "User" / "settings.json").write_text(json.dumps(SETTINGS))
+    user = home / "data" / "User"
+    user.mkdir(parents=True)
     shutil.copytree(EXTENSION, home / "extensions" / "tests.call-echo-1.0.0")
     (work / ".vscode").mkdir(parents=True)
-    code_server = CodeServer(home, FOLDER / "out" / "node" / "entry.js", "--disable-workspace-trust")
+    program = FOLDER / "out" / "node" / "entry.js"
+    trusted = {"NODE_EXTRA_CA_CERTS": str(certificates.authority)}
+    code_server = CodeServer(home, program, "--disable-workspace-trust", **trusted)
 
     with vscode_dev() as launch:
         async with async_playwright() as playwright:
@@ -100,7 +144,8 @@ async def vscode(tmp_path) -> AsyncIterator:
             name, _, value = code_server.cookie.partition("=")
             await context.add_cookies([{"name": name, "value": value, "url": code_server.url}])
 
-            async def open_with(entry: dict) -> Window:
+            async def open_with(entry: dict, **settings: Any) -> Window:
+                (user / "settings.json").write_text(json.dumps({**SETTINGS, **settings}))
                 (work / ".vscode" / "mcp.json").write_text(json.dumps(entry))
                 page = await context.new_page()
                 await page.goto(f"{code_server.url}?folder={work}", timeout=PATIENCE)
@@ -124,42 +169,61 @@ async def test_the_http_entry_starts_in_vs_code(make_jupyter, vscode):
     assert session["user_agent"].startswith("code-server/")
 
 
-@pytest.mark.timeout(300)
-async def test_vs_code_signs_in_by_url_alone_and_calls_a_tool(make_jupyter, vscode):
-    """Unmodified, with nothing but the URL of a server, in two windows of Chromium.
+def by_url_alone(url: str) -> dict[str, Any]:
+    """What the user writes.
 
-    ``vscode.dev``, which sends the browser back to code-server, is a stand-in. The URL does not say localhost, because
-    code-server opens pages of localhost through its own port proxy.
+    The URLs of these tests do not say localhost or 127.0.0.1, because code-server opens pages of these through its own
+    port proxy.
     """
-    jupyter = make_jupyter({"demo": DEMO}, ip="0.0.0.0")
-    url = f"http://127.0.0.2:{jupyter.port}/mcp-ws/servers/demo"
-    window = await vscode({"servers": {"demo": {"type": "http", "url": url}}})
-    await window.start("demo")
-    question = "wants to authenticate to MCP server demo"
-    if PICTURES:
-        await window.page.locator(".monaco-dialog-box", has_text=question).wait_for(timeout=PATIENCE)
-        await window.page.screenshot(path=f"{PICTURES}/sign-in-vscode.png", clip=SHOWN)
-    await window.agree(question, "Allow")
-    async with window.page.expect_popup(timeout=PATIENCE) as opening:
-        await window.agree("open the external website", "Open")
-    popup = await opening.value
-    await with_token(jupyter.token)(popup)
-    await popup.wait_for_selector("text=Approve only if you have just asked", timeout=PATIENCE)
-    assert "Allow code-server to use" in await popup.inner_text("h1")
-    assert "vscode.dev" in await popup.inner_text("main")
-    await popup.click("button[value=approve]")
-    await popup.wait_for_url(re.compile("http://127.0.0.1:.*/callback[?]vscode-reqid"))
-    await window.says(DISCOVERED)
-    (token,) = jupyter.rest("GET", "tokens")[1]["tokens"]
+    return {"servers": {"demo": {"type": "http", "url": f"{url}mcp-ws/servers/demo"}}}
+
+
+def check_token_and_session(gateway: Jupyter) -> None:
+    (token,) = gateway.rest("GET", "tokens")[1]["tokens"]
     assert token["note"] == "code-server (vscode.dev), signed in"
     assert token["servers"] == ["demo"]
-    (session,) = jupyter.rest("GET", "sessions")[1]["sessions"]
+    (session,) = gateway.rest("GET", "sessions")[1]["sessions"]
     assert session["user_agent"].startswith("code-server/")
-    await window.command("Call Echo")
-    await window.agree("Run echo", "Yes")
-    await window.page.locator(".notification-list-item", has_text="called in VS Code").wait_for(
-        timeout=PATIENCE
-    )
+
+
+@pytest.mark.timeout(300)
+async def test_vs_code_signs_in_by_url_alone_and_calls_a_tool(make_jupyter, vscode):
+    jupyter = make_jupyter({"demo": DEMO}, "--ServerApp.log_level=DEBUG", ip="0.0.0.0")
+    window = await vscode(by_url_alone(f"http://127.0.0.2:{jupyter.port}/"))
+    code = await window.sign_in(with_token(jupyter.token))
+    check_token_and_session(jupyter)
+    await window.call_echo()
+    assert secrets_of_signing_in(jupyter.log, code) == []
+
+
+@pytest.mark.timeout(300)
+async def test_vs_code_signs_in_through_nginx_with_tls(make_jupyter, vscode, certificates, tmp_path):
+    jupyter = make_jupyter({"demo": DEMO}, "--ServerApp.log_level=DEBUG")
+    nginx = Nginx(documented(jupyter, certificates), tmp_path)
+    try:
+        # Without the system's own authorities, VS Code takes those of Node, to which the environment adds one.
+        of_node = {"http.systemCertificates": False}
+        window = await vscode(by_url_alone(f"https://127.0.0.2:{nginx.port}/"), **of_node)
+        code = await window.sign_in(with_token(jupyter.token))
+        check_token_and_session(jupyter)
+        await window.call_echo()
+        assert [secrets_of_signing_in(log, code) for log in (jupyter.log, nginx.log)] == [[], []]
+    finally:
+        nginx.stop()
+
+
+@pytest.mark.timeout(300)
+async def test_vs_code_signs_in_through_the_hubs_login(vscode, tmp_path):
+    hub = Hub(tmp_path, host="127.0.0.2")
+    try:
+        gateway = hub.server_of(USERS[0], {"demo": DEMO})
+        window = await vscode(by_url_alone(gateway.url))
+        code = await window.sign_in(log_in_as_ana)
+        check_token_and_session(gateway)
+        await window.call_echo()
+        assert [secrets_of_signing_in(log, code) for log in (hub.log, hub.proxy_log)] == [[], []]
+    finally:
+        hub.stop()
 
 
 @pytest.mark.timeout(300)
