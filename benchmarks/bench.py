@@ -1,8 +1,9 @@
 """CPU per call of the gateway beside a stock Tornado echo and supergateway, and memory per idle session.
 
 Interleaved rounds on one machine: gateway, echo, supergateway, gateway … The process that is measured runs on one
-core; the load client and the MCP servers run on another. CPU is that of the measured process alone, all
-threads, from the scheduler's accounting. Prints Markdown; docs/operate/performance.md explains it.
+core; the load client and the MCP servers run on another. CPU is that of the measured process alone, all threads, from
+the scheduler's accounting, from the moment when all links are open. Prints Markdown; docs/operate/performance.md
+explains it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import tempfile
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 HERE = Path(__file__).parent
 TOKEN = "benchmark"
@@ -37,12 +38,14 @@ UNLIMITED = (
     "--MCPWebSocketApp.max_sessions_per_principal=100000",
 )
 """Options of a gateway for as many sessions as one client opens here."""
+IDLE: Final = 0.1
+"""Seconds without any use of CPU after which a process has nothing left to do."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--calls", type=int, default=20_000, help="calls per round at 32 clients")
+    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--calls", type=int, default=8_000, help="calls per round at 32 clients")
     parser.add_argument("--sessions", type=int, default=10_000, help="idle sessions for the memory figure")
     parser.add_argument("--supergateway", type=Path, help="its dist/index.js, to be measured as well")
     parser.add_argument(
@@ -77,7 +80,7 @@ def print_costs(rig: Rig, calls: int, rounds: int) -> None:
     for clients, size in ROWS:
         some = calls if clients > 1 else calls // 4 if size < 4096 else calls // 10
         print(row(rig, ours, peers, clients, size, some, rounds), flush=True)
-    print("\n" + resume_cost(rig, 2 * calls, rounds + 2), flush=True)
+    print("\n" + resume_cost(rig, calls, rounds), flush=True)
 
 
 def compile_programs(build: Path, *more: str) -> None:
@@ -200,19 +203,42 @@ class Rig:
     def measure(
         self, name: str, clients: int, size: int, calls: int, protocol: str = "mcp"
     ) -> tuple[float, dict[str, Any]]:
-        """CPU µs per call of the measured process, and the load client's report."""
+        """CPU µs per call of the measured process, links once open, and the load client's report."""
         arguments = [str(self.ports[name]), self.paths[name], TOKEN, str(clients), str(calls), str(size)]
-        arguments.append(protocol)
-        core = self._cores[-1]
-        before = cpu_seconds(self.pids[name])
-        done = subprocess.run(
-            [self._build / "load_client", *arguments],
+        core, pid = self._cores[-1], self.pids[name]
+        client = subprocess.Popen(
+            [self._build / "load_client", *arguments, protocol],
+            env={**os.environ, "LOAD_CLIENT_WAITS": "1"},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            check=True,
-            timeout=120,
+            text=True,
             preexec_fn=lambda: os.sched_setaffinity(0, {core}),
         )
-        return (cpu_seconds(self.pids[name]) - before) / calls * 1e6, json.loads(done.stdout)
+        try:
+            assert client.stdin is not None
+            assert client.stdout is not None
+            if client.stdout.readline() != "ready\n":
+                raise SystemExit(f"the load client could not open its links at {name}")
+            before = cpu_seconds(pid)
+            client.stdin.write("go\n")
+            client.stdin.flush()
+            told = client.stdout.readline()
+            used = cpu_seconds(pid) - before
+            client.communicate(timeout=120)
+        finally:
+            client.kill()
+        if client.returncode != 0 or not told:
+            raise SystemExit(f"the load client failed at {name}, {clients} clients, {size} bytes: {told}")
+        wait_until_idle(pid)
+        return used / calls * 1e6, json.loads(told)
+
+
+def wait_until_idle(pid: int) -> None:
+    """Wait until a process has used no CPU for :data:`IDLE`: the next round must not count the end of this one."""
+    used, deadline = -1.0, time.monotonic() + 60
+    while (now := cpu_seconds(pid)) != used and time.monotonic() < deadline:
+        used = now
+        time.sleep(IDLE)
 
 
 async def memory(rig: Rig, sessions: int) -> float:

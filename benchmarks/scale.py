@@ -18,14 +18,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from bench import TOKEN, compile_programs, cpu_seconds, free_port, resident_kib, wait_for
+from bench import TOKEN, compile_programs, cpu_seconds, free_port, resident_kib, wait_for, wait_until_idle
 from scale_plot import Panel, drawing
 
 CLIENTS: Final = (1, 32, 256, 2000, 10000)
@@ -43,8 +42,6 @@ ROUND_BYTES: Final = 64 << 20
 FEWEST_CALLS: Final = 6
 OPEN_SECONDS: Final = 600.0
 """Seconds for a load client to open its links and make its calls."""
-IDLE: Final = 0.1
-"""Seconds without CPU after which a process has ended the sessions of a round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,14 +255,6 @@ class Rig:
             for one in started:
                 one.communicate(timeout=OPEN_SECONDS)
             wait_until_idle(self._started[name].pid)
-
-
-def wait_until_idle(pid: int) -> None:
-    """Wait until a process has used no CPU for :data:`IDLE`: the next round must not count the end of this one."""
-    used, deadline = -1.0, time.monotonic() + OPEN_SECONDS
-    while (now := cpu_seconds(pid)) != used and time.monotonic() < deadline:
-        used = now
-        time.sleep(IDLE)
 
 
 if __name__ == "__main__":
