@@ -29,7 +29,7 @@ from mcp_ws_ide.core.group_tasks import TaskIds
 from mcp_ws_ide.core.group_uris import SCHEME, AppUris
 from mcp_ws_ide.core.lenient_json import encode, error_code, error_text, members_of, text_of, texts_of
 from mcp_ws_ide.core.list_items import UNAVAILABLE_KEY
-from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.core.messages import NOTIFICATION, REQUEST, RESPONSE, Message
 from mcp_ws_ide.core.open_work import TASK_CHANGED
 from mcp_ws_ide.core.session import CANCELLED
 from mcp_ws_ide.core.shown_uris import READ, UPDATED
@@ -119,9 +119,9 @@ class Group:
     def from_client(self, message: Message) -> Out:
         """Handle a modern message from the client."""
         out = Out()
-        if message.kind is Kind.REQUEST:
+        if message.kind is REQUEST:
             self._request(int(message.id), message, out)
-        elif message.kind is Kind.NOTIFICATION and message.method_name == CANCELLED:
+        elif message.kind is NOTIFICATION and message.method_name == CANCELLED:
             self._cancelled(message, out)
         return out
 
@@ -283,9 +283,9 @@ class Group:
     def from_member(self, member: str, message: Message) -> Out:
         """Handle a modern message from one member."""
         out = Out()
-        if message.kind is Kind.RESPONSE:
+        if message.kind is RESPONSE:
             self._response(member, message, out)
-        elif message.kind is Kind.NOTIFICATION:
+        elif message.kind is NOTIFICATION:
             self._notification(member, message, out)
         return out
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from mcp_ws_ide.core import messages
-from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.core.messages import REQUEST, Message
 
 INITIALIZE: Final = b'"initialize"'
 INITIALIZED: Final = b'"notifications/initialized"'
@@ -37,7 +37,7 @@ class Handshake:
 
     def note(self, message: Message) -> None:
         """Remember what another connection needs of a message from the client."""
-        if message.kind is not Kind.REQUEST:
+        if message.kind is not REQUEST:
             return
         if message.method == INITIALIZE:
             self.initialize, self._settings = message, {}

@@ -16,7 +16,7 @@ from msgspec import Raw
 
 from mcp_ws_ide.core import json_scan, messages
 from mcp_ws_ide.core.lenient_json import encode, members_of
-from mcp_ws_ide.core.messages import MAX_ID_BYTES, Kind, Message
+from mcp_ws_ide.core.messages import MAX_ID_BYTES, RESPONSE, Message
 from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, MalformedMessageError
 
 MAX_ITEMS: Final = 1000
@@ -264,10 +264,10 @@ def _read_all(text: bytes, reading: Reading, depth: int) -> None:
         noted, reading = reading, Reading(notices=reading.notices, searched=reading.searched)
         _read_each(text, reading, depth)
         noted.searched = reading.searched
-        answers = [message for message in reading.messages if message.kind is Kind.RESPONSE]
+        answers = [message for message in reading.messages if message.kind is RESPONSE]
         noted.messages += answers
         noted.unreadable += reading.unreadable
-        noted.noise += reading.noise + [m.data for m in reading.messages if m.kind is not Kind.RESPONSE]
+        noted.noise += reading.noise + [m.data for m in reading.messages if m.kind is not RESPONSE]
     else:
         _read_each(text, reading, depth)
 

@@ -24,7 +24,7 @@ from mcp_ws_ide.core import binding, messages, reader
 from mcp_ws_ide.core.binding import Control, ControlError, Window
 from mcp_ws_ide.core.channel import PositionError, ReliableChannel
 from mcp_ws_ide.core.lenient_json import encode, error_code
-from mcp_ws_ide.core.messages import IdKey, Kind, Message
+from mcp_ws_ide.core.messages import NOTIFICATION, REQUEST, RESPONSE, IdKey, Message
 from mcp_ws_ide.core.reader import Unreadable
 from mcp_ws_ide.core.stand_ins import TO_NOTIFICATIONS, replaces_response
 from mcp_ws_ide.errors import (
@@ -410,9 +410,9 @@ class ClientEnd:
         )
         details = {"limit": "max_message_bytes", "outcome": "not_sent"}
         error = messages.error_response(message.id, LIMIT_EXCEEDED, text, details)
-        if message.kind is Kind.REQUEST:
+        if message.kind is REQUEST:
             return b"", error
-        return (error if message.kind is Kind.RESPONSE else b""), b""
+        return (error if message.kind is RESPONSE else b""), b""
 
     def send(self, data: bytes) -> bytes | None:
         """Handle a message of the SDK; return it if it is to be written now, None if it is kept for the next link."""
@@ -449,10 +449,10 @@ class ClientEnd:
                 self._malformed += 1
                 return  # the gateway answers it with an error of its own
             message = reading.messages[0]
-        if message.kind is Kind.REQUEST:
+        if message.kind is REQUEST:
             self.waiting[message.id_key] = Waiting(message.id, self.channel.sent)
             self.legacy = self.legacy or message.method == b'"initialize"'
-        elif message.kind is Kind.NOTIFICATION and message.method == b'"notifications/cancelled"':
+        elif message.kind is NOTIFICATION and message.method == b'"notifications/cancelled"':
             self._has_cancelled = True
             self._forget(bytes(messages.params_of(message).request_id))
 
@@ -498,7 +498,7 @@ class ClientEnd:
         except MalformedMessageError:
             self.odd = True
             return
-        if message.kind is not Kind.RESPONSE:
+        if message.kind is not RESPONSE:
             self.odd = False
             return
         waiting = self.waiting.get(message.id_key)
@@ -542,7 +542,7 @@ class ClientEnd:
         return [messages.failure(waiting.raw_id, doubt.error).data for waiting in failed]
 
     def _paired(self, message: Message) -> list[Message]:
-        if message.kind is not Kind.RESPONSE:
+        if message.kind is not RESPONSE:
             return [message]
         if message.id == b"null" and error_code(message.error) == PARSE_ERROR:
             return self._unread(message)

@@ -18,7 +18,7 @@ from msgspec import Raw
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.bridges.methods import TASK_LIST, TASK_METHODS, TASK_RESULT
 from mcp_ws_ide.core.lenient_json import encode, items_of, members_of
-from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.core.messages import REQUEST, Message
 from mcp_ws_ide.errors import INVALID_PARAMS, INVALID_REQUEST
 
 
@@ -115,7 +115,7 @@ def problem(
         message: a message from the client; it must be forwarded as :func:`~mcp_ws_ide.core.messages.with_id` builds it.
     """
     text = _other_reading(message)
-    if text is None and message.method_name == CALL and message.kind is not Kind.REQUEST:
+    if text is None and message.method_name == CALL and message.kind is not REQUEST:
         text = f"{CALL} needs an id where tools are restricted"
     if text is not None:
         return INVALID_REQUEST, text

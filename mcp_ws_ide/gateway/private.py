@@ -15,7 +15,7 @@ from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.bridges.methods import LISTS
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Ping, Reply, Unnamed
 from mcp_ws_ide.core.era import Era
-from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.core.messages import REQUEST, Message
 from mcp_ws_ide.core.shown_uris import NAMES_RESOURCE, READ, UPDATED, as_shown, as_written
 from mcp_ws_ide.errors import NotAttemptedError
 from mcp_ws_ide.gateway.server import Server
@@ -101,7 +101,7 @@ class PrivateUpstream(Upstream):
         if pending is None or pending.method not in _PREPARED:
             self.send(message, pending, session)
         elif pending.method != INITIALIZE:
-            is_request = message.kind is Kind.REQUEST  # else its cancellation
+            is_request = message.kind is REQUEST  # else its cancellation
             self.send(as_written(message) if is_request else message, pending, session)
         else:
             self.send(message, pending, session)

@@ -15,7 +15,7 @@ from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.effects import Forward
 from mcp_ws_ide.core.handshake import INITIALIZED_MESSAGE, Handshake
 from mcp_ws_ide.core.lenient_json import error_code, error_text
-from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.core.messages import REQUEST, RESPONSE, Message
 from mcp_ws_ide.errors import UPSTREAM_LOST, UPSTREAM_UNAVAILABLE, TransportError
 from mcp_ws_ide.gateway.private import PrivateUpstream
 from mcp_ws_ide.gateway.server import Server
@@ -64,7 +64,7 @@ class RenewedUpstream(PrivateUpstream):
         super().transmit(session, effect)
 
     def _received(self, message: Message, now: float) -> None:
-        if message.kind is Kind.RESPONSE:
+        if message.kind is RESPONSE:
             if self._answers and (asked := self._answers.pop(message.id, None)) is not None:
                 return asked.set_result(message) if not asked.done() else None
             initialize = self._handshake.initialize
@@ -186,7 +186,7 @@ class RenewedUpstream(PrivateUpstream):
         unsent, self._unsent = self._unsent, []
         pending = self._session.core.pending
         for message in map(messages.parse, unsent):
-            waiting = pending.get(message.id_key) if message.kind is Kind.REQUEST else None
-            if waiting is not None or message.kind is not Kind.REQUEST:
+            waiting = pending.get(message.id_key) if message.kind is REQUEST else None
+            if waiting is not None or message.kind is not REQUEST:
                 self.send(message, waiting, self._session)
         self.ready()

@@ -90,7 +90,7 @@ class _Conversation:
         for answer in reading.messages:
             own = messages.alike(answer.id or b"null", self._answers)
             waiting = self._answers.get(own)
-            if answer.kind is messages.Kind.RESPONSE and waiting is not None and not waiting.done():
+            if answer.kind is messages.RESPONSE and waiting is not None and not waiting.done():
                 waiting.set_result(answer)
         for fault in reading.unreadable:
             for waiting in self._answers.values():  # one request is sent after the other

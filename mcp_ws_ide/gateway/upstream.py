@@ -278,7 +278,7 @@ class Upstream(Conversation, ABC):
         self.tell("upstream_closed", reason)
         waiting, self._waiting = self._waiting, []
         for session, forward in waiting:
-            if forward.pending is not None and forward.message.kind is messages.Kind.REQUEST:
+            if forward.pending is not None and forward.message.kind is messages.REQUEST:
                 session.fail(forward.pending, UPSTREAM_UNAVAILABLE, f"server {self.server.name!r}: {reason}")
         self._wake_stalled()
         self.ended(reason)
@@ -357,7 +357,7 @@ class Upstream(Conversation, ABC):
             return  # transport_closed fails what is pending
         if pending is not None:
             pending.sent = time.perf_counter()
-        elif message.kind is not messages.Kind.REQUEST:
+        elif message.kind is not messages.REQUEST:
             self._odd.note_unanswerable()
 
     def write_paused(self, paused: bool) -> None:
@@ -393,11 +393,11 @@ class Upstream(Conversation, ABC):
         if self._tap.active:
             self.observe(data, message)
         try:
-            if message.kind is not messages.Kind.REQUEST or not self._odd.take_echo(message):
+            if message.kind is not messages.REQUEST or not self._odd.take_echo(message):
                 self._received(message, now)
         except Exception:  # an internal error costs one message, never the rest of what was read
             log.exception("a message of server %s could not be passed on", self.server.name)
-            if message.kind is messages.Kind.RESPONSE:
+            if message.kind is messages.RESPONSE:
                 self.fail_open(message.id, encode({"code": INTERNAL_ERROR, "message": INTERNAL}))
 
     def fail_open(self, raw_id: bytes, error: bytes) -> None:

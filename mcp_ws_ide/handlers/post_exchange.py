@@ -14,7 +14,7 @@ from typing import Final
 from mcp_ws_ide.core import messages, reader
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.lenient_json import error_code
-from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.core.messages import NOTIFICATION, REQUEST, RESPONSE, Message
 from mcp_ws_ide.errors import INVALID_REQUEST, LimitExceededError, MalformedMessageError
 from mcp_ws_ide.gateway import Session
 from mcp_ws_ide.gateway.server import Server
@@ -110,10 +110,10 @@ class PostExchange:
         if problem is not None:
             self.writer.answer_error(message.id, *problem)
             return None
-        if message.kind is Kind.NOTIFICATION:  # the protocol defines none; a closed response cancels
+        if message.kind is NOTIFICATION:  # the protocol defines none; a closed response cancels
             self.writer.accepted()
             return None
-        if message.kind is Kind.RESPONSE:
+        if message.kind is RESPONSE:
             self.writer.answer_error(
                 b"",
                 INVALID_REQUEST,
@@ -148,13 +148,13 @@ class PostExchange:
     # --- handshake era --------------------------------------------------------------------------
 
     def _handshake_era(self, server: Server, message: Message) -> PendingResponse | None:
-        if message.kind is Kind.REQUEST and message.method == b'"initialize"':
+        if message.kind is REQUEST and message.method == b'"initialize"':
             session, link = self._new_session(server)
         else:
             session, link = self.known_session(server)
         link.last_used = time.monotonic()
         now = time.perf_counter()
-        if message.kind is not Kind.REQUEST:
+        if message.kind is not REQUEST:
             session.take(message, now)
             self.writer.accepted()
             return None

@@ -15,7 +15,7 @@ from tornado.httputil import HTTPHeaders
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.bridges.methods import NAMED_BY
-from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.core.messages import REQUEST, Message
 from mcp_ws_ide.errors import HEADER_MISMATCH, INVALID_PARAMS
 
 EVENT_STREAM: Final = "text/event-stream"
@@ -66,7 +66,7 @@ def header_problem(head: PostHead, message: Message) -> tuple[int, str] | None:
     """The JSON-RPC error code and text if the headers contradict the body (MCP 2026-07-28, streamable-http)."""
     if head.repeated is not None:
         return HEADER_MISMATCH, f"the header {head.repeated} occurs twice"
-    if message.kind is not Kind.REQUEST:
+    if message.kind is not REQUEST:
         return None
     meta = messages.params_of(message).meta
     version = bytes(meta.version) if meta is not None else b""

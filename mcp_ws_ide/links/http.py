@@ -18,7 +18,7 @@ from typing import Final
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import CloseCode
-from mcp_ws_ide.core.messages import IdKey, Kind, Message
+from mcp_ws_ide.core.messages import RESPONSE, IdKey, Message
 
 MAX_STREAM_BYTES: Final = 8 << 20
 """Bytes queued for one HTTP response, above which its oldest events are dropped."""
@@ -145,7 +145,7 @@ class Exchange:
 
 def _is_last(message: Message) -> bool:
     """Whether nothing follows: the answer, or the server's cancellation of a subscription."""
-    return message.kind is Kind.RESPONSE or message.method == b'"notifications/cancelled"'
+    return message.kind is RESPONSE or message.method == b'"notifications/cancelled"'
 
 
 class HttpLink:
@@ -266,7 +266,7 @@ class HttpLink:
             self._general.drop_oldest()
 
     def _stream_of(self, message: Message) -> tuple[Stream | None, bool]:
-        if message.kind is Kind.RESPONSE:
+        if message.kind is RESPONSE:
             stream = self._by_id.pop(message.id_key, None)
             if stream is None and message.id == b"null":
                 return self._general, False

@@ -13,7 +13,7 @@ from typing import Any, Final
 import httpx2
 
 from mcp_ws_ide.core import messages
-from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.core.messages import REQUEST, Message
 from mcp_ws_ide.transports.lines import too_large
 
 MIN_RETRY: Final = 0.1
@@ -57,7 +57,7 @@ class Exchange:
         self.version = version
         self._deliver = deliver
         self.queued = queued
-        self.answered = message.kind is not Kind.REQUEST
+        self.answered = message.kind is not REQUEST
         """Whether no answer is expected, or no longer."""
         self.relisted = False
         """Whether the server refused its headers once, and the tools have been listed since."""
@@ -80,7 +80,7 @@ class Exchange:
     @property
     def is_request(self) -> bool:
         """Whether the message is a request, which must be answered."""
-        return self.message.kind is Kind.REQUEST
+        return self.message.kind is REQUEST
 
     @property
     def opens_session(self) -> bool:
@@ -131,7 +131,7 @@ class Exchange:
 
 def is_initialize(message: Message) -> bool:
     """Return whether a message is the request that begins the handshake era."""
-    return message.kind is Kind.REQUEST and message.method == b'"initialize"'
+    return message.kind is REQUEST and message.method == b'"initialize"'
 
 
 def _usable_event_id(event_id: str) -> str:

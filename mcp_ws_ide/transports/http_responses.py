@@ -13,7 +13,7 @@ from typing import Final
 import httpx2
 
 from mcp_ws_ide.core import messages, reader
-from mcp_ws_ide.core.messages import IdKey, Kind, Message
+from mcp_ws_ide.core.messages import RESPONSE, IdKey, Message
 from mcp_ws_ide.core.reader import ReportedKinds, Unreadable
 from mcp_ws_ide.core.stand_ins import replaces_response
 from mcp_ws_ide.errors import INTERNAL_ERROR, UPSTREAM_LOST, MalformedMessageError
@@ -168,7 +168,7 @@ class ResponseReader:
         return bool(messages.alike(exchange.message.id or b"null", fault.ids))
 
     def _take_message(self, exchange: Exchange, message: Message) -> None:
-        if message.kind is not Kind.RESPONSE:
+        if message.kind is not RESPONSE:
             return self._deliver(message.data)
         if message.id == exchange.message.id:
             answered: Exchange | None = exchange

@@ -21,7 +21,7 @@ from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core import messages, reader
 from mcp_ws_ide.core.frames import END_BYTES
 from mcp_ws_ide.core.lenient_json import encode
-from mcp_ws_ide.core.messages import Kind
+from mcp_ws_ide.core.messages import REQUEST
 from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_REQUEST, TransportError
 from mcp_ws_ide.transports.base import Receiver, Supplies
 from mcp_ws_ide.transports.lines import over_limit, too_large
@@ -202,7 +202,7 @@ class InProcessTransport(TaskedTransport):
         """Answer a message that the SDK cannot read, since the server never sees it."""
         message = messages.parse(data)
         reason = f"the SDK of this server cannot read the message: {str(error)[:MAX_DETAIL]}"
-        if message.kind is Kind.REQUEST:
+        if message.kind is REQUEST:
             outcome = {"outcome": "not_sent"}
             self._deliver(messages.error_response(message.id, INVALID_REQUEST, reason, outcome))
         else:

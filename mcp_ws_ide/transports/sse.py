@@ -13,7 +13,7 @@ from typing import Final
 import httpx2
 
 from mcp_ws_ide.core import json_scan, messages
-from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.core.messages import REQUEST, Message
 from mcp_ws_ide.core.stand_ins import FINAL_NAMES
 from mcp_ws_ide.errors import METHOD_NOT_FOUND, UPSTREAM_LOST, UPSTREAM_UNAVAILABLE, TransportError
 from mcp_ws_ide.proxy_environment import this_machine
@@ -237,7 +237,7 @@ class SseTransport(RemoteTransport):
                     _ForgottenError(str(failure), sent=False) if self._is_forgotten(status, body) else failure
                 )
         self._passed = True
-        if message.kind is Kind.REQUEST and _is_response(body):  # it belongs on the stream
+        if message.kind is REQUEST and _is_response(body):  # it belongs on the stream
             self._noise("the server answers in the response to a POST, and not on its event stream")
             self._deliver(messages.one_line(body))
 
@@ -260,7 +260,7 @@ class SseTransport(RemoteTransport):
 
     def _failed(self, message: Message, failure: RequestFailedError) -> None:
         """Report that one message failed; the stream may live on."""
-        if message.kind is not Kind.REQUEST:
+        if message.kind is not REQUEST:
             return self._noise(f"a message was not accepted: {failure}")
         code = UPSTREAM_LOST if failure.sent else UPSTREAM_UNAVAILABLE
         if message.method == DISCOVER and (failure.of_older_server or failure.status >= 500):

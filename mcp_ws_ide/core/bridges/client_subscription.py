@@ -17,7 +17,7 @@ from mcp_ws_ide.core.bridges.methods import LIST_CHANGED, MAX_URIS
 from mcp_ws_ide.core.bridges.server_subscriptions import offers
 from mcp_ws_ide.core.effects import Again, Deliver, Effect, Forward, Pending
 from mcp_ws_ide.core.lenient_json import encode, error_code, error_text, object_of, text_of, texts_of
-from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.core.messages import NOTIFICATION, Message
 from mcp_ws_ide.core.session import CANCELLED, SessionCore
 from mcp_ws_ide.core.shown_uris import shown
 from mcp_ws_ide.errors import GATEWAY_ERRORS, INTERNAL_ERROR, INVALID_PARAMS, LIMIT_EXCEEDED
@@ -290,6 +290,6 @@ def empty_result(core: SessionCore, pending: Pending) -> Deliver:
 def forward_modern(message: Message, pending: Pending) -> Forward:
     """Forward a modern request, or the cancellation of one, for its entry in the session's core."""
     pending.modern = True
-    if message.kind is not Kind.NOTIFICATION:
+    if message.kind is not NOTIFICATION:
         pending.upstream_id = 0
     return Forward(message, True, messages.params_of(message), pending)

@@ -51,7 +51,7 @@ from mcp_ws_ide.core.lenient_json import (
     object_of,
     text_of,
 )
-from mcp_ws_ide.core.messages import IdKey, Kind, Message
+from mcp_ws_ide.core.messages import NOTIFICATION, REQUEST, RESPONSE, IdKey, Message
 from mcp_ws_ide.core.session import CANCELLED, SessionCore
 from mcp_ws_ide.core.shown_uris import NAMES_RESOURCE, UPDATED, as_shown, as_written
 from mcp_ws_ide.errors import GATEWAY_ERRORS, INTERNAL_ERROR, INVALID_PARAMS
@@ -150,9 +150,9 @@ class LegacyClient:
 
     def _from_client(self, effect: Forward) -> list[Effect]:
         message = effect.message
-        if message.kind is Kind.RESPONSE:
+        if message.kind is RESPONSE:
             return self._answered(message)
-        if message.kind is Kind.REQUEST:
+        if message.kind is REQUEST:
             assert effect.pending is not None
             return self._request(message, effect.pending)
         if message.method_name == "notifications/initialized":
@@ -270,9 +270,9 @@ class LegacyClient:
         return self._tasks.settle(self._to_client(message, answered))
 
     def _to_client(self, message: Message, answered: Pending | None) -> list[Effect]:
-        if message.kind is Kind.RESPONSE:
+        if message.kind is RESPONSE:
             return self._response(message, answered)
-        if message.kind is Kind.NOTIFICATION:
+        if message.kind is NOTIFICATION:
             return self._notification(message)
         return [Deliver(message)]
 

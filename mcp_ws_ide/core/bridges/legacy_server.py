@@ -51,7 +51,7 @@ from mcp_ws_ide.core.lenient_json import (
     object_of,
     text_of,
 )
-from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.core.messages import REQUEST, RESPONSE, Message
 from mcp_ws_ide.core.session import CANCELLED
 from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
 
@@ -199,7 +199,7 @@ class LegacyServer:
             now: the caller's clock, in seconds.
         """
         step = Step()
-        if message.kind is Kind.REQUEST:
+        if message.kind is REQUEST:
             self._request(int(message.id), message, owner, now, step)
         elif message.method_name == CANCELLED:
             self._cancelled(message, step)
@@ -368,9 +368,9 @@ class LegacyServer:
     def from_server(self, message: Message, now: float) -> Step:
         """Handle a message from the server."""
         step = Step()
-        if message.kind is Kind.RESPONSE:
+        if message.kind is RESPONSE:
             self._response(message, now, step)
-        elif message.kind is Kind.REQUEST:
+        elif message.kind is REQUEST:
             self._question(message, now, step)
         else:
             self._notification(message, step)
