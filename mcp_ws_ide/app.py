@@ -369,7 +369,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, StrictExtension):
         self.settings["mcp_ws_ide_runtime"] = self.runtime
         assert self.serverapp is not None
         scrubbed = self.serverapp.web_app.settings.setdefault("extra_log_scrub_param_keys", [])
-        scrubbed += ["ticket", "code", "state"]
+        scrubbed += ["ticket", "code", "state", "next"]
         page_config = self.serverapp.web_app.settings.setdefault("page_config_data", {})
         page_config["mcpWsInspect"] = inspect_command()
 

@@ -81,6 +81,7 @@ def _announce(port: int, token: str) -> None:
         "asyncio.run(main())"
     )
     print(f"page:      http://{base}/mcp-ws/?token={token}")
+    print(f"http:      http://{base}/mcp-ws/servers/demo (clients sign in by this URL alone)")
     print(f"websocket: ws://{base}/mcp-ws/servers/demo?token={token}")
     print(f'python:    {sys.executable} -c "{snippet}"')
     print(f"watch:     {folder}/mcp-ws-inspect tail --url http://{base}/", flush=True)

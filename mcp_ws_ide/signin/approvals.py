@@ -24,6 +24,8 @@ CODE_SECONDS: Final = 60.0
 """Seconds for which an authorization code is valid."""
 ACCESS_SECONDS: Final = 3600.0
 """Seconds for which an access token is valid, where its client can refresh it."""
+UNRENEWED_SECONDS: Final = 86_400.0
+"""Seconds for which an approval is valid at most, where its client cannot refresh: its access token lives as long."""
 RETRY_SECONDS: Final = 10.0
 """Seconds for which the refresh token before the current one gets the same response again: that response may have been
 lost, and two processes of one client may refresh at the same time."""
@@ -86,6 +88,7 @@ class Approvals:
             OSError: nothing was stored.
         """
         now = self._now()
+        seconds = approval.seconds if client.refreshes else min(approval.seconds, UNRENEWED_SECONDS)
         sign_in = SignIn(
             client_id=client.id,
             redirect_uri=redirect_uri,
@@ -93,7 +96,7 @@ class Approvals:
             challenge=challenge,
             scope=scope,
             code=digest_of(code),
-            ends=now + approval.seconds,
+            ends=now + seconds,
             refreshes=client.refreshes,
         )
         self._store.forget_expired()

@@ -56,10 +56,27 @@ _FOREIGN: Final = frozenset(
             "sms",
             "tel",
         ),
+        *(
+            "callto",
+            "git",
+            "irc",
+            "ircs",
+            "ldap",
+            "ldaps",
+            "magnet",
+            "rdp",
+            "search",
+            "search-ms",
+            "sftp",
+            "shell",
+        ),
+        *("skype", "smb", "ssh", "steam", "svn", "telnet", "vnc", "webcal"),
         *("urn", "vbscript", "view-source", "ws", "wss"),
     )
 )
 """Schemes that a browser handles itself or that reach something other than the client."""
+_OF_THE_SYSTEM: Final = ("ms-", "x-apple.")
+"""Begin schemes with which Windows and macOS start parts of themselves."""
 
 
 class BadClientError(Exception):
@@ -100,9 +117,9 @@ class Client:
         """Return None: every request must name its redirect URI."""
 
     def get_allowed_scope(self, scope: str | None) -> str:
-        """Return the scopes that a client gets which requests ``scope``: those that exist, and always :data:`SCOPE`."""
+        """Return the scopes that a client gets: always :data:`SCOPE`, and :data:`OFFLINE` if it can refresh."""
         wanted = (scope or "").split()
-        return " ".join(name for name in SCOPES if name == SCOPE or name in wanted)
+        return f"{SCOPE} {OFFLINE}" if OFFLINE in wanted and self.refreshes else SCOPE
 
     def check_redirect_uri(self, redirect_uri: str) -> bool:
         """Return whether a redirect URI is registered: character by character, but with any port of the loopback
@@ -153,7 +170,8 @@ def problem_of(redirect_uri: object) -> str | None:
         return None if parts.hostname else "it has no host"
     if parts.scheme == "http":
         return None if _is_loopback(parts) else "http leads to this computer only; use https"
-    return f"the scheme {parts.scheme!r} is not an application's" if parts.scheme in _FOREIGN else None
+    foreign = parts.scheme in _FOREIGN or parts.scheme.startswith(_OF_THE_SYSTEM)
+    return f"the scheme {parts.scheme!r} is not an application's" if foreign else None
 
 
 def _split(uri: str) -> SplitResult | None:

@@ -21,6 +21,7 @@ import msgspec
 
 from mcp_ws_ide.errors import TransportError
 from mcp_ws_ide.proxy_environment import proxy_for
+from mcp_ws_ide.sanitise import one_visible_line
 from mcp_ws_ide.signin.clients import MAX_URI, BadClientError, Client, client_from
 from mcp_ws_ide.transports.addresses import addresses_of, inner_of
 from mcp_ws_ide.transports.remote import (
@@ -44,6 +45,9 @@ MAX_KEPT: Final = 200
 """Documents that are kept; one more forgets the oldest."""
 UNREACHABLE_SECONDS: Final = 3600.0
 """Seconds for which no client is told to use a document after one could not be reached."""
+AGAIN: Final = (
+    "; end the application's waiting sign-in, and connect again: it can register without it for an hour"
+)
 MAX_FETCHES: Final = 8
 """Documents that are fetched at the same time; others wait."""
 
@@ -87,7 +91,7 @@ class ClientDocuments:
         self._trust, self._inner, self._now = trust, inner, now
         self._kept: dict[str, tuple[Client, float]] = {}
         self._turn = asyncio.Semaphore(MAX_FETCHES)
-        self._unreachable_until = -math.inf
+        self._unreachable_until = self._reached = -math.inf
 
     @property
     def reachable(self) -> bool:
@@ -112,22 +116,27 @@ class ClientDocuments:
             async with asyncio.timeout(FETCH_SECONDS), self._turn:
                 body, seconds = await self._fetch(client_id)
         except TimeoutError:
-            self._unreachable_until = self._now() + UNREACHABLE_SECONDS
+            self._note_unreachable()
             reason = f"no complete response within {FETCH_SECONDS:g} s"
         except (RequestFailedError, TransportError) as error:
             reason = str(error)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-            self._unreachable_until = self._now() + UNREACHABLE_SECONDS
-            reason = f"the request failed: {type(error).__name__}"
+            self._note_unreachable()
+            reason = f"the request failed: {one_visible_line(str(error))[:200] or type(error).__name__}"
         else:
-            self._unreachable_until = -math.inf
+            self._unreachable_until, self._reached = -math.inf, self._now()
             client = read_document(client_id, body)
             self._keep(client, seconds)
             return client
-        cure = "" if self.reachable else "; connect again: the client can register without it for an hour"
+        cure = "" if self.reachable else AGAIN
         raise BadClientError(
             f"the client's document at {client_id[:200]!r} cannot be fetched: {reason}{cure}"
         )
+
+    def _note_unreachable(self) -> None:
+        """Have clients register, unless another document was fetched lately: then it is that one host."""
+        if self._now() - self._reached > UNREACHABLE_SECONDS:
+            self._unreachable_until = self._now() + UNREACHABLE_SECONDS
 
     def _keep(self, client: Client, seconds: float) -> None:
         self._kept.pop(client.id, None)

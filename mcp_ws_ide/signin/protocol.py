@@ -257,6 +257,26 @@ def _plain(text: str) -> str:
     return "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in text)
 
 
+_DESCRIPTIONS: Final = {
+    "invalid_client": "client_id is missing, or names no client that is registered here",
+    "invalid_grant": (
+        "the code or refresh token is unknown, expired, used or revoked, or was given to another client, "
+        "redirect_uri or code_verifier; sign in again"
+    ),
+}
+"""Descriptions for errors that Authlib does not describe, or not in words that say what to do, by their code."""
+
+
+def _reason(error: OAuth2Error) -> str:
+    """Return what the page says of an authorization request that cannot be granted."""
+    if error.error == "unsupported_response_type":
+        return 'response_type must be "code"'
+    reason = error.get_error_description() or str(error.error)
+    if reason.startswith("Redirect URI"):
+        reason += " Remove the server from the application and add it again, so that it registers anew."
+    return reason
+
+
 class SignInServer(AuthorizationServer):
     """Answers one request.
 
@@ -299,7 +319,7 @@ class SignInServer(AuthorizationServer):
             answer = self.handle_error_response(None, error)
             if answer.location:
                 self.execute_hook("after_create_authorization_response", answer)
-            raise RefusedError(error.get_error_description() or str(error.error), answer.location) from None
+            raise RefusedError(_reason(error), answer.location) from None
         except ValueError:  # Authlib cannot quote the parameter in its error
             raise RefusedError("a parameter has characters that it cannot have") from None
 
@@ -338,6 +358,8 @@ class SignInServer(AuthorizationServer):
         answer: Answer
         try:
             data = msgspec.json.decode(body, type=dict[str, object])
+            if not data:
+                raise ValueError("no metadata")
             request = _JsonRequest(data)
             answer = self.create_endpoint_response(_Registration.ENDPOINT_NAME, request)
         except (
@@ -382,6 +404,12 @@ class SignInServer(AuthorizationServer):
     def create_json_request(self, request: _JsonRequest) -> _JsonRequest:
         """Return the request, which was made for Authlib."""
         return request
+
+    def handle_error_response(self, request: Any, error: OAuth2Error) -> Any:
+        """Return a response for an error, with a description."""
+        if error.error == "invalid_client" or not error.description:
+            error.description = _DESCRIPTIONS.get(error.error, error.description)
+        return super().handle_error_response(request, error)
 
     def handle_response(self, status: int, body: Any, headers: list[tuple[str, str]]) -> Answer:
         """Return a response."""

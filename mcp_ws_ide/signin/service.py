@@ -49,7 +49,7 @@ class SignInService:
             return await self.documents.client(client_id)
         client = self.registrations.find(client_id)
         if client is None:
-            raise BadClientError(UNKNOWN_CLIENT)
+            raise BadClientError(UNKNOWN_CLIENT if client_id else "client_id is missing")
         return client
 
     def holder(self, client_id: str) -> Client | None:

@@ -255,14 +255,40 @@ def test_a_client_can_revoke_what_it_got(jupyter, person):
     assert client.call(issued["access_token"]) == 400
 
 
-def test_a_client_without_refresh_tokens_gets_one_token_for_the_whole_time(jupyter, person):
+def test_a_client_without_refresh_tokens_gets_one_token_for_a_day_at_most(jupyter, person):
     client = Application(f"{jupyter.url}mcp-ws/servers/fast")
     client.discover()
     registered = client.register(grant_types=["authorization_code"]).json()
     assert registered["grant_types"] == ["authorization_code"]
-    issued = client.sign_in(person)
+    assert "At most a day" in person.open(client.authorization_url()).text
+    issued = client.sign_in(person, seconds="31536000")
     assert "refresh_token" not in issued
-    assert issued["expires_in"] > 86000
+    assert 86000 < issued["expires_in"] <= 86400
+    assert issued["scope"] == "mcp"
+
+
+def test_an_odd_method_and_a_foreign_host_get_a_page_with_the_reason(jupyter):
+    url = application(jupyter).server["authorization_endpoint"]
+    start = len(jupyter.log.read_text())
+    odd = httpx.request("FOO", url)
+    assert odd.status_code == 405
+    assert "cannot sign in" in odd.text
+    foreign = httpx.post(url, headers={"Host": "evil.example"})
+    assert foreign.status_code == 403
+    assert "evil.example" in foreign.text
+    assert "Uncaught" not in jupyter.log.read_text()[start:]
+
+
+def test_a_token_request_that_fails_says_why(jupyter):
+    client = application(jupyter)
+    answer = httpx.post(
+        client.server["token_endpoint"], data={"grant_type": "authorization_code", "code": "x"}
+    )
+    assert "client_id is missing" in answer.json()["error_description"]
+    assert client.exchange("x").json()["error_description"]
+    assert "unknown, expired, used" in client.refresh("x").json()["error_description"]
+    answer = httpx.post(client.server["registration_endpoint"], json={})
+    assert "metadata" in answer.json()["error_description"]
 
 
 def test_a_client_is_registered_as_what_it_can_be_here(jupyter):

@@ -6,7 +6,7 @@ import re
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
@@ -79,6 +79,9 @@ def test_a_loopback_redirect_uri_may_have_any_port_and_a_public_one_only_its_own
         "http://app.example/callback",
         "javascript:alert(1)//x",
         "data:text/html,x",
+        "ms-msdt:/id?PCWDiagnostic",
+        "search-ms:query=x",
+        "ssh://-oProxyCommand=x/",
         "https://user@app.example/callback",
         "https://app.example/callback#x",
         "https://app.example/call back",
@@ -90,6 +93,13 @@ def test_a_dangerous_redirect_uri_cannot_be_registered(client, uri):
     answer = client.register(redirect_uris=[uri])
     assert answer.status_code == 400
     assert answer.json()["error"] in ("invalid_redirect_uri", "invalid_client_metadata")
+
+
+def test_a_refused_request_shows_no_link_that_starts_an_application(jupyter, person):
+    client = application(jupyter, redirect_uri="an-editor://callback", another=True)
+    page = person.open(client.authorization_url(code_challenge=None))
+    assert refused(page, "code_challenge is required")
+    assert "an-editor:" not in page.text
 
 
 # --- codes and PKCE (sections 4.5, 4.8, 2.1.1) ----------------------------------------------------
@@ -351,6 +361,37 @@ def test_only_a_logged_in_user_makes_the_gateway_fetch_a_document(jupyter, clien
     answer = stranger.open(client.authorization_url(client_id="https://127.0.0.1:9/client.json"))
     assert answer.status_code == 302
     assert urlsplit(answer.headers["Location"]).path.endswith("/login")
+
+
+@pytest.mark.parametrize(
+    ("changed", "headers", "reason"),
+    [
+        ({}, {"Sec-Fetch-Dest": "image", "Sec-Fetch-Site": "cross-site"}, "a page for a person"),
+        ({"redirect_uri": None}, {}, "redirect_uri is missing"),
+        ({"code_challenge": None}, {}, "code_challenge is missing"),
+    ],
+)
+def test_what_is_no_request_of_a_person_fetches_no_document(client, person, changed, headers, reason):
+    url = client.authorization_url(client_id="https://no-such-host.invalid/client.json", **changed)
+    assert refused(person.open(url, **headers), reason)
+    metadata = httpx.get(f"{client.server['issuer']}/.well-known/openid-configuration").json()
+    assert metadata["client_id_metadata_document_supported"] is True
+
+
+def test_a_decision_without_the_token_of_a_page_says_to_start_again(jupyter, client, person):
+    url = client.authorization_url()
+    answer = person.send("POST", url, {"decision": "approve", "_xsrf": "x"}, Origin=person.origin)
+    assert answer.status_code == 403
+    assert "start signing in from the application again" in answer.text
+
+
+def test_the_parameters_of_a_request_that_waits_for_the_login_are_not_logged(jupyter, client):
+    start = len(jupyter.log.read_text())
+    wanted = quote(f"{urlsplit(jupyter.url).path}tree?code=PLANTED", safe="")
+    Person(jupyter, logged_in=False).log_in(f"{jupyter.url}login?next={wanted}")
+    log = jupyter.log.read_text()[start:]
+    assert "/login?next=" in log
+    assert "PLANTED" not in log
 
 
 @pytest.mark.parametrize(

@@ -249,6 +249,18 @@ async def test_where_documents_cannot_be_reached_clients_are_told_to_register(si
     assert fetched.reachable
 
 
+async def test_one_host_that_cannot_be_reached_says_nothing_about_others_that_were(site, fetched, clock):
+    await fetched.client(site.url)
+    for _ in range(2):
+        with pytest.raises(BadClientError, match=r"request failed: .*\w"):
+            await fetched.client("https://no-such-host.invalid/client.json")
+    assert fetched.reachable
+    clock.now += 3601
+    with pytest.raises(BadClientError, match="connect again"):
+        await fetched.client("https://no-such-host.invalid/client.json")
+    assert not fetched.reachable
+
+
 async def test_a_document_that_is_refused_says_nothing_about_the_others(site, fetched):
     site.publish(redirect_uris=[])
     for url in (site.url, "http://app.example/client.json"):

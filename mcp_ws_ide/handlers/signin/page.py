@@ -45,6 +45,10 @@ LOGGED_OUT: Final = (
     "your login to Jupyter ended while this page was open, so nothing was decided; "
     "start signing in from the application again, and log in"
 )
+OUTDATED: Final = (
+    "this page is too old to decide, so nothing was decided; start signing in from the application again"
+)
+NOT_A_PAGE: Final = "this address is a page for a person; open it in a window of a browser"
 STYLE: Final = (Path(__file__).parents[2] / "templates" / "mcp_ws_ide_sign_in.css").read_text()
 """The style of the page, which is part of it."""
 
@@ -154,6 +158,8 @@ class AuthorizeHandler(ExtensionHandlerJinjaMixin, ExtensionHandlerMixin, Gatewa
         if not base or self.runtime.sign_in is None:
             raise RefusedError(UNKNOWN_ADDRESS)
         client_id = self.get_query_argument("client_id", "")
+        if client_id.startswith("https:"):
+            self._check_before_fetching()
         try:
             client = await self.runtime.sign_in.client(client_id)
         except BadClientError as error:
@@ -167,6 +173,18 @@ class AuthorizeHandler(ExtensionHandlerJinjaMixin, ExtensionHandlerMixin, Gatewa
         except ValueError as error:
             raise server.invalid_target(grant, str(error)) from None
         return server, client, grant, choice
+
+    def _check_before_fetching(self) -> None:
+        """Refuse what can be seen without the client's document, which another site's picture must not have fetched.
+
+        Raises:
+            RefusedError: the request is no navigation, or lacks a parameter.
+        """
+        if self.request.headers.get("Sec-Fetch-Dest", "document") != "document":
+            raise RefusedError(NOT_A_PAGE)
+        for name in ("response_type", "redirect_uri", "code_challenge"):
+            if not self.get_query_argument(name, ""):
+                raise RefusedError(f"{name} is missing")
 
     def _choice(self, resource: str, base: str) -> Choice:
         """Return what a resource leaves to the user.
@@ -259,15 +277,20 @@ class AuthorizeHandler(ExtensionHandlerJinjaMixin, ExtensionHandlerMixin, Gatewa
         """Say why a request cannot be granted; the user has to follow the link back to the client."""
         self.runtime.gateway.metrics.refusals["sign_in"] += 1
         self.set_status(400)
-        location = error.location
+        # A link to an application's own scheme would start that application, and nobody has approved it.
+        location = error.location if error.location.startswith(("https:", "http:")) else ""
         self._render(problem=str(error), location=location, redirect=host_of(location) if location else "")
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Write an error as a page, because a person reads it."""
         error = kwargs.get("exc_info", (None, None, None))[1]
         problem = http_error_message(error) or self._reason
-        if status_code == 403 and self.request.method == "POST" and self.current_user is None:
+        if not hasattr(self, "_current_user"):  # refused before Jupyter has looked for one
+            self.current_user = None
+        elif status_code == 403 and self.request.method == "POST" and self.current_user is None:
             problem = LOGGED_OUT
+        elif status_code == 403 and "_xsrf" in problem:
+            problem = OUTDATED
         for name, value in self.error_headers.items():
             self.set_header(name, value)
         self._render(problem=problem, location="")
