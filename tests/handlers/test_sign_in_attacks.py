@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 import pytest
 
-from tests.conftest import BOUND, Jupyter
+from tests.conftest import BOUND, Jupyter, wait_until
 from tests.signing_in import REDIRECT, Application, Person, application, challenge_of, parameters_of
 
 EVIL = "https://evil.example"
@@ -389,9 +389,8 @@ def test_the_parameters_of_a_request_that_waits_for_the_login_are_not_logged(jup
     start = len(jupyter.log.read_text())
     wanted = quote(f"{urlsplit(jupyter.url).path}tree?code=PLANTED", safe="")
     Person(jupyter, logged_in=False).log_in(f"{jupyter.url}login?next={wanted}")
-    log = jupyter.log.read_text()[start:]
-    assert "/login?next=" in log
-    assert "PLANTED" not in log
+    wait_until(lambda: "/login?next=" in jupyter.log.read_text()[start:], what="the line of the login")
+    assert "PLANTED" not in jupyter.log.read_text()[start:]
 
 
 @pytest.mark.parametrize(
