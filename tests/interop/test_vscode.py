@@ -178,22 +178,26 @@ def by_url_alone(url: str) -> dict[str, Any]:
     return {"servers": {"demo": {"type": "http", "url": f"{url}mcp-ws/servers/demo"}}}
 
 
-def check_token_and_session(gateway: Jupyter) -> None:
+async def check_sign_in(
+    window: Window, gateway: Jupyter, log_in: Callable[[Any], Awaitable[None]], *logs: Path
+) -> None:
+    """Sign in and call a tool; look at the token, at the session, and in every log for secrets."""
+    code = await window.sign_in(log_in)
     (token,) = gateway.rest("GET", "tokens")[1]["tokens"]
     assert token["note"] == "code-server (vscode.dev), signed in"
     assert token["servers"] == ["demo"]
     (session,) = gateway.rest("GET", "sessions")[1]["sessions"]
     assert session["user_agent"].startswith("code-server/")
+    await window.call_echo()
+    for log in logs:
+        assert secrets_of_signing_in(log, code) == []
 
 
 @pytest.mark.timeout(300)
 async def test_vs_code_signs_in_by_url_alone_and_calls_a_tool(make_jupyter, vscode):
     jupyter = make_jupyter({"demo": DEMO}, "--ServerApp.log_level=DEBUG", ip="0.0.0.0")
     window = await vscode(by_url_alone(f"http://127.0.0.2:{jupyter.port}/"))
-    code = await window.sign_in(with_token(jupyter.token))
-    check_token_and_session(jupyter)
-    await window.call_echo()
-    assert secrets_of_signing_in(jupyter.log, code) == []
+    await check_sign_in(window, jupyter, with_token(jupyter.token), jupyter.log)
 
 
 @pytest.mark.timeout(300)
@@ -204,10 +208,7 @@ async def test_vs_code_signs_in_through_nginx_with_tls(make_jupyter, vscode, cer
         # Without the system's own authorities, VS Code takes those of Node, to which the environment adds one.
         of_node = {"http.systemCertificates": False}
         window = await vscode(by_url_alone(f"https://127.0.0.2:{nginx.port}/"), **of_node)
-        code = await window.sign_in(with_token(jupyter.token))
-        check_token_and_session(jupyter)
-        await window.call_echo()
-        assert [secrets_of_signing_in(log, code) for log in (jupyter.log, nginx.log)] == [[], []]
+        await check_sign_in(window, jupyter, with_token(jupyter.token), jupyter.log, nginx.log)
     finally:
         nginx.stop()
 
@@ -218,10 +219,7 @@ async def test_vs_code_signs_in_through_the_hubs_login(vscode, tmp_path):
     try:
         gateway = hub.server_of(USERS[0], {"demo": DEMO})
         window = await vscode(by_url_alone(gateway.url))
-        code = await window.sign_in(log_in_as_ana)
-        check_token_and_session(gateway)
-        await window.call_echo()
-        assert [secrets_of_signing_in(log, code) for log in (hub.log, hub.proxy_log)] == [[], []]
+        await check_sign_in(window, gateway, log_in_as_ana, hub.log, hub.proxy_log)
     finally:
         hub.stop()
 
