@@ -86,6 +86,10 @@ class Tab:
         """Go to a route of the page, such as ``server/demo/tools/echo``."""
         self.page.goto(f"{self.root}{query}#/{place}")
 
+    def arrives(self, place: str) -> None:
+        """Wait until the page has gone to a route; Playwright learns of it after the key or click that led there."""
+        self.page.wait_for_url(lambda url: url.endswith(f"#/{place}"))
+
     def connected(self) -> None:
         self.page.locator(".state[data-state=connected]").wait_for()
 
