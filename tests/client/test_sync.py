@@ -160,8 +160,16 @@ def test_errors_of_connecting_and_of_the_protocol_pass_unchanged(jupyter, mcp):
         mcp.read("demo://nothing/there")
 
 
+@pytest.fixture
+def interrupts():
+    """Let SIGINT raise KeyboardInterrupt, also where the tests run in the background, which ignores it."""
+    kept = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, kept)
+
+
 @pytest.mark.parametrize("stop", ["timeout", "interrupt"])
-def test_a_call_that_is_given_up_is_cancelled_at_the_server(jupyter, stop):
+def test_a_call_that_is_given_up_is_cancelled_at_the_server(jupyter, interrupts, stop):
     states: list[Any] = []
     with opened(jupyter, "fast", on_state=states.append) as mcp:
         slow = {"steps": 1000, "delay": 0.05}
