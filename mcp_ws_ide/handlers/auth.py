@@ -201,7 +201,10 @@ class EndpointHandler(GatewayHandler):
         error = kwargs.get("exc_info", (None, None, None))[1]
         message = http_error_message(error) or self._reason
         if status_code == 401:
-            self.set_header("WWW-Authenticate", challenge(message, challenge_parameters(self)))
+            presented = self._presented_token() is not None or bool(self.get_query_argument("ticket", ""))
+            self.set_header(
+                "WWW-Authenticate", challenge(message, challenge_parameters(self), presented=presented)
+            )
         for name, value in self.error_headers.items():
             self.set_header(name, value)
         self.set_header("Content-Type", "application/json")

@@ -74,8 +74,16 @@ def refusal_body(status: int, message: str, outcome: str = "") -> dict[str, Any]
     return {"jsonrpc": "2.0", "id": None, "error": error, "message": message, "status": status}
 
 
-def challenge(message: str, more: str = "") -> str:
-    """Return the value of ``WWW-Authenticate`` for a 401 (RFC 6750 section 3), with more parameters at its end."""
+def challenge(message: str, more: str = "", *, presented: bool = True) -> str:
+    """Return the value of ``WWW-Authenticate`` for a 401 (RFC 6750 section 3).
+
+    Args:
+        more: further parameters, for its end.
+        presented: whether the request had a token. Without one, no error is named (section 3.1): a client that reads
+            ``invalid_token`` may renew a token that it does not have, in place of signing in.
+    """
+    if not presented:
+        return f'Bearer realm="Jupyter"{more}'
     text = "".join(c for c in message if " " <= c <= "~" and c not in '"\\')
     return f'Bearer realm="Jupyter", error="invalid_token", error_description="{text}"{more}'
 

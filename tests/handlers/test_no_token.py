@@ -201,7 +201,11 @@ def test_a_refusal_is_a_json_rpc_error_and_a_401_a_challenge(jupyter, kind, toke
     assert answer["error"]["data"] == {"status": 401, "outcome": "not_sent"}
     challenge = {name.lower(): value for name, value in answered.items()}["www-authenticate"]
     assert challenge.startswith('Bearer realm="Jupyter"')
-    assert answer["message"].partition(";")[0] in challenge
+    if token is None:  # RFC 6750 section 3.1: a client that had no token must not take it for an invalid one
+        assert "error" not in challenge
+    else:
+        assert 'error="invalid_token"' in challenge
+        assert answer["message"].partition(";")[0] in challenge
 
 
 async def test_the_sdk_shows_the_reason_of_a_refusal(jupyter):
