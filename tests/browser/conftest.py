@@ -173,7 +173,11 @@ class Road:
                 if not self._open:
                     link.close()
                     continue
-                onward = socket.create_connection(("127.0.0.1", self._target))
+                try:
+                    onward = socket.create_connection(("127.0.0.1", self._target))
+                except OSError:
+                    link.close()  # the others that wait are not to hang
+                    continue
                 self._links += [link, onward]
                 for source, drain in ((link, onward), (onward, link)):
                     threading.Thread(target=self._carry, args=(source, drain), daemon=True).start()

@@ -574,6 +574,43 @@ def test_a_lost_tap_reconnects_without_losing_or_repeating_records(open_tab, man
         road.close()
 
 
+def test_what_a_silent_network_holds_is_given_up_and_tried_again(open_tab, managed):
+    """A network that drops packets closes no connection, and the system notices after minutes."""
+    road = Road(managed.port)
+    try:
+        tab = open_tab(f"http://127.0.0.1:{road.port}/user/a%40b/", own=managed)
+        tab.page.clock.install()
+        tab.page.reload()
+        live(tab)
+        road.cut()
+        tab.page.locator("[data-tap=waiting]").wait_for()
+        road.hold()
+        road.mend()
+        tab.page.evaluate(RECONNECT)
+        tab.page.locator("[data-tap=connecting]").wait_for()
+        tab.page.clock.fast_forward(15_000)
+        tab.page.locator("[data-tap=waiting]").filter(has_text="has not answered for 15 s").wait_for()
+        tab.go("servers")
+        asked_again(tab, "Jupyter has not answered for 30 s: check the network")
+        road.release()
+        tab.page.get_by_text("Jupyter has not answered").wait_for(state="detached")
+        live(tab)
+        tab.quiet(network=True)
+    finally:
+        road.close()
+
+
+def asked_again(tab: Tab, error: str) -> None:
+    """Let the page's time pass until it shows an error."""
+    shown = tab.page.get_by_text(error).first
+
+    def passes() -> bool:
+        tab.page.clock.fast_forward(10_000)
+        return bool(shown.count())
+
+    wait_until(passes, what=error)
+
+
 def test_records_that_the_gateway_no_longer_has_show_as_a_gap(open_tab, make_jupyter):
     own = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.tap_grace=0")
     road = Road(own.port)

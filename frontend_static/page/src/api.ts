@@ -2,6 +2,9 @@
 
 import { ofStatus } from "../../src/intermediaries.js";
 
+/** Milliseconds that the answer to a GET may take. Other requests may wait for a server to start. */
+const ANSWER_TIME = 30_000;
+
 /** Path of the Jupyter server, with a slash at its end. */
 export const baseUrl = document.documentElement.dataset["baseUrl"] ?? "/";
 
@@ -157,14 +160,7 @@ export async function answerOf(path: string, options: RequestOptions = {}): Prom
     headers: { "X-XSRFToken": xsrfCookie(), ...(body === undefined ? {} : { "Content-Type": "application/json" }), ...headers },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   };
-  let response: Response;
-  try {
-    response = await fetch(`${baseUrl}mcp-ws/api/${path}`, init);
-  } catch (error) {
-    if (options.signal?.aborted) throw error;
-    throw new ApiError(0, "Jupyter does not answer: check that it runs, then reload the page");
-  }
-  const text = await response.text();
+  const { response, text } = await answered(`${baseUrl}mcp-ws/api/${path}`, init);
   const answer = text ? parsed(text) : {};
   if (response.ok && answer !== undefined && !response.redirected) return { body: answer, headers: response.headers };
   if (response.redirected || (response.ok && answer === undefined)) {
@@ -176,6 +172,23 @@ export async function answerOf(path: string, options: RequestOptions = {}): Prom
     throw new ApiError(response.status, `something other than the gateway answered ${response.status}; ${interference.cure}`);
   }
   throw new ApiError(response.status, messageIn(answer) || response.statusText || `status ${response.status}`, answer);
+}
+
+/** Fetch a response with its body. A GET that takes longer than {@link ANSWER_TIME} fails: a network that drops packets would hold it for minutes. */
+async function answered(url: string, init: RequestInit): Promise<{ response: Response; text: string }> {
+  const late = new AbortController();
+  const limited = init.method === "GET" && !init.signal;
+  const timer = limited ? setTimeout(() => late.abort(), ANSWER_TIME) : undefined;
+  try {
+    const response = await fetch(url, limited ? { ...init, signal: late.signal } : init);
+    return { response, text: await response.text() };
+  } catch (error) {
+    if (init.signal?.aborted) throw error;
+    if (late.signal.aborted) throw new ApiError(0, `Jupyter has not answered for ${ANSWER_TIME / 1_000} s: check the network`);
+    throw new ApiError(0, "Jupyter does not answer: check that it runs, then reload the page");
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** Tell the gateway what proxies did to this page, so that it is named everywhere. */

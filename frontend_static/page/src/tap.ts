@@ -45,6 +45,8 @@ const PROTOCOL = "mcp.tap.v1";
 /** Milliseconds before the first reconnect; doubled with each attempt, up to MAX_DELAY. */
 const FIRST_DELAY = 500;
 const MAX_DELAY = 15_000;
+/** Milliseconds that a connection may take to open: a network that drops packets would hold it for minutes. */
+const OPEN_TIME = 15_000;
 
 export class Tap {
   readonly state: Signal<TapState> = signal({ kind: "off" });
@@ -52,6 +54,7 @@ export class Tap {
   #take: (lines: readonly string[]) => void;
   #link: WebSocket | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #opening: ReturnType<typeof setTimeout> | undefined;
   #attempt = 0;
   #after = 0;
   #instance = "";
@@ -96,10 +99,19 @@ export class Tap {
     this.state.value = { kind: "connecting" };
     const link = new WebSocket(url, PROTOCOL);
     this.#link = link;
+    clearTimeout(this.#opening);
+    this.#opening = setTimeout(() => this.#late(link), OPEN_TIME);
     link.onmessage = ({ data }) => this.#received(String(data));
     link.onclose = ({ code, reason }) => {
       if (this.#link === link) void this.#lost(code, reason);
     };
+  }
+
+  /** Give up a connection that has not opened, unless it has ended since. */
+  #late(link: WebSocket): void {
+    if (this.#link !== link || this.state.peek().kind !== "connecting") return;
+    this.#wait(`Jupyter has not answered for ${OPEN_TIME / 1_000} s`);
+    link.close();
   }
 
   #received(text: string): void {
@@ -125,14 +137,21 @@ export class Tap {
       this.state.value = { kind: "refused", reason: message.slice(REFUSED.length) };
       return;
     }
+    this.#wait(message);
+  }
+
+  /** Connect again later. */
+  #wait(reason: string): void {
+    this.#link = undefined;
     this.#attempt += 1;
     const delay = Math.min(FIRST_DELAY * 2 ** (this.#attempt - 1), MAX_DELAY) * (0.5 + Math.random() / 2);
-    this.state.value = { kind: "waiting", attempt: this.#attempt, at: Date.now() + delay, reason: message };
+    this.state.value = { kind: "waiting", attempt: this.#attempt, at: Date.now() + delay, reason };
     this.#timer = setTimeout(() => this.#open(), delay);
   }
 
   #close(): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#opening);
     const link = this.#link;
     this.#link = undefined;
     link?.close(1000);
