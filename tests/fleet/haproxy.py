@@ -87,7 +87,15 @@ class OwnHAProxy(HAProxy):
                 stderr=log,
                 env=environment,
             )
-        wait_until(self._path.exists, what="HAProxy")
+        wait_until(self._answers, what="HAProxy")
+
+    def _answers(self) -> bool:
+        """Whether it listens: its socket is there before that."""
+        assert self.process.poll() is None, "HAProxy does not start"
+        try:
+            return bool(self.tell("show info"))
+        except OSError:
+            return False
 
     def stop(self) -> None:
         self.process.kill()
