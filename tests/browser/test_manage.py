@@ -582,11 +582,11 @@ def test_what_a_silent_network_holds_is_given_up_and_tried_again(open_tab, manag
         tab.page.clock.install()
         tab.page.reload()
         live(tab)
-        road.cut()
-        tab.page.locator("[data-tap=waiting]").wait_for()
+        call(managed, "fast", "tools/list", own="before")
+        messages(tab).filter(has_text="before").first.wait_for()
         road.hold()
-        road.mend()
-        tab.page.evaluate(RECONNECT)
+        call(managed, "fast", "tools/list", own="meanwhile")
+        tab.page.clock.fast_forward(60_000)
         tab.page.locator("[data-tap=connecting]").wait_for()
         tab.page.clock.fast_forward(15_000)
         tab.page.locator("[data-tap=waiting]").filter(has_text="has not answered for 15 s").wait_for()
@@ -594,7 +594,29 @@ def test_what_a_silent_network_holds_is_given_up_and_tried_again(open_tab, manag
         asked_again(tab, "Jupyter has not answered for 30 s: check the network")
         road.release()
         tab.page.get_by_text("Jupyter has not answered").wait_for(state="detached")
+        tab.go("traffic")
+        messages(tab).filter(has_text="meanwhile").first.wait_for()
+        assert tab.page.locator("[role=option].gap").count() == 0
+        tab.quiet(network=True)
+    finally:
+        road.close()
+
+
+def test_a_page_that_was_away_replaces_a_live_feed_that_may_be_dead(open_tab, managed):
+    road = Road(managed.port)
+    try:
+        tab = open_tab(f"http://127.0.0.1:{road.port}/user/a%40b/", own=managed)
+        tab.page.clock.install()
+        tab.page.reload()
         live(tab)
+        tab.page.evaluate("dispatchEvent(new Event('online'))")
+        assert tab.page.locator("[data-tap=live]").count() == 1, "something came a moment ago"
+        road.hold()
+        tab.page.clock.fast_forward(21_000)
+        tab.page.evaluate("dispatchEvent(new Event('online'))")
+        tab.page.locator("[data-tap=connecting]").wait_for()
+        road.release()
+        tab.page.locator("[data-tap=live]").wait_for()
         tab.quiet(network=True)
     finally:
         road.close()

@@ -1,6 +1,7 @@
 /** The gateway's tap (docs/guides/inspector.md): a live feed of records over a WebSocket that reconnects without gaps. */
 
 import { signal, type Signal } from "@preact/signals";
+import { watchPage } from "../../src/page.js";
 import { ApiError, baseUrl, rest } from "./api.js";
 
 /** One record, as the gateway sends it; tests/vectors/tap_record.json holds both sides to one table. */
@@ -47,6 +48,10 @@ const FIRST_DELAY = 500;
 const MAX_DELAY = 15_000;
 /** Milliseconds that a connection may take to open: a network that drops packets would hold it for minutes. */
 const OPEN_TIME = 15_000;
+/** Milliseconds without a record after which the connection is replaced: a browser does not notice that a network has dropped it. */
+const SILENCE = 60_000;
+/** The same where the page or its network was away. */
+const SILENCE_AWAY = 20_000;
 
 export class Tap {
   readonly state: Signal<TapState> = signal({ kind: "off" });
@@ -55,6 +60,10 @@ export class Tap {
   #link: WebSocket | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #opening: ReturnType<typeof setTimeout> | undefined;
+  #silence: ReturnType<typeof setTimeout> | undefined;
+  /** When something came last. */
+  #heard = 0;
+  #unwatch: (() => void) | undefined;
   #attempt = 0;
   #after = 0;
   #instance = "";
@@ -77,7 +86,10 @@ export class Tap {
   /** Watch until the returned function is called. The next watcher continues from there. */
   watch(): () => void {
     this.#watchers += 1;
-    if (this.#watchers === 1) this.#open();
+    if (this.#watchers === 1) {
+      this.#open();
+      this.#unwatch = watchPage({ wake: () => this.#awake(), doubt: () => undefined, leave: () => undefined });
+    }
     return () => {
       this.#watchers -= 1;
       if (this.#watchers === 0) this.#close();
@@ -114,7 +126,25 @@ export class Tap {
     link.close();
   }
 
+  /** The page or its network is back. */
+  #awake(): void {
+    if (this.state.peek().kind === "waiting") this.retry();
+    else if (Date.now() - this.#heard > SILENCE_AWAY) this.#replace();
+  }
+
+  /** Replace a connection that may be dead; what it has not delivered comes over the next one. */
+  #replace(): void {
+    if (this.state.peek().kind !== "live" || document.hidden) return;
+    const link = this.#link;
+    this.#link = undefined;
+    link?.close(1000);
+    this.#open();
+  }
+
   #received(text: string): void {
+    this.#heard = Date.now();
+    clearTimeout(this.#silence);
+    this.#silence = setTimeout(() => this.#replace(), SILENCE);
     const lines = text.split("\n");
     const last = JSON.parse(lines.at(-1) ?? "{}") as TapRecord;
     if (last.event === "attached" && last.instance !== undefined) {
@@ -152,6 +182,8 @@ export class Tap {
   #close(): void {
     clearTimeout(this.#timer);
     clearTimeout(this.#opening);
+    clearTimeout(this.#silence);
+    this.#unwatch?.();
     const link = this.#link;
     this.#link = undefined;
     link?.close(1000);
