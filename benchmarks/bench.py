@@ -30,7 +30,7 @@ TOKEN = "benchmark"
 ROWS = [(32, 1024), (256, 1024), (1, 1024), (1, 65536)]
 """Clients and request size in bytes."""
 OURS = {"gateway": "gateway", "compiled": "compiled"}
-PEERS = {"echo": "Tornado echo", "supergateway": "supergateway"}
+PEERS = {"echo": "Tornado echo", "supergateway": "supergateway", "against": "other state"}
 """What is measured, and its name in the table."""
 UNLIMITED = (
     "--MCPWebSocketApp.max_links_per_second=0",
@@ -51,6 +51,11 @@ def main() -> None:
     parser.add_argument(
         "--compiled", type=Path, help="Python of an environment with the compiled build, to be measured too"
     )
+    parser.add_argument(
+        "--against",
+        type=Path,
+        help="tree of another state of the sources, to be measured too (git worktree add)",
+    )
     parser.add_argument("--only-memory", action="store_true", help="measure the memory, but not the CPU")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -62,6 +67,10 @@ def main() -> None:
             if options.compiled:
                 rig.start_gateway(
                     "compiled", build / "mcp.json", *UNLIMITED, python=str(options.compiled.absolute())
+                )
+            if options.against:
+                rig.start_gateway(
+                    "against", build / "mcp.json", *UNLIMITED, tree=str(options.against.absolute())
                 )
             if not options.only_memory:
                 print_costs(rig, options.calls, options.rounds)
@@ -169,19 +178,22 @@ class Rig:
         wait_for(f"http://127.0.0.1:{port}/status")
 
     def start_gateway(
-        self, name: str, configuration: Path, *arguments: str, python: str = sys.executable
+        self, name: str, configuration: Path, *arguments: str, python: str = sys.executable, tree: str = ""
     ) -> None:
-        """Start a Jupyter with the gateway, on the port it had before, and wait until it answers."""
+        """Start a Jupyter with the gateway, on the port it had before, and wait until it answers.
+
+        ``tree`` is a directory from which Python takes the package, in place of the installed one.
+        """
         port = self.ports.get(name) or free_port()
         jupyter = [python, "-m", "jupyter_server", "--no-browser", "--allow-root"]
         jupyter += [f"--ServerApp.port={port}", f"--ServerApp.root_dir={self._build}"]
         jupyter += [f"--MCPWebSocketApp.server_files={configuration}", *arguments]
-        self._start(name, jupyter, port)
+        self._start(name, jupyter, port, **({"PYTHONPATH": tree} if tree else {}))
         self.paths[name] = "/mcp-ws/servers/echo"
         wait_for(f"http://127.0.0.1:{port}/mcp-ws/api/health")
 
-    def _start(self, name: str, command: list[str], port: int) -> None:
-        environment = {**os.environ, "JUPYTER_TOKEN": TOKEN, "JUPYTER_RUNTIME_DIR": str(self._build)}
+    def _start(self, name: str, command: list[str], port: int, **more: str) -> None:
+        environment = {**os.environ, **more, "JUPYTER_TOKEN": TOKEN, "JUPYTER_RUNTIME_DIR": str(self._build)}
         environment |= {"JUPYTER_DATA_DIR": str(self._build), "JUPYTER_CONFIG_DIR": str(self._build)}
         # Not in the directory of the sources, which Python would prefer to the compiled build.
         process = subprocess.Popen(
