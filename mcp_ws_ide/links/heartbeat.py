@@ -39,7 +39,7 @@ class Heartbeat:
         self._links.add(link)
 
     async def run(self, on_tick: Callable[[], Any]) -> None:
-        """Beat until cancelled; an exception of ``on_tick`` is logged and the clock continues."""
+        """Beat until cancelled; an exception of a link or of ``on_tick`` is logged and the clock continues."""
         while True:
             await asyncio.sleep(TICK)
             now = time.monotonic()
@@ -47,8 +47,15 @@ class Heartbeat:
                 if link.closed:
                     self._links.discard(link)
                 else:
-                    link.heartbeat(now)
+                    self._beat(link, now)
             try:
                 on_tick()
             except Exception:  # one failed task must not stop pings, expiry and reloads
                 log.exception("a periodic task failed")
+
+    def _beat(self, link: Beating, now: float) -> None:
+        """Call a link; one that fails must not cost the others their pings."""
+        try:
+            link.heartbeat(now)
+        except Exception:
+            log.exception("the heartbeat of a link failed")

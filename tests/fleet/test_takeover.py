@@ -31,7 +31,7 @@ async def test_a_session_of_a_gateway_that_is_stopped_is_given_up_and_goes_on_at
         stopping = asyncio.create_task(asyncio.to_thread(fleet.jupyters[0].stop))
         assert await ask(one, 2, text="after") == "after"
         await stopping
-        assert len(fleet.sessions(1)) == 1
+        await until(lambda: len(fleet.sessions(1)) == 1, what="the take-over")
         assert (one.states["Connected"], one.states["Lost"]) == (1, 0)
         await fleet.started(0)
 

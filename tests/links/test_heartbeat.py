@@ -20,6 +20,25 @@ class Pulse:
         self.beats += 1
 
 
+class Faint(Pulse):
+    """A link whose heartbeat fails."""
+
+    def heartbeat(self, now: float) -> None:
+        super().heartbeat(now)
+        raise RuntimeError("link")
+
+
+async def test_the_clock_survives_a_failing_link(monkeypatch, caplog):
+    monkeypatch.setattr(clock, "TICK", 0.01)
+    heartbeat, faint, alive = Heartbeat(), Faint(closed=False), Pulse(closed=False)
+    heartbeat.add(faint)
+    heartbeat.add(alive)
+    task = asyncio.create_task(heartbeat.run(lambda: None))
+    await until(lambda: faint.beats >= 2 and alive.beats >= 2)
+    task.cancel()
+    assert "the heartbeat of a link failed" in caplog.text
+
+
 async def test_the_clock_forgets_closed_links_and_survives_a_failing_chore(monkeypatch, caplog):
     monkeypatch.setattr(clock, "TICK", 0.01)
     chores, heartbeat = [], Heartbeat()

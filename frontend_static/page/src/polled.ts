@@ -21,18 +21,20 @@ export class Polled<T> {
 
   /** Request it now. */
   refresh(): Promise<void> {
-    this.#pending ??= this.#request().finally(() => (this.#pending = undefined));
+    this.#pending ??= this.#request();
     return this.#pending;
   }
 
   async #request(): Promise<void> {
     clearTimeout(this.#timer);
-    try {
-      this.value.value = await this.ask();
-      this.error.value = undefined;
-    } catch (error) {
-      this.error.value = error instanceof ApiError ? error : new ApiError(0, String(error));
-    }
+    const [value, error] = await this.ask().then(
+      (answer) => [answer, undefined] as const,
+      (failure: unknown) => [undefined, failure instanceof ApiError ? failure : new ApiError(0, String(failure))] as const,
+    );
+    this.#pending = undefined; // before anything is shown: what begins to watch with this answer needs a request of its own
+    if (error === undefined) this.value.value = value;
+    this.error.value = error;
+    clearTimeout(this.#timer);
     if (this.#watchers > 0) this.#timer = setTimeout(() => this.#due(), this.every);
   }
 

@@ -15,7 +15,7 @@ await build({
 // Parts of the page that do not need a browser, for the unit tests.
 const page = new URL("../../page/src/", import.meta.url).pathname;
 await build({
-  entryPoints: [`${page}apps/host.ts`, `${page}apps/resource.ts`, `${page}form/dates.ts`, `${page}form/json-place.ts`, `${page}form/recent.ts`, `${page}form/schema.ts`, `${page}form/check.ts`, `${page}mcp/closing.ts`, `${page}mcp/lists.ts`, `${page}mcp/pages.ts`, `${page}mcp/tasks.ts`, `${page}mcp/wire.ts`, `${page}results/python.ts`, `${page}results/shape.ts`, `${page}route.ts`, `${page}traffic/filter.ts`, `${page}traffic/row.ts`, `${page}traffic/rows.ts`],
+  entryPoints: [`${page}apps/host.ts`, `${page}apps/resource.ts`, `${page}form/dates.ts`, `${page}form/json-place.ts`, `${page}form/recent.ts`, `${page}form/schema.ts`, `${page}form/check.ts`, `${page}mcp/closing.ts`, `${page}mcp/lists.ts`, `${page}mcp/pages.ts`, `${page}mcp/tasks.ts`, `${page}mcp/wire.ts`, `${page}polled.ts`, `${page}results/python.ts`, `${page}results/shape.ts`, `${page}route.ts`, `${page}traffic/filter.ts`, `${page}traffic/row.ts`, `${page}traffic/rows.ts`],
   outdir: new URL("../../build/page", import.meta.url).pathname,
   outbase: page,
   bundle: true,
