@@ -574,52 +574,54 @@ def test_a_lost_tap_reconnects_without_losing_or_repeating_records(open_tab, man
         road.close()
 
 
-def test_what_a_silent_network_holds_is_given_up_and_tried_again(open_tab, managed):
+@pytest.fixture
+def away(open_tab: Callable[..., Tab], managed: Jupyter) -> Iterator[tuple[Tab, Road]]:
+    """A tab with a live feed, whose time the test advances, and the network between it and the gateway."""
+    road = Road(managed.port)
+    try:
+        tab = open_tab(f"http://127.0.0.1:{road.port}/user/a%40b/", own=managed)
+        tab.page.clock.install()
+        tab.page.reload()
+        live(tab)
+        yield tab, road
+        tab.quiet(network=True)
+    finally:
+        road.close()
+
+
+def test_what_a_silent_network_holds_is_given_up_and_tried_again(away, managed):
     """A network that drops packets closes no connection, and the system notices after minutes."""
-    road = Road(managed.port)
-    try:
-        tab = open_tab(f"http://127.0.0.1:{road.port}/user/a%40b/", own=managed)
-        tab.page.clock.install()
-        tab.page.reload()
-        live(tab)
-        call(managed, "fast", "tools/list", own="before")
-        messages(tab).filter(has_text="before").first.wait_for()
-        road.hold()
-        call(managed, "fast", "tools/list", own="meanwhile")
-        tab.page.clock.fast_forward(60_000)
-        tab.page.locator("[data-tap=connecting]").wait_for()
-        tab.page.clock.fast_forward(15_000)
-        tab.page.locator("[data-tap=waiting]").filter(has_text="has not answered for 15 s").wait_for()
-        tab.go("servers")
-        asked_again(tab, "Jupyter has not answered for 30 s: check the network")
-        road.release()
-        tab.page.get_by_text("Jupyter has not answered").wait_for(state="detached")
-        tab.go("traffic")
-        messages(tab).filter(has_text="meanwhile").first.wait_for()
-        assert tab.page.locator("[role=option].gap").count() == 0
-        tab.quiet(network=True)
-    finally:
-        road.close()
+    tab, road = away
+    call(managed, "fast", "tools/list", own="before")
+    messages(tab).filter(has_text="before").first.wait_for()
+    road.hold()
+    call(managed, "fast", "tools/list", own="meanwhile")
+    tab.page.clock.fast_forward(60_000)
+    tab.page.locator("[data-tap=connecting]").wait_for()
+    tab.page.clock.fast_forward(15_000)
+    tab.page.locator("[data-tap=waiting]").filter(has_text="has not answered for 15 s").wait_for()
+    tab.go("servers")
+    asked_again(tab, "Jupyter has not answered for 30 s: check the network")
+    road.release()
+    tab.page.get_by_text("Jupyter has not answered").wait_for(state="detached")
+    tab.go("traffic")
+    messages(tab).filter(has_text="meanwhile").first.wait_for()
+    assert tab.page.locator("[role=option].gap").count() == 0
 
 
-def test_a_page_that_was_away_replaces_a_live_feed_that_may_be_dead(open_tab, managed):
-    road = Road(managed.port)
-    try:
-        tab = open_tab(f"http://127.0.0.1:{road.port}/user/a%40b/", own=managed)
-        tab.page.clock.install()
-        tab.page.reload()
-        live(tab)
-        tab.page.evaluate("dispatchEvent(new Event('online'))")
-        assert tab.page.locator("[data-tap=live]").count() == 1, "something came a moment ago"
-        road.hold()
-        tab.page.clock.fast_forward(21_000)
-        tab.page.evaluate("dispatchEvent(new Event('online'))")
-        tab.page.locator("[data-tap=connecting]").wait_for()
-        road.release()
-        tab.page.locator("[data-tap=live]").wait_for()
-        tab.quiet(network=True)
-    finally:
-        road.close()
+def test_a_page_that_was_away_replaces_a_live_feed_that_may_be_dead(away):
+    tab, road = away
+    opened: list[Any] = []
+    tab.page.on("websocket", lambda link: opened.append(link))
+    # Something came a moment ago: nothing is replaced.
+    tab.page.evaluate("dispatchEvent(new Event('online'))")
+    road.hold()
+    tab.page.clock.fast_forward(21_000)
+    tab.page.evaluate("dispatchEvent(new Event('online'))")
+    tab.page.locator("[data-tap=connecting]").wait_for()
+    road.release()
+    tab.page.locator("[data-tap=live]").wait_for()
+    assert len(opened) == 1
 
 
 def asked_again(tab: Tab, error: str) -> None:

@@ -33,9 +33,10 @@ async def test_the_clock_survives_a_failing_link(monkeypatch, caplog):
     heartbeat, faint, alive = Heartbeat(), Faint(closed=False), Pulse(closed=False)
     heartbeat.add(faint)
     heartbeat.add(alive)
-    task = asyncio.create_task(heartbeat.run(lambda: None))
-    await until(lambda: faint.beats >= 2 and alive.beats >= 2)
-    task.cancel()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(heartbeat.run(lambda: None))
+        await until(lambda: faint.beats >= 2 and alive.beats >= 2)
+        task.cancel()
     assert "the heartbeat of a link failed" in caplog.text
 
 
