@@ -221,8 +221,10 @@ class Kernel:
 
 
 @pytest.fixture(scope="module")
-def kernel(jupyter) -> Iterator[Kernel]:
+def kernel(jupyter, tmp_path_factory) -> Iterator[Kernel]:
     kernel = Kernel(jupyter)
+    folder = tmp_path_factory.mktemp("notebook")  # the guide writes a file
+    kernel.run(f"import os; os.chdir({str(folder)!r})")
     kernel.run("from mcp_ws_ide.client import connect_sync; mcp = connect_sync('demo')")
     yield kernel
     kernel.end()

@@ -17,7 +17,8 @@ import pytest
 import mcp_ws_ide
 from tests.chromium import CHROMIUM, LAUNCH
 from tests.conftest import BOUND, DEMO, FAST_SERVER, TESTS, Jupyter, wait_until
-from tests.interop.conftest import PACKAGES, need, node
+from tests.interop.conftest import PACKAGES, node
+from tests.programs import need
 
 ROOT = Path(__file__).parents[2]
 AXE = ROOT / "frontend_static" / "node_modules" / "axe-core" / "axe.min.js"
@@ -34,7 +35,7 @@ NETWORK = re.compile(r"WebSocket connection to|net::ERR_|Failed to load resource
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """A browser. While it exists, Playwright's event loop runs, so tests cannot be coroutines."""
-    need(CHROMIUM is not None, "chromium")
+    need(CHROMIUM, "chromium")
     page = Path(mcp_ws_ide.__file__).parent / "static" / "page.json"
     need(page.exists(), "the page ('make page')")
     from playwright.sync_api import sync_playwright

@@ -17,6 +17,7 @@ from websockets.sync.client import connect
 from tests.browser import lab
 from tests.chromium import CHROMIUM
 from tests.conftest import Jupyter
+from tests.programs import need
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(lab.BUILT)]
 SHARED = "mcp_ws_ide-0.1.0.data/data/share/jupyter/labextensions/mcp-ws-ide"
@@ -29,9 +30,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path) -> None:
-    if not (lab.ENVIRONMENT / ".installed").exists():
-        assert not os.environ.get("CI"), "JupyterLab is missing"
-        pytest.skip("there is no JupyterLab here; make .venv-lab/.installed")
+    need((lab.ENVIRONMENT / ".installed").exists(), "the environment with JupyterLab")
     lab.install(wheel)
 
 
@@ -45,9 +44,7 @@ def jupyter(installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        assert not os.environ.get("CI"), "chromium is missing"
-        pytest.skip("no chromium on this machine")
+    need(CHROMIUM, "chromium")
     with lab.chromium() as running:
         yield running
 

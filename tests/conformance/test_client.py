@@ -12,7 +12,8 @@ from mcp_ws_ide.conformance.client.run import NoClientError, check_client
 from mcp_ws_ide.conformance.verdicts import Verdict
 from tests.conformance.test_server import having, others
 from tests.conftest import PROGRAMS
-from tests.interop.conftest import MCP1, ON_SDK_1, need, node
+from tests.interop.conftest import MCP1, ON_SDK_1, node
+from tests.programs import need
 
 HERE = Path(__file__).parent
 TRANSPORTS = HERE.parents[1] / "frontend_static" / "dist" / "index.js"

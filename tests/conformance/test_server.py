@@ -24,7 +24,8 @@ from mcp_ws_ide.conformance.verdicts import Verdict
 from mcp_ws_ide.conformance.wire import Exchange, Link, open_link
 from tests.conftest import DEMO, FAST_SERVER, SERVERS, free_port, wait_until
 from tests.handlers.test_no_token import OPEN
-from tests.interop.conftest import MCP1, PACKAGES, need, node
+from tests.interop.conftest import MCP1, PACKAGES, node
+from tests.programs import need
 
 PATIENCE = 60.0
 """Seconds to wait for an answer that comes."""

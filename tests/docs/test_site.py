@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import BOUND
-from tests.interop.conftest import need
+from tests.programs import need
 
 pytestmark = pytest.mark.pure("reads the sources of the package")
 
@@ -35,7 +35,7 @@ OPTIONS = re.compile(r"mkdocs build (.+) --site-dir")
 
 def built(site: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Build the site as ``make docs`` does."""
-    need(importlib.util.find_spec("material") is not None, "mkdocs-material")
+    need(importlib.util.find_spec("material"), "mkdocs-material")
     (as_made,) = OPTIONS.findall((ROOT / "Makefile").read_text(encoding="utf-8"))
     return subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", *as_made.split(), "--site-dir", str(site), *options],

@@ -19,7 +19,8 @@ import pytest_asyncio
 from tests.chaos import ChaosLink
 from tests.chromium import CHROMIUM, LAUNCH
 from tests.conftest import BOUND, DEMO, FAST_SERVER, Jupyter, until
-from tests.interop.conftest import need, node
+from tests.interop.conftest import node
+from tests.programs import need
 
 ROOT = Path(__file__).parents[2]
 FRONTEND = ROOT / "frontend_static"
@@ -172,7 +173,7 @@ async def launch() -> AsyncIterator[Callable[[], Awaitable[Any]]]:
 
         async def browser() -> Any:
             if not running:
-                need(CHROMIUM is not None, "chromium")
+                need(CHROMIUM, "chromium")
                 from playwright.async_api import async_playwright
 
                 playwright = await stack.enter_async_context(async_playwright())
@@ -209,7 +210,7 @@ async def page_driver(
 @pytest.fixture(scope="session")
 def frontend() -> Path:
     """The built client."""
-    need(BUILT.exists() and node() is not None, "the TypeScript client")
+    need(BUILT.exists() and node(), "the TypeScript client")
     return FRONTEND
 
 

@@ -16,7 +16,7 @@ from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.inspector.choosing import address
 from tests.conftest import FAST_SERVER, Jupyter
 from tests.inspector.test_cli import COMMAND, run
-from tests.inspector.test_terminal import TMUX, Terminal
+from tests.inspector.test_terminal import Terminal
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +50,6 @@ def test_without_a_terminal_several_gateways_are_an_error_that_lists_them(two):
     assert run(two[0], "servers", "--url", two[1].url).returncode == 0
 
 
-@pytest.mark.skipif(
-    TMUX is None and "CI" not in os.environ, reason="tmux is not installed; .ci/run installs it"
-)
 async def test_in_a_terminal_one_of_them_is_chosen_by_number(two):
     variables = {k: v for k, v in two[0].environment.items() if k != "JUPYTER_TOKEN"}
     started = Terminal([*COMMAND], {**variables, "TERM": "xterm-256color", "PYTHONPATH": os.getcwd()})

@@ -16,6 +16,7 @@ import pytest
 from mcp_ws_ide.inspector.model.copy_forms import FORMS, TOKEN, NoCommandError, ascii_json, call_of
 from tests.conftest import BOUND, MODERN, PROGRAMS
 from tests.inspector.records import Transcript, call, done
+from tests.programs import need
 
 CURL = shutil.which("curl")
 HANDSHAKE = {
@@ -64,8 +65,7 @@ def program(file: Path, text: str) -> list[str]:
 async def test_a_copied_command_repeats_the_request(
     jupyter, tmp_path, form, modern, method, params, expected
 ):
-    if form == "curl" and CURL is None and "CI" not in os.environ:
-        pytest.skip("curl is not installed; .ci/run installs it")
+    need(form != "curl" or CURL, "curl")
     text = copied(seen(modern, method, **params), jupyter.url, form)
     assert jupyter.token not in text
     assert text.replace("\n", "").isprintable()

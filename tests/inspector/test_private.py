@@ -21,7 +21,7 @@ from mcp_ws_ide.inspector.recording import Header, RecordingError
 from mcp_ws_ide.inspector.wrap_command import WrapRecording
 from tests.conftest import BOUND, FAST_SERVER, Peer, interrupt, until
 from tests.inspector.test_cli import COMMAND
-from tests.inspector.test_terminal import TMUX, Terminal
+from tests.inspector.test_terminal import Terminal
 
 WRAPPED = [FAST_SERVER["command"], *FAST_SERVER["args"]]
 
@@ -223,9 +223,6 @@ def test_a_server_is_named_after_its_program(command, name):
     assert server_name(command) == name
 
 
-@pytest.mark.skipif(
-    TMUX is None and "CI" not in os.environ, reason="tmux is not installed; .ci/run installs it"
-)
 async def test_in_a_terminal_it_opens_the_screens_and_ctrl_c_ends_everything(tmp_path):
     variables = {**environment(tmp_path), "TERM": "xterm-256color"}
     # tmux keeps its socket among the temporary files, which must be empty at the end.

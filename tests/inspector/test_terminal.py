@@ -24,17 +24,16 @@ from mcp_ws_ide.inspector.app.shutdown import LEAVE
 from mcp_ws_ide.inspector.recording import Header
 from tests.conftest import BOUND, Jupyter, Peer, until
 from tests.inspector.records import Transcript, call
+from tests.programs import need
 
 TMUX = shutil.which("tmux")
-pytestmark = pytest.mark.skipif(
-    TMUX is None and "CI" not in os.environ, reason="tmux is not installed; .ci/run installs it"
-)
 
 
 class Terminal:
     """A tmux server of its own with one window of 80 × 24."""
 
     def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        need(TMUX, "tmux")
         self.name = f"mcp-ws-{uuid.uuid4().hex}"
         environment = {key: value for key, value in environment.items() if key != "TMUX"}
         # A shell says the exit code: tmux itself does not always collect it.
@@ -44,9 +43,8 @@ class Terminal:
         )
 
     def run(self, *arguments: str, environment: dict[str, str] | None = None) -> str:
-        assert TMUX is not None, "tmux is missing"
         done = subprocess.run(
-            [TMUX, "-L", self.name, *arguments],
+            [str(TMUX), "-L", self.name, *arguments],
             env=environment,
             capture_output=True,
             text=True,

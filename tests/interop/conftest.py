@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ pytest.register_assert_rewrite("tests.interop.proxies")
 
 from tests.conftest import BOUND, DEMO, Jupyter, on_sdk  # noqa: E402
 from tests.prefork import Prefork  # noqa: E402
+from tests.programs import need  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ROOT / ".npm-env" / "node_modules"
@@ -39,13 +39,6 @@ def npm() -> str:
     """Path of npm; Node is beside it."""
     beside = Path(sys.executable).with_name("npm")
     return str(beside) if beside.exists() else shutil.which("npm") or "npm"
-
-
-def need(present: bool, what: str) -> None:
-    """Skip where an optional peer is missing; in continuous integration that is a failure."""
-    if not present:
-        assert not os.environ.get("CI"), f"{what} is missing; 'make test' installs it"
-        pytest.skip(f"{what} is missing; 'make test' installs it")
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.chromium import CHROMIUM, LAUNCH
 from tests.conftest import BOUND, OUTSIDE
-from tests.interop.conftest import PACKAGES, need, node
+from tests.interop.conftest import PACKAGES, node
 from tests.interop.test_typescript import program
+from tests.programs import need
 
 MCP_REMOTE: Final = "MCP CLI Proxy"
 """What mcp-remote calls itself."""
@@ -137,7 +138,7 @@ async def page_of(
     url: str, log_in: Callable[[Any], Awaitable[None]], launch: dict[str, Any] = LAUNCH
 ) -> AsyncIterator[Any]:
     """What the user sees after the login."""
-    need(CHROMIUM is not None, "chromium")
+    need(CHROMIUM, "chromium")
     from playwright.async_api import async_playwright
 
     async with async_playwright() as playwright:

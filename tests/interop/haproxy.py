@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 from tests.conftest import free_port, wait_until
-from tests.interop.conftest import need
+from tests.programs import need
 
 
 class HAProxy:
@@ -24,7 +24,7 @@ class HAProxy:
 
     def __init__(self, settings: str, rules: str, port: int, folder: Path) -> None:
         program = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
-        need(program is not None, "haproxy")
+        need(program, "haproxy")
         self.port = free_port()
         file = folder / "haproxy.cfg"
         file.write_text(

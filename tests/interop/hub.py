@@ -16,8 +16,9 @@ import httpx
 import psutil
 
 from tests.conftest import BOUND, free_port, wait_until
-from tests.interop.conftest import PACKAGES, need, node
+from tests.interop.conftest import PACKAGES, node
 from tests.interop.proxies import Outside
+from tests.programs import need
 
 PROXY = PACKAGES / "configurable-http-proxy" / "bin" / "configurable-http-proxy"
 SERVICE_TOKEN = "service-token-0123456789"

@@ -11,7 +11,7 @@ from typing import Final
 
 from tests.conftest import Jupyter, free_port, wait_until
 from tests.handlers.test_tls import Certificates
-from tests.interop.conftest import need
+from tests.programs import need
 
 CONFIGURATION: Final = Path(__file__).parents[2] / "docs" / "operate" / "nginx.conf"
 
@@ -43,7 +43,7 @@ class Nginx:
 
     def __init__(self, served: str, folder: Path) -> None:
         self.program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-        need(self.program is not None, "nginx")
+        need(self.program, "nginx")
         self.port = free_port()
         temporary = "".join(
             f"{name}_temp_path {folder}/{name};"

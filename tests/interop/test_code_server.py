@@ -19,8 +19,9 @@ from websockets.exceptions import InvalidStatus
 from mcp_ws_ide.client import UnauthorizedError, connect
 from tests.chromium import CHROMIUM, LAUNCH
 from tests.conftest import BOUND, DEMO, FAST_SERVER, MODERN, Jupyter, Peer, free_port, wait_until
-from tests.interop.conftest import ROOT, echo_on_the_page, need, node
+from tests.interop.conftest import ROOT, echo_on_the_page, node
 from tests.interop.proxies import Outside, ThroughAProxy
+from tests.programs import need
 
 pytestmark = [pytest.mark.node, pytest.mark.heavy]
 PROGRAM = ROOT / ".npm-env" / "code-server" / "node_modules" / "code-server" / "out" / "node" / "entry.js"
@@ -190,10 +191,10 @@ def test_an_entry_asked_for_through_absproxy_has_the_public_address(outside):
 
 
 @pytest.mark.chromium
+@pytest.mark.parametrize("outside", ["absproxy"], indirect=True)
 async def test_the_page_works_below_absproxy(outside):
-    if "absproxy" not in outside.url:
-        pytest.skip("/proxy/ hides its prefix from the page, which docs/operate/proxies.md says")
-    need(CHROMIUM is not None, "chromium")
+    """Not below ``/proxy/``, which hides its prefix from the page: docs/operate/proxies.md."""
+    need(CHROMIUM, "chromium")
     from playwright.async_api import async_playwright
 
     async with async_playwright() as playwright:

@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.conftest import FAST_SERVER, Jupyter, Peer
-from tests.interop.conftest import need
+from tests.programs import need
 
 pytestmark = pytest.mark.heavy
 

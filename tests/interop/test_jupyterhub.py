@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.chromium import CHROMIUM, LAUNCH
 from tests.conftest import BOUND, DEMO, FAST_SERVER, MODERN, Peer, response_in, until, wait_until
-from tests.interop.conftest import echo_on_the_page, need
+from tests.interop.conftest import echo_on_the_page
 from tests.interop.consent import (
     BY_URL_ALONE,
     PAGE,
@@ -32,6 +32,7 @@ from tests.interop.consent import (
 )
 from tests.interop.hub import NAMESAKE_TOKEN, PASSWORD, USERS, Hub, log_in_as_ana
 from tests.interop.proxies import Outside, ThroughAProxy
+from tests.programs import need
 
 pytestmark = [pytest.mark.node, pytest.mark.heavy]
 
@@ -255,7 +256,7 @@ async def test_the_hub_leaves_no_process_when_it_stops_a_server(hub):
 
 @pytest.mark.chromium
 async def test_the_page_works_after_a_login_at_the_hub(ana):
-    need(CHROMIUM is not None, "chromium")
+    need(CHROMIUM, "chromium")
     from playwright.async_api import async_playwright
 
     async with async_playwright() as playwright:
@@ -288,7 +289,7 @@ async def test_another_user_of_the_hub_approves_nothing_on_this_server(ana):
     """They have no access to the server, so the Hub does not let them see the page."""
     from playwright.async_api import async_playwright
 
-    need(CHROMIUM is not None, "chromium")
+    need(CHROMIUM, "chromium")
     with Running(sys.executable, SDK_CLIENT, f"{ana.url}mcp-ws/servers/demo") as client:
         url = client.until(PAGE)
         async with async_playwright() as playwright:

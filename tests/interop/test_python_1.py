@@ -10,8 +10,8 @@ import pytest
 
 from tests.chaos import ChaosLink
 from tests.conftest import BOUND, child, wait_until
-from tests.interop.conftest import need
 from tests.interop.test_python_2 import CALLS, NODE_SERVERS
+from tests.programs import need
 
 
 @pytest.mark.parametrize("scheme", ["ws", "http"])

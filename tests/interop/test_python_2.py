@@ -17,7 +17,7 @@ from mcp.shared.exceptions import MCPError
 
 from mcp_ws_ide.client import websocket_transport
 from tests.conftest import BOUND, until
-from tests.interop.conftest import need
+from tests.programs import need
 
 MODERN = "2026-07-28"
 NODE_SERVERS = ("everything", "filesystem")

@@ -18,12 +18,13 @@ from tests.chaos import ChaosLink
 from tests.chromium import CHROMIUM
 from tests.conftest import BOUND, DEMO, Jupyter, until
 from tests.handlers.test_tls import Certificates
-from tests.interop.conftest import ROOT, need
+from tests.interop.conftest import ROOT
 from tests.interop.consent import PICTURES, secrets_of_signing_in, with_token
 from tests.interop.hub import USERS, Hub, log_in_as_ana
 from tests.interop.nginx import Nginx, documented
 from tests.interop.test_code_server import CodeServer
 from tests.interop.vscode_dev import vscode_dev
+from tests.programs import need
 
 pytestmark = [pytest.mark.node, pytest.mark.chromium, pytest.mark.ides]
 FOLDER = ROOT / ".npm-env" / "code-server-whole" / "node_modules" / "code-server"
@@ -123,7 +124,7 @@ def certificates(tmp_path) -> Certificates:
 @pytest.fixture
 async def vscode(tmp_path, certificates) -> AsyncIterator:
     """Open a window of Chromium with VS Code, for the content of a workspace's ``mcp.json``, and further settings."""
-    need(CHROMIUM is not None, "chromium")
+    need(CHROMIUM, "chromium")
     need((FOLDER / "lib/vscode/node_modules").exists(), "VS Code of code-server ('make interop-ides')")
     from playwright.async_api import async_playwright
 
