@@ -48,7 +48,7 @@ def test_a_test_of_a_good_way_finds_nothing_and_leaves_nothing_in_jupyters_log(j
     client, start = client_of(jupyter.url, jupyter.token), len(jupyter.log.read_text())
     assert client.blocked_handshake() == ""
     assert client.refused_length() == ""
-    network.noticed(client)
+    network.test_path(client)
     jupyter.request("GET", "mcp-ws/api/no-such-route")
     wait_until(lambda: "no-such-route" in jupyter.log.read_text()[start:], what="a warning that comes later")
     written = jupyter.log.read_text()[start:]
@@ -58,7 +58,7 @@ def test_a_test_of_a_good_way_finds_nothing_and_leaves_nothing_in_jupyters_log(j
 
 def test_a_gateway_token_which_opens_servers_only_makes_no_request():
     with answering(b"") as (url, arrived):
-        assert network.noticed(client_of(url, "mcpws_" + "x" * 43)) == []
+        assert network.test_path(client_of(url, "mcpws_" + "x" * 43)) == []
         assert arrived == []
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
 from mcp_ws_ide.inspector import baseline, network, report
 from mcp_ws_ide.inspector.asking import ask
-from mcp_ws_ide.inspector.expectations import Expectations, milliseconds
+from mcp_ws_ide.inspector.durations import milliseconds, seconds
+from mcp_ws_ide.inspector.expectations import Expectations
 from mcp_ws_ide.inspector.model.definitions import (
     UNSEEN,
     Drift,
@@ -29,9 +29,9 @@ from mcp_ws_ide.inspector.sources import (
     AddCommand,
     Find,
     journal_of,
-    print_utf8,
     say,
     say_if_empty,
+    set_stdout_utf8,
     source_arguments,
 )
 from mcp_ws_ide.rest_client import GatewayClient
@@ -66,11 +66,11 @@ def run_check(find: Find, options: argparse.Namespace) -> int:
             approved = {name: members for name, members in approved.items() if name == options.server}
         verdict.uncompared.extend(unseen(servers, approved))
     if options.file is None:
-        verdict.network.extend(network.noticed(GatewayClient(find())))
+        verdict.network.extend(network.test_path(GatewayClient(find())))
     if options.save_baseline is not None:
         _save(options.save_baseline, servers, failures)
     if options.format == "junit":
-        print_utf8()
+        set_stdout_utf8()
     print(FORMATS[options.format](verdict))
     if not verdict.passed:
         return 1
@@ -119,17 +119,17 @@ def categories(text: str) -> tuple[str, ...]:
     return names
 
 
-def add(commands: Any, command: AddCommand, duration: Callable[[str], float]) -> None:
+def add(commands: Any, command: AddCommand) -> None:
     """Add the command to the parser."""
     check = command(commands, "check", run_check, "check traffic for problems; exit with 1 if any is found")
-    source_arguments(check, duration)
+    source_arguments(check)
     help_text = f"comma-separated problems to look for (default {','.join(report.DEFAULT)})"
     check.add_argument("--fail-on", type=categories, default=report.DEFAULT, metavar="WHAT", help=help_text)
     check.add_argument(
         "--format", choices=list(FORMATS), default="text", help="format of the report (default text)"
     )
     help_text = "report requests as pending after this time (default 0s in a file, 5s live)"
-    check.add_argument("--pending-after", type=duration, metavar="TIME", help=help_text)
+    check.add_argument("--pending-after", type=seconds, metavar="TIME", help=help_text)
     help_text = "fail unless a tool that matches is called (* and ? as in file names); may be repeated"
     check.add_argument("--expect-tool", action="append", default=[], metavar="PATTERN", help=help_text)
     help_text = "fail if a tool that matches is called; may be repeated"

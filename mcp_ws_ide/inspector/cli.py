@@ -27,6 +27,7 @@ from mcp_ws_ide.inspector import (
     commands,
     diff_command,
     drain,
+    durations,
     instances,
     network,
     wrap_command,
@@ -36,7 +37,7 @@ from mcp_ws_ide.inspector.collecting import end_with_reader, stop_on_signals
 from mcp_ws_ide.inspector.model.filters import FilterError, FilterTooSlowError, parse
 from mcp_ws_ide.inspector.names import check_live
 from mcp_ws_ide.inspector.recording import RecordingError
-from mcp_ws_ide.inspector.sources import Find, narrowed, print_utf8, say
+from mcp_ws_ide.inspector.sources import Find, narrowed, say, set_stdout_utf8
 from mcp_ws_ide.inspector.tail import format_record
 from mcp_ws_ide.inspector.terminal import is_plain, no_full_screen
 from mcp_ws_ide.rest_client import GatewayClient
@@ -61,7 +62,6 @@ examples:
 """
 OF_WRAP: Final = frozenset({"--name", "--port", "--env-vars", "--token-file"})
 """Options before ``--`` that take a value."""
-UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class Formatter(argparse.HelpFormatter):
@@ -223,10 +223,10 @@ def _parser() -> argparse.ArgumentParser:
     tail.add_argument("--json", action="store_true", help="print one JSON object per record")
     tail.add_argument("--server", help="show only this server")
     tail.add_argument("--session", help="show only this session (id, or beginning of it)")
-    commands.add(known, _command, duration)
-    check_command.add(known, _command, duration)
-    drain.add(known, _command, duration)
-    instances.add(known, _command, duration)
+    commands.add(known, _command)
+    check_command.add(known, _command)
+    drain.add(known, _command)
+    instances.add(known, _command)
     diff_command.add(known)
     wrap_command.add(known, port)
     _json_option(_command(known, "servers", run_servers, "list the configured servers"))
@@ -246,7 +246,10 @@ def _add_token(known: Any) -> None:
         help="a server that the token gives access to; may be repeated",
     )
     mint.add_argument(
-        "--expires", type=duration, default=30 * 86400, help="lifetime, for example 1h or 30d (default 30d)"
+        "--expires",
+        type=durations.seconds,
+        default=30 * 86400,
+        help="lifetime, for example 1h or 30d (default 30d)",
     )
     mint.add_argument(
         "--allow-tool",
@@ -276,14 +279,6 @@ def _command(known: Any, name: str, run: Any, help_text: str) -> argparse.Argume
 
 def _json_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the gateway's response as one JSON object")
-
-
-def duration(text: str) -> float:
-    """Return the seconds of ``90s``, ``15m``, ``12h`` or ``30d``."""
-    match = re.fullmatch(r"(\d+)([smhd]?)", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write 90s, 15m, 12h or 30d")
-    return float(match[1]) * UNITS[match[2] or "s"]
 
 
 def port(text: str) -> int:
@@ -317,7 +312,7 @@ def run_tail(find: Find, options: argparse.Namespace) -> int:
     colour = terminal and "NO_COLOR" not in os.environ and not is_plain()
     dropped = 0
     if options.json:
-        print_utf8()
+        set_stdout_utf8()
     client = GatewayClient(find())
     check_live(client, options.server, options.session)
     for text in client.records(server=options.server, session=options.session):
@@ -362,7 +357,7 @@ def run_servers(find: Find, options: argparse.Namespace) -> int:
     if missing and any(server["transport"] == "stdio" for server in answer["servers"]):
         what = 'not passed to servers (list those that they need under "env_vars")'
         print(visible(f"notice: {what}: {', '.join(missing)}"), file=sys.stderr)
-    for sentence in network.noticed(client):
+    for sentence in network.test_path(client):
         print(f"notice: network: {sentence}", file=sys.stderr)
     return 0
 

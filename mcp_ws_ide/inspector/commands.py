@@ -11,7 +11,7 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import chain
 from typing import Any, TextIO
@@ -20,6 +20,7 @@ from mcp_ws_ide.importing import many_imports
 from mcp_ws_ide.inspector import export, report
 from mcp_ws_ide.inspector.choosing import endpoint
 from mcp_ws_ide.inspector.collecting import Sieve, collect, end_with_reader, stop_on_signals
+from mcp_ws_ide.inspector.durations import seconds
 from mcp_ws_ide.inspector.model.difference import Path
 from mcp_ws_ide.inspector.model.filters import Filter, parse
 from mcp_ws_ide.inspector.model.journal import Journal
@@ -33,11 +34,11 @@ from mcp_ws_ide.inspector.sources import (
     file_argument,
     journal_of,
     load,
-    most,
+    max_bytes,
     narrowed,
-    print_utf8,
     say,
     say_if_empty,
+    set_stdout_utf8,
     source_arguments,
 )
 from mcp_ws_ide.inspector.terminal import no_full_screen
@@ -95,7 +96,7 @@ def run_export(find: Find, options: argparse.Namespace) -> int:
 @contextmanager
 def _output(path: str, overwrite: bool) -> Iterator[TextIO]:
     if path == STANDARD:
-        print_utf8()
+        set_stdout_utf8()
         yield sys.stdout
         sys.stdout.flush()
         return
@@ -117,7 +118,7 @@ def run_open(find: Find, options: argparse.Namespace) -> int:
     with many_imports():
         from mcp_ws_ide.inspector.app.app import run_file
 
-    return run_file(options.file, most(options), parse(options.filter))
+    return run_file(options.file, max_bytes(options), parse(options.filter))
 
 
 # --- replay --------------------------------------------------------------------------------------
@@ -184,16 +185,16 @@ def path(text: str) -> Path:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def add(commands: Any, command: AddCommand, duration: Callable[[str], float]) -> None:
+def add(commands: Any, command: AddCommand) -> None:
     """Add the commands of this module to the parser."""
-    _add_record(commands, command, duration)
+    _add_record(commands, command)
     _add_open(commands, command)
-    _add_replay(commands, command, duration)
-    _add_stats(commands, command, duration)
+    _add_replay(commands, command)
+    _add_stats(commands, command)
     _add_export(commands, command)
 
 
-def _add_record(commands: Any, command: AddCommand, duration: Callable[[str], float]) -> None:
+def _add_record(commands: Any, command: AddCommand) -> None:
     record = command(commands, "record", run_record, "record traffic to a file, until interrupted")
     record.add_argument(
         "-o",
@@ -211,7 +212,7 @@ def _add_record(commands: Any, command: AddCommand, duration: Callable[[str], fl
     record.add_argument(
         "--for",
         dest="seconds",
-        type=duration,
+        type=seconds,
         metavar="TIME",
         help="stop after this time, for example 30s or 5m (default: until interrupted)",
     )
@@ -223,7 +224,7 @@ def _add_open(commands: Any, command: AddCommand) -> None:
     opened.add_argument("--filter", default="", help="show only what matches, in the filter language")
 
 
-def _add_replay(commands: Any, command: AddCommand, duration: Callable[[str], float]) -> None:
+def _add_replay(commands: Any, command: AddCommand) -> None:
     replay = command(
         commands, "replay", run_replay, "send a recording's requests again and compare the responses"
     )
@@ -238,16 +239,16 @@ def _add_replay(commands: Any, command: AddCommand, duration: Callable[[str], fl
     help_text = "a path that may differ, for example result.content[*].text; may be repeated"
     replay.add_argument("--ignore", type=path, action="append", default=[], metavar="PATH", help=help_text)
     replay.add_argument(
-        "--timeout", type=duration, default=30.0, metavar="TIME", help="timeout of one response (default 30s)"
+        "--timeout", type=seconds, default=30.0, metavar="TIME", help="timeout of one response (default 30s)"
     )
     replay.add_argument("--quiet", action="store_true", help="print only differences")
 
 
-def _add_stats(commands: Any, command: AddCommand, duration: Callable[[str], float]) -> None:
+def _add_stats(commands: Any, command: AddCommand) -> None:
     stats = command(
         commands, "stats", run_stats, "print counts, durations and sizes per server, method and tool"
     )
-    source_arguments(stats, duration)
+    source_arguments(stats)
     stats.add_argument("--json", action="store_true", help="print one JSON object")
     orders = ("count", "errors", "p50", "p95", "max", "size")
     stats.add_argument("--sort", choices=orders, default="count", help="sort order (default count)")

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
+from mcp_ws_ide.inspector.durations import seconds
 from mcp_ws_ide.inspector.sources import AddCommand, Find, say
 from mcp_ws_ide.rest_client import GatewayClient
 
@@ -20,7 +20,7 @@ WAIT_SECONDS: Final = 60.0
 """Seconds that ``--wait`` waits, unless ``--timeout`` says otherwise."""
 
 
-def add(known: Any, command: AddCommand, duration: Callable[[str], float]) -> None:
+def add(known: Any, command: AddCommand) -> None:
     """Add the command to the command line."""
     drain = command(
         known, "drain", run_drain, "move a gateway's sessions to the gateways that share its engine"
@@ -36,7 +36,7 @@ def add(known: Any, command: AddCommand, duration: Callable[[str], float]) -> No
         help="return when it has no session left that can move, and no request in flight; for a preStop hook",
     )
     drain.add_argument(
-        "--timeout", type=duration, default=WAIT_SECONDS, help="how long --wait waits (default 60s)"
+        "--timeout", type=seconds, default=WAIT_SECONDS, help="how long --wait waits (default 60s)"
     )
 
 

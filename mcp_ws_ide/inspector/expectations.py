@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,8 +14,6 @@ from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Kind, Status
 MISSING: Final = "missing-tool"
 FORBIDDEN: Final = "forbidden-tool"
 SLOW: Final = "slow"
-UNITS: Final = {"ms": 1.0, "s": 1e3, "m": 60e3}
-"""Milliseconds of each unit of ``--max-duration``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +77,3 @@ def _duration(journal: Journal, row: int) -> float:
     if store.status_of(row) is Status.PENDING:
         return (store.mono[-1] - store.mono[row - store.first]) * 1000
     return store.latency_of(row) or 0.0
-
-
-def milliseconds(text: str) -> float:
-    """Return the milliseconds of ``500ms``, ``2s``, ``1.5s`` or ``1m``."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m)", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write 500ms, 2s, 1.5s or 1m")
-    return float(match[1]) * UNITS[match[2]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
 from typing import Any
 
 from mcp_ws_ide.inspector.model.instances import described
@@ -14,7 +13,7 @@ from mcp_ws_ide.rest_client import GatewayClient
 from mcp_ws_ide.sanitise import visible
 
 
-def add(known: Any, command: AddCommand, duration: Callable[[str], float]) -> None:
+def add(known: Any, command: AddCommand) -> None:
     """Add the command to the command line."""
     listed = command(
         known, "instances", run_instances, "list the gateways that share the sessions of this one"

@@ -10,7 +10,7 @@ from mcp_ws_ide.rest_client import GatewayClient
 from mcp_ws_ide.sanitise import visible
 
 
-def noticed(client: GatewayClient) -> list[str]:
+def test_path(client: GatewayClient) -> list[str]:
     """Test the path to a gateway; return a sentence for each problem that anyone has noticed on it within an hour.
 
     With a gateway token, which gives no access to this list, return none.

@@ -12,6 +12,7 @@ from typing import Final
 
 from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.inspector.collecting import Sieve, collect, end_with_reader, stop_on_signals
+from mcp_ws_ide.inspector.durations import seconds
 from mcp_ws_ide.inspector.model.filters import literal
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.names import check_live, check_recorded
@@ -32,7 +33,7 @@ def say(text: str) -> None:
     print(f"mcp-ws-inspect: {visible(text)}", file=sys.stderr)
 
 
-def print_utf8() -> None:
+def set_stdout_utf8() -> None:
     """Print in UTF-8 from now on, whatever the locale: what follows is for programs, or is a file."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="replace")
@@ -48,7 +49,7 @@ def narrowed(text: str, options: argparse.Namespace) -> str:
 def load(options: argparse.Namespace, take: Callable[[list[str]], object], journal: Journal) -> Header:
     """Pass the batches of a file to ``take``, which fills the journal; report what is wrong with its end."""
     path = options.file
-    recording = Recording(path, most(options))
+    recording = Recording(path, max_bytes(options))
     with closing(recording):
         for batch in recording.batches():
             take(batch)
@@ -59,7 +60,7 @@ def load(options: argparse.Namespace, take: Callable[[list[str]], object], journ
     return recording.header
 
 
-def most(options: argparse.Namespace) -> int | None:
+def max_bytes(options: argparse.Namespace) -> int | None:
     """The bytes that a file may hold when it is decompressed; None if the command line does not say."""
     return None if options.max_mib is None else options.max_mib << 20
 
@@ -71,7 +72,7 @@ def file_argument(parser: argparse.ArgumentParser, help_text: str, nargs: str | 
 
 
 def size_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the argument of :func:`most`."""
+    """Add the argument of :func:`max_bytes`."""
     text = "decompress at most this many MiB of a .zst file (default: the larger of 64 and 200 times the file's size)"
     parser.add_argument("--max-mib", type=_mib, metavar="N", help=text)
 
@@ -123,14 +124,14 @@ def say_if_empty(journal: Journal) -> None:
         say("no message was seen, so there is nothing to report")
 
 
-def source_arguments(parser: argparse.ArgumentParser, duration: Callable[[str], float]) -> None:
+def source_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of :func:`journal_of`."""
     file_argument(parser, "a recording, or - for standard input (default: watch the live gateway)", "?")
     parser.add_argument("--server", help="consider only this server")
     parser.add_argument(
         "--for",
         dest="seconds",
-        type=duration,
+        type=seconds,
         metavar="TIME",
         help="how long to watch the live gateway, for example 30s (default: until interrupted)",
     )

@@ -24,6 +24,7 @@ from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.inspector.cli import main
 from mcp_ws_ide.inspector.collecting import SIGNALS, Sieve, collect, stop_on_signals
+from mcp_ws_ide.inspector.durations import milliseconds, seconds
 from mcp_ws_ide.inspector.model.filters import parse
 from mcp_ws_ide.inspector.sources import narrowed
 from mcp_ws_ide.inspector.watch import Watch
@@ -719,6 +720,27 @@ def test_check_expects_and_forbids_tools_and_limits_durations(tmp_path, argument
 
 
 def test_a_duration_that_cannot_be_read_is_refused(tmp_path):
+    for text in ("soon", "", "1.5x", "-1s", "1w", "٣s"):
+        with pytest.raises(argparse.ArgumentTypeError, match="is not a duration; write 500ms, "):
+            milliseconds(text)
+    with pytest.raises(argparse.ArgumentTypeError, match="'500' has no unit; write 500ms or 500s"):
+        milliseconds("500")
     refused = inspect("check", "r.jsonl", "--max-duration", "soon")
     assert refused.returncode == 2
-    assert "'soon' is not a duration; write 500ms, 2s, 1.5s or 1m" in refused.stderr
+    assert "'soon' is not a duration; write 500ms, 90s, 15m, 12h or 30d" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("500ms", 0.5),
+        ("90s", 90),
+        ("90", 90),
+        ("1.5s", 1.5),
+        ("15m", 900),
+        ("12h", 43_200),
+        ("30d", 2_592_000),
+    ],
+)
+def test_durations_have_five_units(text, expected):
+    assert seconds(text) == pytest.approx(expected)
