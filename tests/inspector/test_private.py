@@ -52,7 +52,13 @@ async def start(home: Path, *arguments: str) -> tuple[asyncio.subprocess.Process
 
 
 def family(pid: int) -> list[psutil.Process]:
+    """Return the descendants of a process."""
     return psutil.Process(pid).children(recursive=True)
+
+
+def running(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Return those that have not ended; one that has may be a zombie."""
+    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
 
 async def test_it_serves_shows_the_traffic_and_leaves_nothing_behind(tmp_path):
@@ -72,12 +78,12 @@ async def test_it_serves_shows_the_traffic_and_leaves_nothing_behind(tmp_path):
                 record = json.loads(await process.stdout.readline())
                 if record["id"] == "w" and record["kind"] == "response":
                     break
-        family_ = family(process.pid)
-        assert len(family_) >= 2
+        processes = family(process.pid)
+        assert len(processes) >= 2
     finally:
         code = await interrupt(process)
     assert code == 130
-    assert not [one for one in family_ if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    assert not running(processes)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -101,12 +107,10 @@ async def test_the_page_opens_at_the_server_in_a_browser_that_is_given_no_token(
 
 async def test_nothing_outlives_it_when_it_is_killed(tmp_path):
     process, _ = await start(tmp_path, "--", *WRAPPED)
-    family_ = family(process.pid)
+    processes = family(process.pid)
     process.kill()
     await process.wait()
-    await until(
-        lambda: all(not one.is_running() or one.status() == psutil.STATUS_ZOMBIE for one in family_), 20
-    )
+    await until(lambda: not running(processes), 20)
     left = [path.name for path in tmp_path.iterdir()]
     assert left
     (tmp_path / "mcp-ws-inspect-mine").mkdir()  # whatever has no lock is no gateway's
@@ -162,7 +166,7 @@ def test_a_command_that_cannot_be_run_is_refused_with_2(tmp_path):
     plain = tmp_path / "plain"
     plain.write_text("x")
     for arguments, words in (
-        (["no-such-command"], "command not found: no-such-command"),
+        (["no-such-command"], "command not found: 'no-such-command'; install it, or give its full path"),
         ([str(plain)], "not executable"),
         ([], "COMMAND is missing"),
         (["--port", "99999", "--", "cat"], "'99999' is not a port; give a number from 1 to 65535"),
@@ -230,10 +234,10 @@ async def test_in_a_terminal_it_opens_the_screens_and_ctrl_c_ends_everything(tmp
     try:
         await started.until(lambda: "LIVE" in started.screen, "the link")
         pid = int(started.run("display-message", "-p", "#{pane_pid}"))
-        family_ = await asyncio.to_thread(family, pid)
+        processes = await asyncio.to_thread(family, pid)
         started.keys("C-c")
         await started.until(lambda: started.ended == "130", "the end")
-        assert not [one for one in family_ if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+        assert not running(processes)
         assert "websocket" in started.run("capture-pane", "-p", "-S", "-200")
     finally:
         await asyncio.to_thread(started.run, "kill-server")

@@ -21,7 +21,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from tests.chromium import CHROMIUM, LAUNCH
 from tests.conftest import BOUND, DEMO, FAST_SERVER, MODERN, Peer, response_in, until, wait_until
 from tests.interop.conftest import echo_on_the_page
-from tests.interop.consent import (
+from tests.interop.hub import NAMESAKE_TOKEN, PASSWORD, USERS, Hub, log_in_as_ana
+from tests.interop.proxies import Outside, ThroughAProxy
+from tests.interop.signing_in import (
     BY_URL_ALONE,
     PAGE,
     SDK_CLIENT,
@@ -30,8 +32,6 @@ from tests.interop.consent import (
     approve,
     secrets_of_signing_in,
 )
-from tests.interop.hub import NAMESAKE_TOKEN, PASSWORD, USERS, Hub, log_in_as_ana
-from tests.interop.proxies import Outside, ThroughAProxy
 from tests.programs import need
 
 pytestmark = [pytest.mark.node, pytest.mark.heavy]

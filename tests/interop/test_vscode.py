@@ -19,9 +19,9 @@ from tests.chromium import CHROMIUM
 from tests.conftest import BOUND, DEMO, Jupyter, until
 from tests.handlers.test_tls import Certificates
 from tests.interop.conftest import ROOT
-from tests.interop.consent import PICTURES, secrets_of_signing_in, with_token
 from tests.interop.hub import USERS, Hub, log_in_as_ana
 from tests.interop.nginx import Nginx, documented
+from tests.interop.signing_in import PICTURES, secrets_of_signing_in, with_token
 from tests.interop.test_code_server import CodeServer
 from tests.interop.vscode_dev import vscode_dev
 from tests.programs import need

@@ -171,9 +171,7 @@ async def test_a_question_of_the_server_is_answered(attached):
     assert json.loads(await attached.text(number)) == {"roots": []}
 
 
-@pytest.mark.parametrize(
-    "era", ["modern"], indirect=True
-)  # which says things on its own to who listens, alone
+@pytest.mark.parametrize("era", ["modern"], indirect=True)  # a handshake-era server notifies everybody
 async def test_notifications_of_a_modern_server_reach_a_listener_until_it_is_cancelled(attached):
     def told(method: str) -> list[Any]:
         found = [m for m in attached.messages() if m.get("method") == f"notifications/{method}"]
@@ -271,7 +269,7 @@ async def test_closing_while_messages_are_written_is_bounded_and_reported_once(a
 async def test_closing_while_the_peer_is_frozen_is_bounded_and_leaves_nothing_behind(attached, supervisor):
     await attached.text(attached.call("echo", text="its own peer has opened what it needs"))
     me = psutil.Process()
-    await until(lambda: _settled(me))
+    await until_settled(me)
     before = me.num_fds(), len(asyncio.all_tasks())
     frozen = Attached(attached.peer, transport_of(attached.peer, supervisor), attached.era)
     await frozen.begin()
@@ -321,7 +319,7 @@ async def test_an_attachment_leaves_nothing_behind_however_it_ends(era, jupyter,
         for ending in ENDINGS:
             await ending(peer, supervisor, era)
         me = psutil.Process()
-        await until(lambda me=me: _settled(me))
+        await until_settled(me)
         before = me.num_fds(), len(asyncio.all_tasks()), len(me.children())
         for ending in 2 * ENDINGS:
             await ending(peer, supervisor, era)
@@ -376,10 +374,12 @@ async def _as_it_connects(peer: Peer, supervisor: ProcessSupervisor, era: str) -
 ENDINGS = (_as_it_connects, _amid_a_call, _before_anything_left, _after_an_answer)
 
 
-_last: list[int] = []
+async def until_settled(me: psutil.Process) -> None:
+    """Wait until five readings in a row agree: the peers close their ends a moment later."""
+    last: list[int] = []
 
+    def agree() -> bool:
+        last[:] = [*last[-4:], me.num_fds()]
+        return len(last) == 5 and len(set(last)) == 1
 
-def _settled(me: psutil.Process) -> bool:
-    """Whether two readings in a row agree: the peers close their ends a moment later."""
-    _last[:] = [*_last[-4:], me.num_fds()]
-    return len(_last) == 5 and len(set(_last)) == 1
+    await until(agree, what="the same number of descriptors five times in a row")
