@@ -324,8 +324,9 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, StrictExtension):
     ).tag(config=True)
     public_url = Unicode(
         help="""Address of this Jupyter server as browsers and clients see it, with the base URL: authorization servers
-        send the browser back to {public_url}mcp-ws/oauth/callback, and clients sign in there. Default: the address it
-        listens on; clients see the address in their request's Host, X-Forwarded-Host and X-Forwarded-Proto.""",
+        send the browser back to {public_url}mcp-ws/oauth/callback, and clients sign in there. Default: for
+        the callback, the address on which Jupyter listens; for signing in, the address that each client's request
+        names in Host, X-Forwarded-Host and X-Forwarded-Proto.""",
     ).tag(config=True)
     oauth_client_document = Bool(
         True,

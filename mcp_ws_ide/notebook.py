@@ -142,7 +142,7 @@ class ServerMagic:
             free = next((name for name in parameters if name not in found), None)
             if free is None:
                 raise UnusableArgumentError(
-                    "every argument is given in the line, so that none is left for the cell"
+                    "the line gives every argument, and none is left for the cell; remove one from the line"
                 )
             found[free] = self._value(free, cell, parameters)
         if missing := [name for name in _required(parameters) if name not in found]:

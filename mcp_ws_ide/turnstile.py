@@ -75,7 +75,9 @@ class Turnstile:
 
     def _turn(self) -> None:
         self._turning, self._left = False, self._seconds
-        self._pass_tasks(self._seconds - TASK_SECONDS)  # one: functions may become cheap once it is done
+        self._pass_tasks(
+            self._seconds - TASK_SECONDS
+        )  # one: it may admit a head, and calls with that head are cheap
         now = time.perf_counter()
         while self._functions and self._left > 0:
             _call_logged(self._functions.popleft())

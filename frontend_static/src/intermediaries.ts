@@ -10,7 +10,7 @@ const CURES: Readonly<Record<Interference["code"], string>> = {
   body_limit: "let the proxy accept bodies of max_message_bytes and 1 MiB more (nginx: client_max_body_size 11m)",
   head_limit:
     "raise its limit (nginx: large_client_header_buffers; HAProxy: tune.bufsize; Apache: LimitRequestFieldSize), or shorten what grows: cookies, tokens, headers",
-  length_required: "let it accept chunked bodies, or let nothing before it remove Content-Length",
+  length_required: "let it accept chunked bodies, or find what removes Content-Length before it",
   proxy_error:
     "check that the proxy reaches Jupyter and waits long enough for it (nginx: proxy_read_timeout; its error log has the reason)",
   request_limit:

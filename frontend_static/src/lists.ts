@@ -92,7 +92,7 @@ function mendItem(key: string, item: unknown, checks: Checks): [unknown, string]
   const faults: string[] = [];
   if (!("name" in members)) {
     members["name"] = members[member];
-    faults.push(`it has no name, its ${member} is shown`);
+    faults.push(`it has no name; its ${member} is shown instead`);
   }
   if (!isText(members["name"]) || members["name"] === "") return [undefined, "omitted, because its name is not a string"];
   if (key === "tools" && !isSchema(members["inputSchema"])) {

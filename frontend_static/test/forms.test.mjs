@@ -12,10 +12,10 @@ test("a mistake in JSON has its line, its column and what is wrong there", () =>
   assert.equal(place('{"a": 1,\n "b": }'), "line 2, column 7: a value is missing");
   assert.equal(place('{"a": 1\n "b": 2}'), "line 2, column 2: a comma or } is missing");
   assert.equal(place('{"a": [1, 2,]}'), "line 1, column 12: no comma may stand before ]");
-  assert.equal(place("{a: 1}"), "line 1, column 2: the name of a member must stand here, in double quotes");
-  assert.equal(place("{'a': 1}"), "line 1, column 2: the name of a member must stand here, in double quotes");
-  assert.equal(place('{"a": \'x\'}'), 'line 1, column 7: a text must stand in double quotes (")');
-  assert.equal(place('{"a": True}'), "line 1, column 7: this is not a value; a text must stand in double quotes");
+  assert.equal(place("{a: 1}"), "line 1, column 2: a member must begin with its name, in double quotes");
+  assert.equal(place("{'a': 1}"), "line 1, column 2: a member must begin with its name, in double quotes");
+  assert.equal(place('{"a": \'x\'}'), 'line 1, column 7: a string must be in double quotes (")');
+  assert.equal(place('{"a": True}'), "line 1, column 7: this is not a value; a string must be in double quotes");
   assert.equal(place('{"a": "x}'), "line 1, column 7: this text has no closing quote");
   assert.equal(place('{"a": "x\n"}'), "line 1, column 9: a line break in a text must be written as \\n");
   assert.equal(place('{"a": "\\x"}'), "line 1, column 8: this escape does not exist");

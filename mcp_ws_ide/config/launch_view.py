@@ -115,9 +115,11 @@ def _oauth(given: Any, spec: ServerSpec) -> dict[str, str] | None:
     }
 
 
-def _shown(value: Any, censored: Any) -> str | None:
-    """Return a text as the browser has it, or, where that is hidden as a whole, without its secrets."""
-    return censored if not isinstance(value, str) and "shown" not in (value or {}) else _text(value)
+def _shown(value: Any, censored: str | None) -> str | None:
+    """Return the text that the browser has; if all of it is masked there, ``censored``."""
+    if isinstance(value, str) or (isinstance(value, dict) and "shown" in value):
+        return _text(value)
+    return censored
 
 
 def _are_texts(value: Any) -> bool:

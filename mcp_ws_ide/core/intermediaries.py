@@ -108,7 +108,7 @@ KINDS: Final = {
     ),
     "length_required": Kind(
         "a proxy refuses requests without a Content-Length (411)",
-        "let it accept chunked bodies, or let nothing before it remove Content-Length",
+        "let it accept chunked bodies, or find what removes Content-Length before it",
     ),
     "buffered": Kind(
         "a proxy holds event streams back until they end",

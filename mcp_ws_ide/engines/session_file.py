@@ -1,7 +1,7 @@
 """The SQLite file that keeps sessions: how it is opened, checked, written, compacted and set aside.
 
-Blocking; belongs to one thread at a time. It stores sessions, and beside itself a log of what changed since
-(:mod:`.log_file`), and knows what neither means: :mod:`.writer` replays the one onto the other. Layout of the database
+Blocking; belongs to one thread at a time. It stores rows of sessions, and next to them a log of later changes
+(:mod:`.log_file`), and interprets neither: :mod:`.writer` replays the log onto the sessions. Layout of the database
 (:mod:`.locked_database`):
 
 - ``sessions``: one row for each session, as :mod:`.rows` makes it;
@@ -32,7 +32,7 @@ from mcp_ws_ide.engines.machine import boot_id
 
 PAGE_BYTES: Final = 4096
 SPARE_PAGES: Final = 1536
-"""Unused pages that are kept rather than given back to the file system: more than those of a log that was deleted."""
+"""Unused pages that the file keeps, so that the next sessions need not extend it."""
 JOURNAL_BYTES: Final = 4 << 20
 """Size of SQLite's write-ahead log at which it is moved into the file, and to which it is cut then."""
 LOG_SHARE: Final = 8
@@ -63,7 +63,7 @@ class SessionFile:
         """Whether the log was begun when the file was opened, so that it need not be read."""
         self._attempted = 0
         """Bytes of the last write of sessions."""
-        self._ahead = 0
+        self._wal_bytes = 0
         """Bytes in SQLite's write-ahead log, roughly, since the last checkpoint."""
         self._held = 0
         """Number of the last row of the log that the sessions include."""
@@ -95,8 +95,8 @@ class SessionFile:
         except BaseException:
             self.close()
             raise
-        # What killed processes left counts: otherwise each of them would leave some more.
-        self._ahead = _size(self.path.with_name(self.path.name + "-wal"))
+        # Count what killed processes have left in it: otherwise it would grow with each kill.
+        self._wal_bytes = _size(self.path.with_name(self.path.name + "-wal"))
 
     def _set_up(self, db: sqlite3.Connection) -> None:
         db.execute(f"PRAGMA max_page_count = {self._max_pages}")
@@ -244,7 +244,7 @@ class SessionFile:
             raise
         if crash_points.armed is not None:
             crash_points.reach(Point.COMPACTION_STORED)
-        self._ahead += self._attempted
+        self._wal_bytes += self._attempted
         self._held = held
         self._log.clear()
         self._give_back()
@@ -255,9 +255,9 @@ class SessionFile:
         Raises:
             sqlite3.Error: it was not moved, or not all of it; nothing is lost.
         """
-        if self._ahead > JOURNAL_BYTES:
+        if self._wal_bytes > JOURNAL_BYTES:
             self._open.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            self._ahead = 0
+            self._wal_bytes = 0
 
     def _give_back(self) -> None:
         """Return unused pages to the file system; a failure costs nothing but space."""
@@ -272,7 +272,7 @@ class SessionFile:
         """Make room on a full disk, as far as the file has unused pages for SQLite's write-ahead log."""
         with contextlib.suppress(sqlite3.Error):
             self._open.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            self._ahead = 0
+            self._wal_bytes = 0
 
     def bytes_used(self) -> int:
         """Return the bytes in use within the file, without its log."""
@@ -306,13 +306,13 @@ class SessionFile:
         self._database.close()
 
     def replace(self) -> Path:
-        """Leave the file, and begin a new one in place of what is there, unless another gateway uses that.
+        """Set the damaged file aside, with its logs, and begin a new one.
 
         Returns:
-            The path to which that was renamed, with its logs.
+            The new path of the damaged file.
 
         Raises:
-            EngineRefusedError: another gateway uses it, or there can be no new one.
+            EngineRefusedError: another gateway uses the path, or no new file can be created.
         """
         self._log.close()
         self._database.leave()

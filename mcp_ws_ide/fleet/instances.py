@@ -167,7 +167,10 @@ class Instances:
         """Renew the lease, and find out which gateways are alive and which have ended."""
         lived = await self._shared.renew(_encode(self.facts), LEASE_SECONDS)
         if self._begun and not lived:
-            log.warning("the lease of this gateway had ended; sessions that others have taken over end here")
+            log.warning(
+                "this gateway did not renew its lease in time (it was suspended, or did not reach Redis): its sessions "
+                "that other gateways have taken over end here and continue there"
+            )
             await self._verify()
         rows = await self._read_all()
         ended = [instance for instance, row in rows.items() if row is None]

@@ -1,7 +1,8 @@
-"""Tickets that one gateway has issued and another is presented with.
+"""Tickets that are presented to another gateway than the one that issued them.
 
 The gateway that issued a ticket redeems it, so that it is used once, and keeps watching the credential that requested
-it. The connection between the two stays open for as long as what the ticket has opened: its end closes that.
+it. The connection between the two gateways stays open for as long as the link or response that the ticket has opened;
+if the connection ends, that link or response is closed.
 """
 
 from __future__ import annotations

@@ -70,7 +70,9 @@ class PeerCalls:
         if address is None:
             return None
         if not address:
-            raise PeerUnreachableError(f"gateway {instance} has no peer port that this version knows")
+            raise PeerUnreachableError(
+                f"gateway {instance} has no peer port that this version knows; run one version on all gateways"
+            )
         try:
             while kept := self._kept[instance]:
                 stream = kept.pop()

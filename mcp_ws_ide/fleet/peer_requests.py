@@ -49,7 +49,9 @@ class PeerReply:
         """Return how the response begins."""
         kind, data = await self._receive()
         if kind != HEAD:
-            raise PeerUnreachableError("the gateway that serves the session has another version")
+            raise PeerUnreachableError(
+                "the gateway that serves the session has another version; run one version on all gateways"
+            )
         return _decode_head(data)
 
     async def next(self) -> bytes | None:

@@ -282,9 +282,9 @@ class Session:
         if not self._write(message, droppable):
             return
         if answered is not None:
-            counters.total.observe(time.perf_counter() - answered.received)
+            counters.request_seconds.observe(time.perf_counter() - answered.received)
             if received and answered.sent:
-                counters.upstream.observe(received - answered.sent)
+                counters.upstream_seconds.observe(received - answered.sent)
         if self.faults is not None and self.faults.take_duplicate():
             self._send_again(message)
 

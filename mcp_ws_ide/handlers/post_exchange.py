@@ -84,8 +84,8 @@ class PostExchange:
         except MalformedMessageError:
             pass
         reading = reader.read_client(body)
-        for message in reading.messages:
-            return message
+        if reading.messages:
+            return reading.messages[0]
         fault = reading.unreadable[0]
         raw_id = fault.ids[0] if len(fault.ids) == 1 and not fault.answer else b""
         if fault.answer and self._head.session_id is not None:

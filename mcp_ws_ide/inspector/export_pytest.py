@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.recording import Header, RecordingError
-from mcp_ws_ide.inspector.replay import ReplayStep, Script, script
+from mcp_ws_ide.inspector.replay import ReplayStep, Script, script, without_envelope
 from mcp_ws_ide.sanitise import visible
 
 WIDTH: Final = 100
@@ -17,7 +17,7 @@ WIDTH: Final = 100
 HEAD: Final = '''\
 """{what}, recorded {when}, as tests: `mcp-ws-inspect export --format pytest` wrote them.
 
-    MCP_SERVER="python my_server.py" pytest {name}
+    MCP_SERVER="python my_server.py" pytest THIS_FILE
 
 MCP_SERVER is the command of a stdio server, or the URL of an endpoint at a gateway. Each test sends the requests of
 one session again and compares the responses. Not compared are ids, `_meta`, states and timestamps, and what IGNORE
@@ -87,16 +87,15 @@ def _head(header: Header, server: str, replayed: Script) -> str:
     )
     parts = [f"{count} ({reason})" for reason, count in replayed.left_out.items()]
     left_out = f"\n\nNot among them, of the whole recording: {', '.join(parts)}." if parts else ""
-    name = "test_sessions.py"
     what = visible(f"Sessions of the server {server}").replace("\\", "\\\\").replace('"', "'")
-    return HEAD.format(what=what, when=when, name=name, left_out=left_out)
+    return HEAD.format(what=what, when=when, left_out=left_out)
 
 
 def _step(step: ReplayStep) -> str:
     request = {name: step.message[name] for name in ("method", "params") if name in step.message}
     answer = None
     if step.answer is not None:
-        answer = {name: value for name, value in step.answer.items() if name not in ("jsonrpc", "id")}
+        answer = without_envelope(step.answer)
     return f"        (\n{_literal(request, 12)},\n{_literal(answer, 12)},\n        ),\n"
 
 
@@ -109,8 +108,5 @@ def _answers(replayed: Script, wanted: set[str]) -> str:
     answers: dict[str, dict[str, list[Any]]] = {}
     for (session, method), given in replayed.answers.items():
         if session in wanted:
-            bare = [
-                {name: value for name, value in one.items() if name not in ("jsonrpc", "id")} for one in given
-            ]
-            answers.setdefault(session[:8], {})[method] = bare
+            answers.setdefault(session[:8], {})[method] = [without_envelope(one) for one in given]
     return pprint.pformat(answers, width=WIDTH, sort_dicts=False)

@@ -330,8 +330,8 @@ def _found(command: str) -> str:
     if path is not None:
         return os.path.abspath(path)
     if os.path.dirname(command) and os.path.isfile(command):
-        raise CannotWrapError(f"{command} is not executable", 2)
-    raise CannotWrapError(f"command not found: {command}", 2)
+        raise CannotWrapError(f"{command!r} is not executable; check its permissions", 2)
+    raise CannotWrapError(f"command not found: {command!r}; install it, or give its full path", 2)
 
 
 def _is_plain(name: str) -> bool:

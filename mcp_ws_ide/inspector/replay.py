@@ -250,9 +250,14 @@ class Replay:
         return {**message, "params": changed}
 
 
+def without_envelope(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return a response without the members ``jsonrpc`` and ``id``."""
+    return {name: value for name, value in answer.items() if name not in ("jsonrpc", "id")}
+
+
 def _bare(answer: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a response that is compared; names of input requests may differ on each run."""
-    bare = {name: value for name, value in answer.items() if name not in ("jsonrpc", "id")}
+    bare = without_envelope(answer)
     asked = part(bare, "result", "inputRequests")
     if isinstance(asked, dict):
         bare["result"] = {**bare["result"], "inputRequests": list(asked.values())}

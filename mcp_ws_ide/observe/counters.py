@@ -58,9 +58,9 @@ class ServerCounters:
         "dropped",
         "messages_in",
         "messages_out",
+        "request_seconds",
         "restarts",
-        "total",
-        "upstream",
+        "upstream_seconds",
     )
 
     def __init__(self) -> None:
@@ -68,5 +68,7 @@ class ServerCounters:
         self.bytes_in = self.bytes_out = 0
         self.dropped = 0
         self.restarts = 0
-        self.total = Latency()
-        self.upstream = Latency()
+        self.request_seconds = Latency()
+        """From a client's request to its response."""
+        self.upstream_seconds = Latency()
+        """The part of it between the server's receipt and its response."""

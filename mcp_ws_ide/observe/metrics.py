@@ -189,6 +189,6 @@ class GatewayCollector(RegisteredCollector):
             labels=["server"],
         )
         for name, counters in self._metrics.servers.items():
-            total.add_metric([name], counters.total.cumulative(), counters.total.sum)
-            upstream.add_metric([name], counters.upstream.cumulative(), counters.upstream.sum)
+            total.add_metric([name], counters.request_seconds.cumulative(), counters.request_seconds.sum)
+            upstream.add_metric([name], counters.upstream_seconds.cumulative(), counters.upstream_seconds.sum)
         yield from (total, upstream)

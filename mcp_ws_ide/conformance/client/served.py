@@ -106,7 +106,7 @@ class Served:
             return
         first = await self.hello()
         if not is_control(first) or first["mcp.ws"] != "open":
-            raise NotReachedError(f"the first frame is no open: {json.dumps(first)[:100]}")
+            raise NotReachedError(f"the first frame is not an 'open' frame: {json.dumps(first)[:100]}")
         await self.opened(frames=frames, **more)
 
     async def opened(self, *, frames: int = 4096, **more: Any) -> None:

@@ -302,8 +302,10 @@ async def _eras(probe: Probe, facts: Facts) -> None:
         facts.unanswered = str(error)
     facts.eras = tuple(found)
     if probe.target.era and probe.target.era not in found:
-        has = " and ".join(found) or "neither"
-        raise UnreachableError(f"{probe.target.url}: --era {probe.target.era} is not answered; it has {has}")
+        answers = f"in the era {found[0]}, so choose that one" if found else "in neither era"
+        raise UnreachableError(
+            f"{probe.target.url} does not answer in the era {probe.target.era} (--era); it answers {answers}"
+        )
 
 
 def _name(result: Any) -> str:

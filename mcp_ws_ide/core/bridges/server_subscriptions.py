@@ -28,14 +28,14 @@ class _Listen:
     """A ``subscriptions/listen`` request.
 
     Attributes:
-        client_id: the request's id.
+        number: the request's id.
         lists: changes of lists that the client asks for, whether or not the server offers to announce them.
         honored: what the acknowledgement promises.
         uris: resources that the client follows.
         missing: those whose ``resources/subscribe`` is not answered yet.
     """
 
-    client_id: int
+    number: int
     lists: set[str]
     honored: dict[str, Any]
     uris: set[str]
@@ -111,7 +111,7 @@ class ServerSubscriptions:
                 listen.missing.discard(uri)
                 if answer.error:
                     listen.uris.discard(uri)
-                if not listen.missing and self._listens.get(listen.client_id) is listen:
+                if not listen.missing and self._listens.get(listen.number) is listen:
                     self._acknowledge(listen, step)
 
         self._ask(step, "resources/subscribe", encode({"uri": uri}), answered)
@@ -120,7 +120,7 @@ class ServerSubscriptions:
         if listen.uris:
             listen.honored["resourceSubscriptions"] = sorted(listen.uris)
         params = {
-            "_meta": {messages.SUBSCRIPTION_ID_KEY: listen.client_id},
+            "_meta": {messages.SUBSCRIPTION_ID_KEY: listen.number},
             "notifications": listen.honored,
         }
         step.to_clients.append(messages.notification(ACKNOWLEDGED, encode(params)))

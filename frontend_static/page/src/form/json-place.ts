@@ -62,8 +62,8 @@ function valueEnd(text: string, at: number, depth: number): number {
   if (text[at] === "{") return objectEnd(text, at, depth);
   const end = matched(text, at, NUMBER) > at ? matched(text, at, NUMBER) : matched(text, at, WORD);
   if (end > at) return end;
-  if (text[at] === "'") throw new Stop(at, 'a text must stand in double quotes (")');
-  throw new Stop(at, at < text.length && !/[\]},]/.test(text[at] ?? "") ? "this is not a value; a text must stand in double quotes" : "a value is missing");
+  if (text[at] === "'") throw new Stop(at, 'a string must be in double quotes (")');
+  throw new Stop(at, at < text.length && !/[\]},]/.test(text[at] ?? "") ? "this is not a value; a string must be in double quotes" : "a value is missing");
 }
 
 function stringEnd(text: string, at: number): number {
@@ -87,7 +87,7 @@ function objectEnd(text: string, start: number, depth: number): number {
   let at = skip(text, start + 1);
   if (text[at] === "}") return at + 1;
   for (;;) {
-    if (text[at] !== '"') throw new Stop(at, "the name of a member must stand here, in double quotes");
+    if (text[at] !== '"') throw new Stop(at, "a member must begin with its name, in double quotes");
     at = skip(text, stringEnd(text, at));
     if (text[at] !== ":") throw new Stop(at, "a colon is missing");
     at = skip(text, valueEnd(text, skip(text, at + 1), depth + 1));

@@ -84,7 +84,7 @@ function AddressFields({ options, set }: FieldsProps) {
         <input type="text" placeholder="https://host/mcp-ws/servers/git" spellcheck={false} value={options.url} onInput={(event) => set({ url: event.currentTarget.value })} />
       </label>
       <label>
-        Token, if the page's cookie is not enough
+        Token (leave empty to use your login at Jupyter)
         <input type="password" autocomplete="off" value={options.token} onInput={(event) => set({ token: event.currentTarget.value })} />
       </label>
       <p class="muted">The token is kept in memory only and never put into a URL. You are asked for it again after a reload.</p>
