@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,17 +95,25 @@ class Fleet:
 
         await asyncio.to_thread(drain)
 
-    def cut_peers(self) -> int:
-        """Cut the connections between the gateways, as a failure of the network between them; return how many."""
+    def cut_peers(self, least: int) -> bool:
+        """Cut the connections between the gateways, as a failure of the network between them does.
+
+        Args:
+            least: do nothing, and return False, while there are fewer. A poll link has none between two polls.
+        """
         ports = {int(one["peer"].rpartition(":")[2]) for one in self.instances()}
-        cut = 0
-        for jupyter in self.jupyters:
-            for connection in sockets_of(jupyter.process.pid):
-                with connection:
-                    if remote_port(connection) in ports:
-                        connection.shutdown(socket.SHUT_RDWR)
-                        cut += 1
-        return cut
+        with ExitStack() as copies:
+            sockets = [
+                copies.enter_context(connection)
+                for jupyter in self.jupyters
+                for connection in sockets_of(jupyter.process.pid)
+            ]
+            peers = [connection for connection in sockets if remote_port(connection) in ports]
+            if len(peers) < least:
+                return False
+            for connection in peers:
+                connection.shutdown(socket.SHUT_RDWR)
+            return True
 
     @contextmanager
     def silenced(self, place: int) -> Iterator[None]:

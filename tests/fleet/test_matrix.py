@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import DEMO, FAST_SERVER, Jupyter
+from tests.conftest import DEMO, FAST_SERVER, Jupyter, until
 from tests.fleet.haproxy import HAProxy, OwnHAProxy
 from tests.fleet.house import Fleet
 from tests.fleet.kinds import KINDS, Session
@@ -73,7 +73,9 @@ async def engine_suspended(fleet: Fleet, proxy: HAProxy) -> None:
 
 
 async def peers_cut(fleet: Fleet, proxy: HAProxy) -> None:
-    assert fleet.cut_peers() >= len(KINDS), "each session is reached over another gateway"
+    await until(
+        lambda: fleet.cut_peers(len(KINDS)), what="a connection between two gateways for each session"
+    )
 
 
 Event = Callable[[Fleet, HAProxy], Awaitable[None]]
