@@ -46,3 +46,18 @@ test("requests at the same time are one, and a failure leaves the last answer", 
   assert.equal(polled.value.value, "answer");
   assert.match(polled.error.value.message, /no network/);
 });
+
+test("the time of the newest answer stays while requests fail", async () => {
+  const { polled, open } = source();
+  assert.equal(polled.at, 0);
+  const first = polled.refresh();
+  open[0].done("answer");
+  await first;
+  const { at } = polled;
+  assert.ok(Math.abs(Date.now() / 1_000 - at) < 60);
+  const failing = polled.refresh();
+  await turn();
+  open[1].failed(new Error("no network"));
+  await failing;
+  assert.equal(polled.at, at);
+});

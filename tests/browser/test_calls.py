@@ -49,6 +49,33 @@ def copied(tab: Tab, card: Any, button: str) -> str:
     return str(tab.page.evaluate("navigator.clipboard.readText()"))
 
 
+def test_a_call_that_waits_for_the_check_of_its_arguments_shows_it_and_is_made_once(chromium, gateway):
+    context = chromium.new_context()
+    held: list[Any] = []
+    # As on a network that delivers nothing.
+    context.route("**/checker-*.js", lambda route: held.append(route))
+    tab = Tab(context.new_page(), gateway, gateway.url)
+    tab.log_in()
+    tab.go("server/demo/tools/table")
+    tab.connected()
+    button = tab.page.get_by_role("button", name="Call", exact=True)
+    for _ in range(3):
+        button.click(no_wait_after=True)
+        tab.page.keyboard.press("Control+Enter")
+        if button.is_disabled():
+            break
+    tab.shows("Checking the arguments", ".submit")
+    assert button.is_disabled()
+    assert tab.page.locator(".call").count() == 0
+    for route in held:
+        route.continue_()
+    tab.page.locator(".call").first.wait_for()
+    wait_until(lambda: button.is_enabled())
+    assert tab.page.locator(".call").count() == 1
+    tab.quiet()
+    context.close()
+
+
 def test_results_are_beside_the_form_in_a_wide_window_and_scrolled_to_in_a_narrow_one(shared):
     card = call(shared, "server/demo/tools/table")
     form = shared.page.locator(".arguments-form")

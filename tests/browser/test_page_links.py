@@ -213,7 +213,7 @@ def test_an_expired_token_is_shown_and_can_be_replaced(tab, gateway):
     token = gateway.rest("POST", "tokens", mint)[1]["token"]
     tab.go("connect")
     tab.page.get_by_label("Address of the MCP endpoint").fill(f"{gateway.url}mcp-ws/servers/fast")
-    tab.page.get_by_label("Token, if").fill(token)
+    tab.page.get_by_label("Token (leave empty").fill(token)
     tab.page.get_by_label("Name on this page").fill("elsewhere")
     tab.page.get_by_role("button", name="Connect", exact=True).click()
     tab.connected()

@@ -185,7 +185,8 @@ async function answered(url: string, init: RequestInit): Promise<{ response: Res
   } catch (error) {
     if (init.signal?.aborted) throw error;
     if (late.signal.aborted) throw new ApiError(0, `Jupyter has not answered for ${ANSWER_TIME / 1_000} s: check the network`);
-    throw new ApiError(0, "Jupyter does not answer: check that it runs, then reload the page");
+    const unknown = init.method === "GET" ? "" : ", so it is unknown whether it has done this; look before you try again";
+    throw new ApiError(0, `Jupyter does not answer${unknown}: check that it runs, and your network`);
   } finally {
     clearTimeout(timer);
   }

@@ -9,6 +9,8 @@ export class Polled<T> {
   readonly value: Signal<T | undefined> = signal(undefined);
   /** Why the newest request failed; undefined if it did not. */
   readonly error: Signal<ApiError | undefined> = signal(undefined);
+  /** When the newest answer arrived, in epoch seconds: what it says is as old as that. */
+  at = 0;
   #watchers = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #pending: Promise<void> | undefined;
@@ -32,7 +34,10 @@ export class Polled<T> {
       (failure: unknown) => [undefined, failure instanceof ApiError ? failure : new ApiError(0, String(failure))] as const,
     );
     this.#pending = undefined; // before anything is shown: what begins to watch with this answer needs a request of its own
-    if (error === undefined) this.value.value = value;
+    if (error === undefined) {
+      this.at = Date.now() / 1_000;
+      this.value.value = value;
+    }
     this.error.value = error;
     clearTimeout(this.#timer);
     if (this.#watchers > 0) this.#timer = setTimeout(() => this.#due(), this.every);

@@ -69,7 +69,7 @@ function CallCard({ call, connection, named, first }: { call: Call; connection: 
             {state.data !== undefined && <JsonTree value={state.data} />}
           </>
         )}
-        {state.kind === "cancelled" && <p class="muted">Cancelled.</p>}
+        {state.kind === "cancelled" && <p class="muted">Cancelled. The server may have carried it out, wholly or in part.</p>}
       </div>
       {!running && <CallTools call={call} connection={connection} />}
       <TraceOf call={call} connection={connection} />

@@ -131,7 +131,8 @@ function hostOf(url: string): string {
 
 function problemWith(name: string, server: string, url: string): string {
   if (server === "" && url.trim() === "") return "Select a server, or enter an address.";
-  if (server === "" && !/^(https?|wss?):\/\/|^\//.test(url)) return "An address must start with https:// or wss://";
+  if (server === "" && !/^(https?|wss?):\/\/|^\//.test(url)) return "An address must start with https://, http://, wss:// or ws://, or with / for this Jupyter.";
+  if (server === "" && hostOf(url) === "") return "This address is not valid: check its host and port.";
   if (server === "" && /[?&]token=/.test(url)) return "A token must not be part of an address; enter it in its own field.";
   if (name === "") return "Enter a name.";
   return connectionOf(name) ? `A connection named ${name} already exists; enter another name.` : "";

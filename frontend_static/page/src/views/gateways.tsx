@@ -40,7 +40,7 @@ function Line({ instance }: { instance: Instance }) {
       <td class="number">{instance.sessions.toLocaleString()}</td>
       <td class="number">{instance.links.toLocaleString()}</td>
       <td class="number">{instance.processes.toLocaleString()}</td>
-      <td>{duration(Date.now() / 1000 - instance.started)}</td>
+      <td>{duration(instances.at - instance.started)}</td>
       <td class="mono">{instance.peer}</td>
       <td>{instance.version}</td>
       <td>

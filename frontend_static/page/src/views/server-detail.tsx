@@ -161,7 +161,7 @@ function ServerFacts({ server }: { server: Server }) {
 
 function Processes({ server }: { server: Server }) {
   if (server.processes.length === 0) return null;
-  const now = Date.now() / 1000;
+  const now = serversWithUsage.at;
   return (
     <>
       <h3>{server.processes[0]?.pid === null ? "Connections" : "Processes"}</h3>

@@ -121,7 +121,7 @@ function Line({ server }: { server: Server }) {
       <td class="number">{server.sessions || ""}</td>
       <td class="number">{server.processes.length || ""}</td>
       <td class="number">{memory ? bytes(memory) : ""}</td>
-      <td class="number">{server.processes.length > 0 ? duration(Date.now() / 1000 - oldest) : ""}</td>
+      <td class="number">{server.processes.length > 0 ? duration(serversWithUsage.at - oldest) : ""}</td>
       <td class={`number ${server.restarts > 0 ? "bad" : ""}`}>{server.restarts || ""}</td>
       <td>
         {isUsable(server) && (

@@ -92,7 +92,7 @@ function Line({ session, onEnd }: { session: Session; onEnd: (session: Session) 
       <td class="number" title={bytes(session.bytes.out)}>
         {session.messages.out.toLocaleString()}
       </td>
-      <td class="nowrap" title={new Date(session.created * 1000).toLocaleString()}>{duration(Date.now() / 1000 - session.created)}</td>
+      <td class="nowrap" title={new Date(session.created * 1000).toLocaleString()}>{duration(sessions.at - session.created)}</td>
       <td>
         <div class="row">
           <a href={href(["traffic"], { filter: `session:${session.id.slice(0, 8)}` })}>Traffic</a>

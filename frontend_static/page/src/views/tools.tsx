@@ -61,6 +61,8 @@ function notAnObject(text: string): string {
 }
 
 const NO_SCHEMA: Schema = {};
+/** Milliseconds after which the page shows that a call waits for the check of its arguments. */
+const SHOWN_AFTER = 300;
 
 function schemaOf(tool: Tool | undefined): Schema {
   return isObject(tool?.inputSchema) ? tool.inputSchema : NO_SCHEMA;
@@ -68,7 +70,7 @@ function schemaOf(tool: Tool | undefined): Schema {
 
 function ToolDetail({ tool, connection }: { tool: Tool; connection: Connection }) {
   const schema = schemaOf(tool);
-  const { draft, setDraft, errors, problem, setProblem, form, call, reset } = useToolCall(tool, schema, connection);
+  const { draft, setDraft, errors, problem, setProblem, form, call, checking, reset } = useToolCall(tool, schema, connection);
   const connected = ["connected", "reconnecting"].includes(connection.state.value.kind);
   useKeys(() => [{ key: "Ctrl+Enter", label: "call the tool", typing: true, run: (event) => !inQuestion(event) && connected && void call(false) }], [connected]);
   return (
@@ -85,9 +87,10 @@ function ToolDetail({ tool, connection }: { tool: Tool; connection: Connection }
         )}
         {problem && <Banner kind="bad">{problem}</Banner>}
         <div class="row wrap submit">
-          <button type="submit" class="primary" disabled={!connected} title="Ctrl+Enter">
+          <button type="submit" class="primary" disabled={!connected || checking} title="Ctrl+Enter">
             Call
           </button>
+          {checking && <span class="muted">Checking the arguments …</span>}
           {errors.size > 0 && (
             <button type="button" disabled={!connected} onClick={() => void call(true)}>
               Call anyway
@@ -128,8 +131,23 @@ function useToolCall(tool: Tool, schema: Schema, connection: Connection) {
     }
     return verdict.errors;
   };
+  /** Whether a call waits for the check of its arguments: another click is not another call. */
+  const waiting = useRef(false);
+  const [checking, setChecking] = useState(false);
   /** @param anyway whether to call in spite of errors. */
   const call = async (anyway: boolean): Promise<void> => {
+    if (waiting.current) return;
+    waiting.current = true;
+    const timer = setTimeout(() => setChecking(true), SHOWN_AFTER);
+    try {
+      await checkAndCall(anyway);
+    } finally {
+      clearTimeout(timer);
+      setChecking(false);
+      waiting.current = false;
+    }
+  };
+  const checkAndCall = async (anyway: boolean): Promise<void> => {
     const { current } = newest;
     const value = current.text === undefined ? current.value : objectOf(current.text);
     if (value === undefined) return setProblem(notAnObject(current.text ?? ""));
@@ -148,7 +166,7 @@ function useToolCall(tool: Tool, schema: Schema, connection: Connection) {
     setProblem("");
     setDraft(begin(schema, undefined));
   };
-  return { draft, setDraft, errors, problem, setProblem, form, call, reset };
+  return { draft, setDraft, errors, problem, setProblem, form, call, checking, reset };
 }
 
 function inQuestion(event: KeyboardEvent): boolean {
