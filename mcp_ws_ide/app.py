@@ -385,7 +385,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, StrictExtension):
         self.handlers.extend([*SIGN_IN_ROUTES, *ROUTES, UNKNOWN])
         web_app.add_handlers(".*$", root_routes(web_app.settings["base_url"]))
 
-    async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
+    async def start_extension(self, serverapp: Any) -> None:
         """Start the gateway with Jupyter, not with the first request, so that mistakes are logged early."""
         gateway = self.runtime.gateway
         self.repeats.fresh.install(getattr(serverapp, "http_server", None))

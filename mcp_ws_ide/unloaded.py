@@ -84,6 +84,15 @@ class StrictExtension(ExtensionApp):
             refuse_all(self.serverapp, self._fault)
         super().initialize()
 
+    async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
+        """Start the extension, which Jupyter Server asks for even where the configuration is invalid."""
+        if not self._fault:
+            await self.start_extension(serverapp)
+
+    async def start_extension(self, serverapp: ServerApp) -> None:
+        """Start what was initialized."""
+        raise NotImplementedError
+
 
 def refuse_all(serverapp: ServerApp, reason: str) -> None:
     """Answer all requests with the reason, and log it as one line.

@@ -162,6 +162,8 @@ class ConfigReader:
         except ValueError as error:
             self._use_last_good(path, f"cannot be read: {error}")
         else:
+            if not isinstance(document, dict):
+                return self._use_last_good(path, 'the file must be a JSON object with the key "mcpServers"')
             self._documents[path] = document
             if notice:
                 self._report(path, "", notice, "notice")
@@ -178,9 +180,7 @@ class ConfigReader:
         if known:
             self._read_document(path, self._documents[path])
 
-    def _read_document(self, path: str, document: Any) -> None:
-        if not isinstance(document, dict):
-            return self._report(path, "", 'the file must be a JSON object with the key "mcpServers"')
+    def _read_document(self, path: str, document: dict[str, Any]) -> None:
         if (name := manifest_name(document)) is not None:
             return self.add(path, name, name, document)
         sections, projects = sections_of(document), projects_of(document)

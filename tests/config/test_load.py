@@ -68,7 +68,8 @@ def test_unreadable_files_are_reported(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ['{"mcpServers": {\n  "a": {"command": "x"', "", "\xff", "x" * (MAX_FILE_BYTES + 1)]
+    "text",
+    ['{"mcpServers": {\n  "a": {"command": "x"', "", "\xff", "x" * (MAX_FILE_BYTES + 1), "[]", '"text"', "1"],
 )
 def test_the_last_good_version_replaces_an_unreadable_file(tmp_path, text):
     documents: dict = {}

@@ -153,10 +153,9 @@ async def test_an_invalid_setting_refuses_every_request_and_no_other_setting_fal
             status, headers, body = jupyter.request(method, "mcp-ws/servers/fast", headers=credential)
             assert (status, headers.get("WWW-Authenticate")) == (503, None)
             assert "the log of Jupyter says why" in json.loads(body)["message"]
-        assert (
-            "mcp-ws-ide refuses all requests, because its configuration is invalid: "
-            in jupyter.log.read_text()
-        )
+        logged = jupyter.log.read_text()
+        assert "mcp-ws-ide refuses all requests, because its configuration is invalid: " in logged
+        assert "AttributeError" not in logged, "what could not be initialized is not started"
         own = {"Authorization": f"token {jupyter.token}"}
         assert jupyter.request("GET", "api/status", headers=own)[0] == 200
     finally:
