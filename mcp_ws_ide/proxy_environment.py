@@ -38,6 +38,8 @@ _MODULES: Final = {"websockets": "python_socks", "httpx2": "socksio", "httpx": "
 _SCHEMES: Final = ("http", "https", "socks5", "socks5h")
 NO_ATTEMPT_WORKED: Final = "All connection attempts failed"
 """What anyio says where a host's addresses were tried one after the other; the reason of each is the error's cause."""
+_FAILED_ATTEMPT: Final = re.compile(r"\[Errno (\d+)\] Connect call failed")
+_NUMBER_OF_ERROR: Final = re.compile(r"^\[Errno -?\d+\] ")
 _HOST: Final = re.compile(r"[0-9A-Za-z._:-]+")
 _NUMERIC: Final = re.compile(r"(?i)(?:0x[0-9a-f]+|[0-9]+)(?:\.(?:0x[0-9a-f]+|[0-9]+)){0,3}")
 """An IPv4 address as ``inet_aton`` reads it, for example ``127.1``."""
@@ -251,8 +253,13 @@ def untrusted(detail: str) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return why a connection failed: the reason of the system or of TLS, where the error itself says none."""
+    """Return why a connection failed: the reason of the system or of TLS, where the error itself says none.
+
+    Numbers of errors are left out, and asyncio's "Connect call failed" is replaced by the reason of the system.
+    """
     detail = str(error).strip()
+    if (failed := _FAILED_ATTEMPT.search(detail)) is not None:
+        return os.strerror(int(failed[1]))
     cause: BaseException | None = error if detail in ("", NO_ATTEMPT_WORKED) else None
     while cause is not None:
         while isinstance(cause, BaseExceptionGroup):
@@ -262,4 +269,4 @@ def reason_of(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.errno:
             return os.strerror(cause.errno)
         cause = cause.__cause__ or cause.__context__
-    return detail or type(error).__name__
+    return _NUMBER_OF_ERROR.sub("", detail) or type(error).__name__

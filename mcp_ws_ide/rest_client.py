@@ -212,7 +212,11 @@ class GatewayClient:
     def _not_ours(self, status: int, message: str, jupyters: bool) -> ConnectError:
         who = "Jupyter, not its gateway," if jupyters else "something other than the gateway"
         noticed = None if jupyters else of_status(status)
-        cure = KINDS[noticed[0]].cure if noticed else "check the address, and the proxies on the way"
+        cure = "check the address, and the proxies on the way"
+        if noticed:
+            cure = KINDS[noticed[0]].cure
+        elif jupyters:
+            cure = "check the address; the log of that Jupyter has more"
         url = self._gateway.url
         error = ConnectError(
             f"{url}: {who} answered {status}{via(url)}: {message or 'no reason given'}; {cure}"

@@ -18,7 +18,7 @@ from mcp_ws_ide.client.links import refusal
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.errors import TransportError
-from mcp_ws_ide.proxy_environment import proxy_for, route, this_machine
+from mcp_ws_ide.proxy_environment import proxy_for, reason_of, route, this_machine
 from mcp_ws_ide.rest_client import GatewayClient
 from mcp_ws_ide.transports import make_transport
 from mcp_ws_ide.transports.base import Supplies
@@ -238,3 +238,20 @@ def test_an_error_of_the_rest_client_names_the_hop_that_refused():
     assert "something other than the gateway answered 404" in str(client.refused(404, b"<html>nginx</html>"))
     assert "something other than Jupyter" in str(client.refused(403, b"denied"))
     assert "http://host/ answered 409: busy" in str(client.refused(409, b'{"message":"busy","status":409}'))
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 9)"), "Connection refused"),
+        (
+            OSError("Multiple exceptions: [Errno 111] Connect call failed ('::1', 9, 0, 0), …"),
+            "Connection refused",
+        ),
+        (socket.gaierror(-2, "Name or service not known"), "Name or service not known"),
+        (ConnectionResetError(104, "Connection reset by peer"), "Connection reset by peer"),
+        (EOFError(), "EOFError"),
+    ],
+)
+def test_the_reason_of_a_failed_connection_is_told_in_words(error, reason):
+    assert reason_of(error) == reason

@@ -314,7 +314,7 @@ class SessionTransport:
         await self._passing_on.pass_on(errors, to_session)
 
     async def _give_up(self, error: ConnectionLostError, to_session: Any, from_session: Any) -> None:
-        log.warning("%s", error)
+        log.log(logging.WARNING if self._on_state is None else logging.DEBUG, "%s", error)  # Lost says it too
         self.error = error
         self._made_room()
         self._answered.set()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import time
 from collections.abc import Callable
@@ -310,7 +311,11 @@ async def _attempt(
     except TimeoutError:
         raise NotReachedError(f"no response to the handshake within {seconds:g} s") from None
     except (OSError, EOFError) as error:
-        raise NotReachedError(f"no connection: {error}") from None
+        number = getattr(error, "errno", None) or 0
+        reason = os.strerror(number) if number > 0 else error
+        raise NotReachedError(
+            f"no connection: {reason}; check the address, and that the server runs"
+        ) from None
     exchange.came(f"101, subprotocol {socket.subprotocol or 'none'}")
     return Link(socket, exchange)
 

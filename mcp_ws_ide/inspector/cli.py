@@ -157,7 +157,7 @@ def run_wrapped(options: argparse.Namespace) -> int:
             options.server = options.session = None
             return run_tail(lambda: private.gateway, options)
     except CannotWrapError as error:
-        print(f"mcp-ws-inspect: {_several_lines(str(error))}", file=sys.stderr)
+        say(str(error))
         return error.code
 
 
@@ -176,11 +176,14 @@ def _guarded(run: Callable[[], int], unreachable: int = 1) -> int:
         code = run()
         sys.stdout.flush()
         return code
-    except (AmbiguousError, RecordingError, FilterError, FilterTooSlowError, UnusableArgumentError) as error:
-        print(f"mcp-ws-inspect: {_several_lines(str(error))}", file=sys.stderr)
+    except FilterError as error:
+        say(f"{error} (character {error.position + 1} of the filter)")
+        return 2
+    except (AmbiguousError, RecordingError, FilterTooSlowError, UnusableArgumentError) as error:
+        say(str(error))
         return 2
     except ConnectError as error:
-        print(f"mcp-ws-inspect: {visible(str(error))}", file=sys.stderr)
+        say(str(error))
         return unreachable
     except KeyboardInterrupt:
         return 130
@@ -189,7 +192,7 @@ def _guarded(run: Callable[[], int], unreachable: int = 1) -> int:
         _let_go_of_stdout()
         return 0
     except OSError as error:
-        print(f"mcp-ws-inspect: {visible(str(error))}", file=sys.stderr)
+        say(str(error))
         _let_go_of_stdout()
         return 2
 
@@ -197,10 +200,6 @@ def _guarded(run: Callable[[], int], unreachable: int = 1) -> int:
 def _let_go_of_stdout() -> None:
     """Redirect stdout to nowhere: Python flushes it once more at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _several_lines(text: str) -> str:
-    return "\n".join(visible(line) for line in text.split("\n"))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -115,6 +116,10 @@ class PrivateGateway:
         self._found = found
         self.name = name or server_name(command)
         self._command = [_found(command[0]), *command[1:]]
+        if port and not _is_free(port):
+            raise CannotWrapError(
+                f"port {port} is in use; choose another one with --port, or leave it out", 2
+            )
         self._port = port or _free_port()
         self._token = token or secrets.token_urlsafe(24)
         self._process: subprocess.Popen[bytes] | None = None
@@ -356,6 +361,16 @@ def _remove_stale() -> None:
             with (home / LOCK).open("rb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(home)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Jupyter does
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            return error.errno != errno.EADDRINUSE
+        return True
 
 
 def _free_port() -> int:

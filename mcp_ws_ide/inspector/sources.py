@@ -13,7 +13,7 @@ from typing import Final
 from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.inspector.collecting import Sieve, collect, end_with_reader, stop_on_signals
 from mcp_ws_ide.inspector.durations import seconds
-from mcp_ws_ide.inspector.model.filters import literal
+from mcp_ws_ide.inspector.model.filters import literal, parse
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.names import check_live, check_recorded
 from mcp_ws_ide.inspector.recording import Header, Recording, RecordingError
@@ -29,8 +29,9 @@ AddCommand = Callable[..., argparse.ArgumentParser]
 
 
 def say(text: str) -> None:
-    """Print a message on stderr, separate from the command's output."""
-    print(f"mcp-ws-inspect: {visible(text)}", file=sys.stderr)
+    """Print a message, of one line or several, on stderr, separate from the command's output."""
+    shown = "\n".join(visible(line) for line in text.split("\n"))
+    print(f"mcp-ws-inspect: {shown}", file=sys.stderr)
 
 
 def set_stdout_utf8() -> None:
@@ -40,7 +41,12 @@ def set_stdout_utf8() -> None:
 
 
 def narrowed(text: str, options: argparse.Namespace) -> str:
-    """Return the filter combined with ``--server`` and ``--session``."""
+    """Return the filter combined with ``--server`` and ``--session``.
+
+    Raises:
+        FilterError: the filter is invalid.
+    """
+    parse(text)  # an error names a character of this text
     parts = [("server", options.server), ("session", options.session)]
     terms = [f"{key}:{literal(value)}" for key, value in parts if value]
     return " ".join([f"({text})" if terms and text.strip() else text, *terms]).strip()

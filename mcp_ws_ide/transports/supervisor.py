@@ -169,6 +169,8 @@ def spawn_error(error: Exception, request: dict[str, Any]) -> str:
         return f"the working directory {cwd!r} does not exist; create it, or correct cwd"
     if isinstance(error, FileNotFoundError):
         return f"command not found: {command!r}; install it, or give its full path"
+    if os.path.isdir(command):
+        return f"{command!r} is a directory; give the path of a program"
     if isinstance(error, PermissionError):
         return f"permission denied: {command!r} is not executable; check its permissions"
     return f"{command!r} could not be started: {error}"

@@ -43,7 +43,7 @@ from mcp_ws_ide.core.binding import (
 )
 from mcp_ws_ide.core.resume import ClientEnd, Event, ProtocolViolationError
 from mcp_ws_ide.errors import TransportError
-from mcp_ws_ide.proxy_environment import proxy_failure, proxy_for, via
+from mcp_ws_ide.proxy_environment import proxy_failure, proxy_for, reason_of, via
 from mcp_ws_ide.sanitise import visible
 from mcp_ws_ide.transports.base import Receiver, Supplies
 from mcp_ws_ide.transports.remote import status_message, tls_context, tls_hint
@@ -455,7 +455,7 @@ def _dial_failure(error: Exception, where: str, url: str, seconds: float) -> Tra
     if isinstance(error, TimeoutError):
         return TransportError(f"{where} did not answer within {seconds:g} s (connect_timeout){via(url)}")
     if isinstance(error, OSError):
-        return TransportError(f"{where} cannot be reached{via(url)}: {error.strerror or error}")
+        return TransportError(f"{where} cannot be reached{via(url)}: {reason_of(error)}")
     if isinstance(error, ProxyError):
         return TransportError(f"{where} cannot be reached{via(url)}: {proxy_failure(error)}")
     if isinstance(error, (InvalidProxy, ValueError)):

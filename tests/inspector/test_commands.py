@@ -245,6 +245,8 @@ async def test_a_filter_decides_what_is_recorded(jupyter, tmp_path):
     assert "leave-me" not in text
     refused = run(jupyter, "record", "-o", str(tmp_path / "x"), "--filter", "status:pending")
     assert (refused.returncode, "not known while recording" in refused.stderr) == (2, True)
+    refused = run(jupyter, "record", "-o", str(tmp_path / "x"), "--filter", "a (", "--server", "fast")
+    assert (refused.returncode, "(character 4 of the filter)" in refused.stderr) == (2, True), refused.stderr
 
 
 @pytest.mark.parametrize("command", [["record", "-o", "-"], ["stats"], ["check"]])
@@ -646,7 +648,9 @@ def test_an_export_to_json_links_related_records_and_can_be_filtered(tmp_path):
     path = written(tmp_path / "r.jsonl", [t.message("c>", call(1)), t.message("c<", done(1))])
     found = json.loads(inspect("export", path, "--filter", "kind:response").stdout)["records"]
     assert [(record["seq"], record["pair"], record["status"]) for record in found] == [(2, 1, "ok")]
-    assert inspect("export", path, "--filter", "(").returncode == 2
+    refused = inspect("export", path, "--filter", "tool:a (")
+    assert refused.returncode == 2
+    assert "(character 9 of the filter)" in refused.stderr
 
 
 def test_a_reader_that_closes_the_pipe_is_no_error(tmp_path):

@@ -162,15 +162,17 @@ def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_command_that_cannot_be_run_is_refused_with_2(tmp_path):
+def test_a_command_that_cannot_be_run_is_refused_with_2(tmp_path, jupyter):
     plain = tmp_path / "plain"
     plain.write_text("x")
+    taken = str(jupyter.port)
     for arguments, words in (
         (["no-such-command"], "command not found: 'no-such-command'; install it, or give its full path"),
         ([str(plain)], "not executable"),
         ([], "COMMAND is missing"),
         (["--port", "99999", "--", "cat"], "'99999' is not a port; give a number from 1 to 65535"),
         (["--port", "0", "--", "cat"], "is not a port"),
+        (["--port", taken, "--", "cat"], f"port {taken} is in use; choose another one with --port"),
     ):
         done = run(tmp_path, *([] if "--" in arguments else ["--"]), *arguments)
         assert (done.returncode, words in done.stderr) == (2, True), done.stderr

@@ -23,7 +23,7 @@ from tests.conftest import BOUND, DEMO, FAST_SERVER, MODERN, Peer, response_in, 
 from tests.interop.conftest import echo_on_the_page
 from tests.interop.hub import NAMESAKE_TOKEN, PASSWORD, USERS, Hub, log_in_as_ana
 from tests.interop.proxies import Outside, ThroughAProxy
-from tests.interop.signing_in import (
+from tests.interop.sign_in_clients import (
     BY_URL_ALONE,
     PAGE,
     SDK_CLIENT,

@@ -11,7 +11,14 @@ from mcp_ws_ide.client import Reconnect, connect
 from tests.conftest import BOUND, DEMO, FAST_SERVER, MODERN, Jupyter, until
 from tests.handlers.test_tls import Certificates
 from tests.interop.nginx import Nginx, documented
-from tests.interop.signing_in import BY_URL_ALONE, PAGE, UrlClient, approve, secrets_of_signing_in, with_token
+from tests.interop.sign_in_clients import (
+    BY_URL_ALONE,
+    PAGE,
+    UrlClient,
+    approve,
+    secrets_of_signing_in,
+    with_token,
+)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import BOUND, DEMO, FAST_SERVER, Jupyter, free_port
 from tests.interop import vscode_dev
 from tests.interop.conftest import PACKAGES
-from tests.interop.signing_in import (
+from tests.interop.sign_in_clients import (
     MCP_REMOTE,
     PAGE,
     SDK_CLIENT,

@@ -21,7 +21,7 @@ from tests.handlers.test_tls import Certificates
 from tests.interop.conftest import ROOT
 from tests.interop.hub import USERS, Hub, log_in_as_ana
 from tests.interop.nginx import Nginx, documented
-from tests.interop.signing_in import PICTURES, secrets_of_signing_in, with_token
+from tests.interop.sign_in_clients import PICTURES, secrets_of_signing_in, with_token
 from tests.interop.test_code_server import CodeServer
 from tests.interop.vscode_dev import vscode_dev
 from tests.programs import need

@@ -143,7 +143,9 @@ class Play:
                 start_new_session=True,
             )
         except OSError as error:
-            raise NotReachedError(f"the command cannot be started: {error}") from None
+            raise NotReachedError(
+                f"the command cannot be started: {error.strerror or error}; check its name and path"
+            ) from None
 
     def _select(self, connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
         self.offers.append(tuple(offered))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -14,6 +15,7 @@ from mcp_ws_ide.conformance import mcp
 from mcp_ws_ide.conformance.server.conversation import RESUME, Conversation, parsed, short
 from mcp_ws_ide.conformance.verdicts import NotReachedError, UnmetError
 from mcp_ws_ide.conformance.wire import USER_AGENT, Exchange, Link, Refused, open_link
+from mcp_ws_ide.sanitise import visible
 
 
 class UnreachableError(Exception):
@@ -257,10 +259,20 @@ async def _subprotocols(probe: Probe, facts: Facts) -> None:
                 facts.plain = await _plain(probe)
             return
         refused.append(f"offering {', '.join(offer) or 'no subprotocol'}: {answer}")
-    hint = (
-        "; it asks for a credential: give one with --token or --header" if "HTTP 401" in str(refused) else ""
-    )
+    hint = ""
+    if isinstance(answer, Refused) and answer.status == 401:
+        hint = f"; it asks for a credential (--token, --token-file or --header) and says: {_message(answer.body)}"
     raise UnreachableError(f"{probe.target.url} opens no WebSocket: {'; '.join(refused)}{hint}")
+
+
+def _message(body: bytes) -> str:
+    """Return the message of an error in JSON, or the beginning of another body."""
+    try:
+        found = json.loads(body)
+        found = found.get("error", found)
+        return visible(str(found["message"]))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return visible(body[:100].decode(errors="replace")) or "nothing"
 
 
 async def _plain(probe: Probe) -> tuple[str, ...]:

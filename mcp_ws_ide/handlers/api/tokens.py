@@ -72,7 +72,9 @@ def _lifetime(value: object) -> float:
         raise web.HTTPError(400, '"expires_in" must be a number of seconds')
     if not 0 < value <= MAX_LIFETIME:  # false for NaN too
         raise web.HTTPError(
-            400, f'"expires_in" is {str(value)[:100]}; it must be above 0 and at most {MAX_LIFETIME} seconds'
+            400,
+            f"a token cannot be valid for {str(value)[:100]} s; give more than 0 and at most "
+            f'{MAX_LIFETIME:.0f} s ({MAX_LIFETIME / 86400:.0f} days) as "expires_in"',
         )
     return float(value)
 
