@@ -25,7 +25,7 @@ def run_instances(find: Find, options: argparse.Namespace) -> int:
     """Run ``instances``."""
     known = GatewayClient(find()).instances()
     if not known:
-        say("this gateway shares its sessions with no other; see docs/operate/several.md")
+        say("this gateway shares its sessions with no other: that needs engine=redis://HOST")
     for one in known:
         print(json.dumps(one) if options.json else visible(described(one, time.time())))
     return 0

@@ -604,7 +604,9 @@ def tls_context(ca_file: str | None) -> ssl.SSLContext:
         return _tls_context(ca_file, os.stat(ca_file).st_mtime_ns if ca_file is not None else 0)
     except (OSError, ssl.SSLError) as error:
         detail = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-        raise TransportError(f"ca_file {ca_file} cannot be used: {detail}") from None
+        raise TransportError(
+            f"ca_file {ca_file} cannot be used: {detail}; it must be a PEM file that Jupyter can read"
+        ) from None
 
 
 @lru_cache(maxsize=16)

@@ -87,7 +87,7 @@ class ApiHandler(GatewayHandler, APIHandler):
         """Return the caller's session with this id; 404 if there is none, also for another user's."""
         session = self.runtime.gateway.sessions.get(session_id)
         if session is None or session.info.principal != self.principal:
-            raise web.HTTPError(404, f"session {session_id!r} does not exist")
+            raise web.HTTPError(404, f"session {session_id!r} does not exist; it may have ended")
         return session
 
     def server_named(self, name: object) -> Server:

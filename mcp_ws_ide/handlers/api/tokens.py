@@ -100,7 +100,9 @@ class TokenHandler(ApiHandler):
             self.runtime.token_revoked(token_id)
             raise web.HTTPError(507, _unsaved(error)) from None
         if not known:
-            raise web.HTTPError(404, f"token {token_id!r} does not exist")
+            raise web.HTTPError(
+                404, f"token {token_id!r} does not exist; 'mcp-ws-inspect token list' lists those that do"
+            )
         self.runtime.token_revoked(token_id)
         if not await self.runtime.share_tokens():
             raise web.HTTPError(503, UNSHARED)
