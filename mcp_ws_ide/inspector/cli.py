@@ -37,7 +37,7 @@ from mcp_ws_ide.inspector.collecting import end_with_reader, stop_on_signals
 from mcp_ws_ide.inspector.model.filters import FilterError, FilterTooSlowError, parse
 from mcp_ws_ide.inspector.names import check_live
 from mcp_ws_ide.inspector.recording import RecordingError
-from mcp_ws_ide.inspector.sources import Find, narrowed, say, set_stdout_utf8
+from mcp_ws_ide.inspector.sources import Find, narrowed, say, say_lines, set_stdout_utf8
 from mcp_ws_ide.inspector.tail import format_record
 from mcp_ws_ide.inspector.terminal import is_plain, no_full_screen
 from mcp_ws_ide.rest_client import GatewayClient
@@ -157,7 +157,7 @@ def run_wrapped(options: argparse.Namespace) -> int:
             options.server = options.session = None
             return run_tail(lambda: private.gateway, options)
     except CannotWrapError as error:
-        say(str(error))
+        say_lines(str(error))
         return error.code
 
 
@@ -180,7 +180,7 @@ def _guarded(run: Callable[[], int], unreachable: int = 1) -> int:
         say(f"{error} (character {error.position + 1} of the filter)")
         return 2
     except (AmbiguousError, RecordingError, FilterTooSlowError, UnusableArgumentError) as error:
-        say(str(error))
+        say_lines(str(error))
         return 2
     except ConnectError as error:
         say(str(error))

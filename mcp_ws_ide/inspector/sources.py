@@ -29,7 +29,12 @@ AddCommand = Callable[..., argparse.ArgumentParser]
 
 
 def say(text: str) -> None:
-    """Print a message, of one line or several, on stderr, separate from the command's output."""
+    """Print a message on stderr, on one line, separate from the command's output; it may quote a peer."""
+    print(f"mcp-ws-inspect: {visible(text)}", file=sys.stderr)
+
+
+def say_lines(text: str) -> None:
+    """Print a message of several lines on stderr, whose line breaks are ours."""
     shown = "\n".join(visible(line) for line in text.split("\n"))
     print(f"mcp-ws-inspect: {shown}", file=sys.stderr)
 

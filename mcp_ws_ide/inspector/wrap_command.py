@@ -24,7 +24,7 @@ from mcp_ws_ide.errors import UnusableArgumentError
 from mcp_ws_ide.ide_entries import TOKEN_VARIABLE
 from mcp_ws_ide.inspector.collecting import drain, stop_on_signals
 from mcp_ws_ide.inspector.recording import Header, Recorder, RecordingError
-from mcp_ws_ide.inspector.sources import Find, say
+from mcp_ws_ide.inspector.sources import Find, say, say_lines
 from mcp_ws_ide.inspector.watch import Watch
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def run_wrap(find: Find, options: argparse.Namespace) -> int:
             say(f"{private.name} can be inspected: mcp-ws-inspect --url {private.gateway.url}")
             return asyncio.run(_carry(private, options.record))
     except CannotWrapError as error:
-        say(str(error))
+        say_lines(str(error))
         return error.code
 
 

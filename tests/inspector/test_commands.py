@@ -26,7 +26,7 @@ from mcp_ws_ide.inspector.cli import main
 from mcp_ws_ide.inspector.collecting import SIGNALS, Sieve, collect, stop_on_signals
 from mcp_ws_ide.inspector.durations import milliseconds, seconds
 from mcp_ws_ide.inspector.model.filters import parse
-from mcp_ws_ide.inspector.sources import narrowed
+from mcp_ws_ide.inspector.sources import narrowed, say, say_lines
 from mcp_ws_ide.inspector.watch import Watch
 from tests.conftest import BOUND, DEMO, FAST_SERVER, TESTS, Jupyter, Peer, until
 from tests.inspector.records import CAPABILITIES, VERSION, Transcript, call, done
@@ -748,3 +748,10 @@ def test_a_duration_that_cannot_be_read_is_refused(tmp_path):
 )
 def test_durations_have_five_units(text, expected):
     assert seconds(text) == pytest.approx(expected)
+
+
+def test_a_message_that_may_quote_a_peer_stays_on_one_line(capsys):
+    say("refused: a\nmcp-ws-inspect: all is well\x1b[2J")
+    assert capsys.readouterr().err == "mcp-ws-inspect: refused: a\\x0amcp-ws-inspect: all is well\\x1b[2J\n"
+    say_lines("ended:\nlast\x1b[2J")
+    assert capsys.readouterr().err == "mcp-ws-inspect: ended:\nlast\\x1b[2J\n"
