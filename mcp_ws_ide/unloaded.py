@@ -90,8 +90,7 @@ class StrictExtension(ExtensionApp):
             await self.start_extension(serverapp)
 
     async def start_extension(self, serverapp: ServerApp) -> None:
-        """Start what was initialized."""
-        raise NotImplementedError
+        """Start what was initialized; as in Jupyter Server, an extension may have nothing to start."""
 
 
 def refuse_all(serverapp: ServerApp, reason: str) -> None:

@@ -22,7 +22,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp_ws_ide.client.shim import LAST_ANSWERS, LAST_LINES
 from mcp_ws_ide.ide_entries import IDES
 from tests.chaos import ChaosLink
-from tests.conftest import BOUND, COMMANDS, FAST_SERVER, MODERN, Jupyter, wait_until
+from tests.conftest import BOUND, COMMANDS, FAST_SERVER, MODERN, Jupyter, child, wait_until
 
 COMMAND = [sys.executable, "-m", "mcp_ws_ide.client.shim"]
 
@@ -63,6 +63,18 @@ async def test_an_unmodified_stdio_client_works_through_cuts(jupyter, mode, tran
             result = await client.call_tool("slow", {"steps": 6, "delay": 0.05}, progress_callback=progress)
             assert result.content[0].text == "6 steps done"
             assert seen == [1, 2, 3, 4, 5, 6]
+
+
+async def test_the_loss_of_a_session_is_reported_once(jupyter):
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    async with child(*COMMAND, "absent", env=jupyter.environment, **pipes) as process:
+        request = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        async with asyncio.timeout(BOUND):
+            errors = (await process.stderr.read()).decode()
+        assert errors.count("command not found") == 1, errors
+        assert errors.startswith("mcp-ws-connect: the session was lost: ")
 
 
 def test_lines_pass_verbatim_and_open_requests_are_answered_after_the_end_of_stdin(jupyter):

@@ -19,6 +19,7 @@ from mcp_ws_ide.core.line_splitter import LineSplitter
 from mcp_ws_ide.errors import TransportClosedError, TransportError
 from mcp_ws_ide.transports.processes import Process, ProcessSupervisor
 from mcp_ws_ide.transports.stdio import StdioTransport
+from mcp_ws_ide.transports.supervisor import spawn_error
 from tests.conftest import BOUND, until
 from tests.transports.peers import Recorder
 
@@ -451,3 +452,11 @@ async def test_a_flood_of_short_lines_leaves_the_others_their_turn(supervisor):
         longest = max(longest, time.thread_time() - began)
     await transport.close()
     assert longest < 1, "a read of 256 KiB has 131,072 lines, which take 2.6 s"
+
+
+def test_a_directory_in_place_of_a_program_is_named(tmp_path):
+    request = {"argv": [str(tmp_path)], "cwd": None}
+    assert (
+        spawn_error(PermissionError(), request)
+        == f"{str(tmp_path)!r} is a directory; give the path of a program"
+    )

@@ -92,7 +92,7 @@ function ToolDetail({ tool, connection }: { tool: Tool; connection: Connection }
           </button>
           {checking && <span class="muted">Checking the arguments …</span>}
           {errors.size > 0 && (
-            <button type="button" disabled={!connected} onClick={() => void call(true)}>
+            <button type="button" disabled={!connected || checking} onClick={() => void call(true)}>
               Call anyway
             </button>
           )}
